@@ -1,0 +1,42 @@
+// YAML -> frozen cells. Pure: text in, cells or an error out; files are read by the caller.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "coordinator/expand/matrix.h"
+#include "schemas/job.h"
+#include "schemas/status.h"
+
+namespace bitsweep {
+
+// What an axis lost or a cell suffered on the way, for `plan`.
+struct ExpansionNote {
+    std::string what;  // "threshold dropped: fp16 does not read it"
+    std::int64_t cells = 0;
+};
+
+struct Expansion {
+    ExperimentName experiment;
+    std::string question;
+    std::string hypothesis;
+    std::map<std::string, std::string> tags;
+    std::vector<Cell> cells;  // in run order; gpu "*" marks a template of `{each: any}`
+    std::vector<ExpansionNote> notes;
+    std::vector<std::pair<std::string, std::int64_t>> axes;  // name, number of values
+};
+
+// `file` is the name used in messages: "quickstart.yaml:12:7: unknown key `methd`; did you mean
+// `method`?" `overrides` are --set key=value pairs. All errors are invalid_input.
+Result<Expansion> expand_yaml(std::string_view yaml, const std::string& file,
+                              const std::vector<std::pair<std::string, std::string>>& overrides);
+
+// parse (matrix_yaml) and expand separately, for tests.
+Result<Matrix> parse_matrix(std::string_view yaml, const std::string& file,
+                            const std::vector<std::pair<std::string, std::string>>& overrides);
+Result<Expansion> expand(const Matrix& matrix);
+
+}  // namespace bitsweep

@@ -1,0 +1,36 @@
+// CURVE keys and access files. One access file per worker and per client; revoking deletes its
+// public key.
+//
+// KEYS/server.json (0600)          the coordinator's key pair
+// KEYS/authorized/NAME.json        public key and role of one peer
+// KEYS/access/NAME.json (0600)     the access file to carry to that peer: coordinator URL, server
+//                                  public key, own key pair, name, role
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "coordinator/transport/router.h"
+#include "schemas/status.h"
+
+namespace bitsweep {
+
+struct AuthorizedPeer {
+    std::string name;
+    Role role = Role::read;
+    std::string public_key;  // Z85, 40 characters
+};
+
+// Creates the folder and the server's key pair when missing. io.
+Status ensure_server_keys(const std::filesystem::path& keys);
+
+// Makes a key pair for NAME, authorises it and writes its access file; returns the file's path.
+// already_exists: NAME has one; invalid_input: a name that is no file name.
+Result<std::filesystem::path> new_access(const std::filesystem::path& keys, const std::string& name,
+                                         Role role, const std::string& coordinator_url);
+
+Result<std::vector<AuthorizedPeer>> list_access(const std::filesystem::path& keys);
+Status revoke_access(const std::filesystem::path& keys, const std::string& name);  // not_found
+
+}  // namespace bitsweep

@@ -1,0 +1,52 @@
+// The coordinator's socket: ZeroMQ ROUTER with CURVE. Bytes in, checked messages out.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "schemas/message.h"
+#include "schemas/status.h"
+#include "schemas/time.h"
+
+namespace bitsweep {
+
+enum class Role { submit, work, read };
+
+// Who sent a message, as CURVE proved it. Without keys (loopback only) name is "local", role
+// submit.
+struct Peer {
+    std::string routing_id;  // opaque; changes when the peer reconnects
+    std::string name;        // of the access file
+    Role role = Role::read;
+};
+
+struct Incoming {
+    Peer from;
+    Result<Message> message;  // an error is to be answered with a Refusal and changes nothing
+};
+
+struct RouterOptions {
+    std::string listen = "tcp://127.0.0.1:0";  // port 0: any free port
+    std::filesystem::path keys;  // folder made by keys.h; empty: no CURVE, loopback only
+};
+
+class Router {
+ public:
+    virtual ~Router() = default;
+
+    // already_exists: port in use (names it); refused: non-loopback address without keys;
+    // invalid_input: not a URL; corrupt: a key file that is not one.
+    static Result<std::unique_ptr<Router>> bind(const RouterOptions& options);
+
+    virtual std::string endpoint() const = 0;  // with the real port
+
+    // Waits at most `wait` for the first message, then takes what is there, at most `most`.
+    virtual std::vector<Incoming> receive(Duration wait, std::size_t most) = 0;
+
+    // unavailable when the peer is gone or its queue is full; never blocks.
+    virtual Status send(const Peer& to, const Message& message) = 0;
+};
+
+}  // namespace bitsweep

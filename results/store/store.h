@@ -1,0 +1,111 @@
+// The one SQLite file. Only the coordinator opens it for writing; everybody else reads.
+// WAL, synchronous=FULL; a transaction's effects are durable when transact() returns ok.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "schemas/job.h"
+#include "schemas/run_result.h"
+#include "schemas/status.h"
+#include "schemas/time.h"
+
+namespace bitsweep {
+
+// A job as the database knows it; enough to rebuild the scheduler after a crash.
+struct StoredJob {
+    JobKey key;
+    Cell cell;
+    std::string state;  // waiting | running | done | failed | cancelled
+    Attempt attempt;    // last one handed out
+    int crashes = 0;    // counted against policy.retries_crash
+    int failures = 0;   // counted against policy.retries_fail
+    WorkerName worker;  // of the running attempt
+    SessionId session;
+    std::string device;
+    OutcomeClass last_outcome = OutcomeClass::done;  // of the newest finished attempt, if any
+    std::string last_message;
+};
+
+struct StoredExperiment {
+    ExperimentName name;
+    std::string yaml;
+    std::map<std::string, std::string> tags;
+    TimePoint submitted;
+    std::vector<Cell> templates;  // cells with gpu kind "*", for `gpu: {each: any}`
+};
+
+struct FinishedRun {
+    RunResult result;
+    WorkerName worker;
+    std::string device;       // "cpu", "cuda:0"
+    std::string device_kind;  // "cpu", ...
+    std::string device_name;
+};
+
+// What may be written inside one transaction. Every call reports SQLite's words on failure.
+class StoreWriter {
+ public:
+    virtual ~StoreWriter() = default;
+    virtual Status put_experiment(const StoredExperiment& experiment) = 0;  // insert or replace
+    // Inserts the job if its key is new, and links it to the experiment either way.
+    virtual Status put_job(const ExperimentName& experiment, const StoredJob& job) = 0;
+    // Updates state, attempt, counters, worker, session, device, last outcome of an existing job.
+    virtual Status set_job(const StoredJob& job) = 0;
+    // One finished attempt with all its measurements. A second result of the same (key, attempt)
+    // changes nothing. Binds the model's and text's digests when none are bound.
+    virtual Status put_run(const FinishedRun& run) = 0;
+    // One line of the event log (JSON), for replay and for people.
+    virtual Status put_event(TimePoint when, std::string_view kind, std::string_view json) = 0;
+};
+
+// A result set for people and programs.
+struct Table {
+    std::vector<std::string> columns;
+    enum class Kind { null, integer, real, text };
+    struct Value {
+        Kind kind = Kind::null;
+        std::int64_t integer = 0;
+        double real = 0;
+        std::string text;
+    };
+    std::vector<std::vector<Value>> rows;
+};
+
+enum class OpenMode {
+    read_write,  // creates and migrates; takes the writer lock: a second writer gets already_exists
+    read_only,   // not_found when the file does not exist; unsupported for a newer schema
+};
+
+class Store {
+ public:
+    virtual ~Store() = default;
+
+    // Errors: not_found, unsupported (newer schema, with both numbers), already_exists (another
+    // coordinator writes it), io (read-only, disk full), corrupt (not a bitsweep database).
+    static Result<std::unique_ptr<Store>> open(const std::filesystem::path& file, OpenMode mode);
+
+    // Runs `body` in one transaction; commits when it returns ok, else rolls back. io when the disk
+    // is full or the file is read-only or locked: nothing was written.
+    virtual Status transact(const std::function<Status(StoreWriter&)>& body) = 0;
+
+    virtual Result<std::vector<StoredExperiment>> experiments() = 0;
+    virtual Result<std::vector<StoredJob>> jobs(
+        const ExperimentName& experiment) = 0;  // empty name: all
+
+    // The stored job of the same cell: same spec key and revision, and equal digests where both
+    // sides know them (the model's and text's bound digests fill the gaps).
+    virtual Result<std::optional<StoredJob>> find(const CellIdentity& identity,
+                                                  const std::string& model,
+                                                  const std::string& text) = 0;
+
+    // Read-only SQL; invalid_input with SQLite's words. Refuses statements that would write.
+    virtual Result<Table> query(const std::string& sql) = 0;
+};
+
+}  // namespace bitsweep

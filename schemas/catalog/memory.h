@@ -1,0 +1,39 @@
+// The VRAM formula: what a job will allocate, computed before it runs. The runner's ledger counts
+// the same categories, and a test holds the two together.
+#pragma once
+
+#include <cstdint>
+
+#include "schemas/catalog/methods.h"
+#include "schemas/catalog/shapes.h"
+
+namespace bitsweep {
+
+// Bytes by category, as the memory ledger reports them.
+struct MemoryBytes {
+    std::uint64_t weight_codes = 0;   // packed codes of all linear layers
+    std::uint64_t weight_scales = 0;  // their scales, zero points, code books
+    std::uint64_t embeddings = 0;     // token and position embeddings and the head (once if tied)
+    std::uint64_t other_weights = 0;  // norms and biases
+    std::uint64_t kv_cache = 0;
+    std::uint64_t activations = 0;  // buffers that live through a token
+    std::uint64_t workspace = 0;    // scratch of kernels, dequantised tiles during prefill
+    std::uint64_t total() const {
+        return weight_codes + weight_scales + embeddings + other_weights + kv_cache + activations +
+               workspace;
+    }
+};
+
+struct MemoryQuestion {
+    const ModelShape* shape = nullptr;
+    MethodId method;
+    int head_bits = 16;
+    int kv_bits = 16;
+    std::int64_t batch = 1;
+    std::int64_t context = 2048;  // prompt + new tokens
+};
+
+// Weights and KV cache are exact; activations and workspace are an upper estimate.
+MemoryBytes estimate_memory(const MemoryQuestion& question);
+
+}  // namespace bitsweep

@@ -1,0 +1,68 @@
+// Facts about quantization methods that need no code to run: which axes a method reads, what its
+// packed weights cost, and the revision of its numbers. Kernels live in worker/inference/quant.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "schemas/status.h"
+
+namespace bitsweep {
+
+enum class MethodFamily {
+    fp32,
+    fp16,
+    bf16,
+    int8,       // weight only, one scale per output channel
+    w8a8,       // dynamic per-token activations x per-channel weights
+    llmint8,    // -bnb and -fused: the same sums, another implementation
+    nf4,        // bitsandbytes 4 bits, block 64
+    fp4,        // bitsandbytes' own fp4 map (not E2M1), block 64
+    int_group,  // intB-gN: round to nearest, one scale per group of N inputs
+};
+
+// A parsed method id.
+struct MethodId {
+    MethodFamily family = MethodFamily::fp16;
+    std::string text;  // as written: "int4-g64"
+    int weight_bits = 16;
+    int group = 0;                    // inputs per scale; 0: one scale per output channel or none
+    bool rounds_activations = false;  // activations are quantised to 8 bits before the product
+};
+
+// One row of the visible table.
+struct MethodRow {
+    std::string_view id;  // "intB-gN" for the pattern
+    MethodFamily family;
+    int weight_bits;  // 0: from the id
+    bool reads_threshold;
+    bool rounds_activations;
+    bool on_cpu;
+    bool on_cuda;
+    int numerics_cpu;   // raised when the CPU numbers of this method may change
+    int numerics_cuda;  // likewise on CUDA
+    std::string_view summary;
+};
+
+std::span<const MethodRow> method_table();
+
+// "int4-g64" -> MethodId. invalid_input names the nearest known method and, for intB-gN, the limits
+// (B 2..8, N a power of two 16..4096... see methods.cpp).
+Result<MethodId> parse_method(std::string_view text);
+
+// The row that a parsed id belongs to. Never fails on a value made by parse_method.
+const MethodRow& method_row(const MethodId& method);
+
+// Bytes that codes and scales of one linear layer [out, in] take in the packed form, exactly as the
+// memory ledger counts them (tests compare both).
+struct PackedBytes {
+    std::uint64_t codes = 0;
+    std::uint64_t scales = 0;
+};
+PackedBytes packed_bytes(const MethodId& method, std::int64_t out_features,
+                         std::int64_t in_features);
+
+}  // namespace bitsweep

@@ -1,0 +1,147 @@
+// Everything that travels between client, coordinator and worker. One JSON object per message:
+// {"protocol": 1, "type": "hello", ...}. Unknown types and versions are refused with a reason.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "schemas/ids.h"
+#include "schemas/job.h"
+#include "schemas/run_result.h"
+#include "schemas/status.h"
+#include "schemas/time.h"
+
+namespace bitsweep {
+
+inline constexpr int protocol_version = 1;
+
+// A device that can run one job at a time.
+struct DeviceInfo {
+    std::string id;    // "cpu", "cuda:0"
+    std::string kind;  // "cpu" or name, memory, power limit and MIG profile in one word
+    std::string name;  // marketing name, CPU model
+    std::uint64_t memory_bytes = 0;            // total
+    std::uint64_t free_bytes = 0;              // as measured at hello
+    std::map<std::string, std::string> facts;  // clocks, driver, power limit, cores, flags ...
+};
+
+struct RunningJob {
+    JobKey key;
+    Attempt attempt;
+};
+
+// ---- worker -> coordinator
+struct Hello {
+    WorkerName worker;
+    SessionId session;  // new for every process start
+    std::string host;
+    std::string version;  // of bitsweep
+    std::vector<DeviceInfo> devices;
+    std::vector<std::string> models;  // names this worker can find
+    std::vector<RunningJob> running;  // kept through a coordinator restart
+};
+struct Heartbeat {
+    SessionId session;
+    std::vector<RunningJob> running;
+};
+struct Started {
+    SessionId session;
+    JobKey key;
+    Attempt attempt;
+    std::string device;
+};
+struct ResultDelivery {
+    SessionId session;
+    RunResult result;
+};
+struct Goodbye {  // drained or interrupted: nothing is running any more
+    SessionId session;
+};
+
+// ---- coordinator -> worker
+struct Welcome {
+    Duration heartbeat;  // how often the worker must speak
+    Duration lease;      // how long a job survives silence
+};
+struct Dispatch {
+    JobKey key;
+    Attempt attempt;
+    std::string device;
+    Duration timeout;
+    JobSpec spec;
+    std::string weights_digest;  // bound ones; empty: the worker binds
+    std::string dataset_digest;
+};
+struct Cancel {
+    JobKey key;
+    Attempt attempt;
+    std::string reason;
+};
+struct ResultAck {  // after the commit; the outbox entry may go
+    JobKey key;
+    Attempt attempt;
+};
+struct Drain {};
+
+// ---- client -> coordinator
+struct Submit {
+    ExperimentName experiment;
+    std::string yaml;         // the file as typed, kept for `explain`
+    std::vector<Cell> cells;  // gpu kind "*" marks a template for `gpu: {each: any}`
+    bool force = false;       // run again what is done
+    bool retry_failed = false;
+    std::map<std::string, std::string> tags;
+};
+struct StatusRequest {
+    ExperimentName experiment;  // empty: all
+};
+struct Shutdown {};  // only with role submit; used by `run` at its end
+
+// ---- coordinator -> client
+struct Submitted {
+    ExperimentName experiment;
+    std::int64_t cells = 0;
+    std::int64_t new_cells = 0;
+    std::int64_t done = 0;
+    std::int64_t running = 0;
+    std::int64_t failed_before = 0;
+    std::int64_t impossible = 0;  // no attached worker can run them now
+};
+struct WorkerStatus {
+    WorkerName worker;
+    std::string host;
+    std::string state;  // "idle", "busy", "lost", "draining"
+    std::vector<DeviceInfo> devices;
+    std::vector<RunningJob> running;
+    std::int64_t silent_ms = 0;
+};
+struct ExperimentStatus {
+    ExperimentName experiment;
+    std::map<std::string, std::int64_t>
+        jobs;  // state -> count: waiting, running, done, failed, ...
+    std::map<std::string, std::int64_t> failures;  // outcome class -> count
+    std::map<std::string, std::int64_t> retries;   // why jobs were done again -> count
+    std::vector<std::string> reasons;              // why waiting jobs wait, in words
+    std::int64_t eta_ms = -1;                      // -1: not known
+};
+struct StatusReply {
+    std::vector<ExperimentStatus> experiments;
+    std::vector<WorkerStatus> workers;
+    std::string state;  // "running", "stopped: disk full ..." in words
+};
+
+// ---- either way
+struct Refusal {
+    ErrorCode code = ErrorCode::refused;
+    std::string reason;
+    int protocol_wanted = protocol_version;
+};
+
+using Message = std::variant<Hello, Heartbeat, Started, ResultDelivery, Goodbye, Welcome, Dispatch,
+                             Cancel, ResultAck, Drain, Submit, StatusRequest, Shutdown, Submitted,
+                             StatusReply, Refusal>;
+
+}  // namespace bitsweep

@@ -1,0 +1,46 @@
+// The other end of the coordinator's socket: ZeroMQ DEALER with CURVE. Used by the worker's session
+// and by the command line client.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "schemas/message.h"
+#include "schemas/status.h"
+#include "schemas/time.h"
+
+namespace bitsweep {
+
+// An access file as coordinator/transport/keys.h writes it (JSON).
+struct Access {
+    std::string coordinator;  // tcp://host:port
+    std::string server_key;   // Z85; empty: no CURVE
+    std::string public_key;
+    std::string secret_key;
+    std::string name;
+    std::string role;
+};
+
+// not_found, corrupt (names the missing key).
+Result<Access> read_access(const std::filesystem::path& file);
+
+class Dealer {
+ public:
+    virtual ~Dealer() = default;
+
+    // Connects in the background; a wrong key or no coordinator shows as silence, and
+    // last_failure() says which (libzmq's socket monitor).
+    static Result<std::unique_ptr<Dealer>> connect(const Access& access);
+
+    virtual Status send(const Message& message) = 0;
+    // nullopt when nothing came within `wait`.
+    virtual Result<std::optional<Message>> receive(Duration wait) = 0;
+    // "connection refused", "handshake failed: wrong key", "" when connected.
+    virtual std::string last_failure() const = 0;
+    // A descriptor that becomes readable when receive() may have something, for poll().
+    virtual int descriptor() const = 0;
+};
+
+}  // namespace bitsweep

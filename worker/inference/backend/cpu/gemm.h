@@ -1,0 +1,16 @@
+// Dense float32 products through libtorch (MKL): the only door from CPU code to torch's GEMM.
+#pragma once
+
+#include <cstdint>
+
+namespace bitsweep {
+
+// y[rows, out] (leading dimension ldy) = x[rows, in] * w[out, in]^T. Overwrites y. `threads` <=
+// what torch was told. Exact for integer-valued inputs while every partial sum stays below 2^24.
+void gemm_f32(const float* x, const float* w, float* y, std::int64_t rows, std::int64_t out,
+              std::int64_t in, std::int64_t ldy);
+
+// Tells torch how many threads its GEMM may use.
+void set_gemm_threads(int threads);
+
+}  // namespace bitsweep
