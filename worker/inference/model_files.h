@@ -4,7 +4,6 @@
 
 #include <filesystem>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,13 +29,5 @@ Result<ModelFiles> open_model(const std::filesystem::path& path);
 // A name from schemas/catalog/shapes.h with seeded random weights.
 Result<ModelFiles> open_random_model(std::string_view shape_name,
                                      const RandomWeightsOptions& options);
-
-// Where `name` lives under `dirs`: DIR/name/config.json, DIR/name.gguf, DIR/name/*.gguf; compared
-// without case. not_found lists the folders that were searched and the nearest name in them.
-Result<std::filesystem::path> find_model(std::string_view name,
-                                         std::span<const std::filesystem::path> dirs);
-
-// Every model name that find_model would find, sorted.
-std::vector<std::string> list_models(std::span<const std::filesystem::path> dirs);
 
 }  // namespace bitsweep
