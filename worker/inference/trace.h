@@ -14,6 +14,8 @@ struct LayerOutliers {
     std::int64_t columns = 0;  // distinct input features with |x| >= threshold anywhere in the text
     double columns_per_token = 0;  // mean over tokens
     double max_abs = 0;
+    std::int64_t tokens = 0;         // rows behind the mean
+    std::vector<std::uint8_t> seen;  // [in_features] 1 where counted, so that texts can be merged
 };
 
 // One measured sequence: a prefill and then decode steps, times in nanoseconds on the host clock.
