@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "worker/inference/backend/cpu/threads.h"
+
 namespace bitsweep {
 
 // y[rows, out] (leading dimension ldy) = x[rows, in] * w[out, in]^T. Overwrites y. `threads` <=
@@ -10,7 +12,14 @@ namespace bitsweep {
 void gemm_f32(const float* x, const float* w, float* y, std::int64_t rows, std::int64_t out,
               std::int64_t in, std::int64_t ldy);
 
-// Tells torch how many threads its GEMM may use.
+// The same, split by output columns over `pool`, one single-threaded product per pool thread.
+// Preferred wherever a pool is at hand: torch's own OpenMP workers keep spinning for milliseconds
+// after a product and take the core from the pool's workers. Inside a body of the pool it runs on
+// the calling thread alone.
+void gemm_f32(ThreadPool& pool, const float* x, const float* w, float* y, std::int64_t rows,
+              std::int64_t out, std::int64_t in, std::int64_t ldy);
+
+// Tells torch how many threads its GEMM may use. The engine tells it 1 and splits over its pool.
 void set_gemm_threads(int threads);
 
 }  // namespace bitsweep
