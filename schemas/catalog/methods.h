@@ -50,14 +50,16 @@ struct MethodRow {
 std::span<const MethodRow> method_table();
 
 // "int4-g64" -> MethodId. invalid_input names the nearest known method and, for intB-gN, the limits
-// (B 2..8, N a power of two 16..4096... see methods.cpp).
+// (B 2..8, N a power of two 16..1024). unsupported: a method of a later build (gptq-..., fp8, ...).
 Result<MethodId> parse_method(std::string_view text);
 
 // The row that a parsed id belongs to. Never fails on a value made by parse_method.
 const MethodRow& method_row(const MethodId& method);
 
 // Bytes that codes and scales of one linear layer [out, in] take in the packed form, exactly as the
-// memory ledger counts them (tests compare both).
+// memory ledger counts them (tests compare both). Each row of codes is padded to a multiple of 4
+// inputs at 8 bits (one dot-product instruction) and of 32 inputs below 8 bits, so a layer whose
+// width is a multiple of 32 pays nothing: nf4 4 + 32/64, intB-gN B + 16/N bits per weight.
 struct PackedBytes {
     std::uint64_t codes = 0;
     std::uint64_t scales = 0;

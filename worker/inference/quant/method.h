@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -90,6 +91,9 @@ class Linear {
 struct MethodOptions {
     MethodId method;
     double threshold = 0;  // outlier threshold; read by llmint8 only; 0: no decomposition
+    // Counts codes and scales under this category instead of weight_codes / weight_scales: for the
+    // output head and the embedding, which the ledger keeps apart.
+    std::optional<MemoryCategory> category = std::nullopt;
 };
 
 // Packs for the CPU. invalid_input for shapes a method cannot hold (the message says what instead),
