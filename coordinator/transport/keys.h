@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "coordinator/transport/router.h"
@@ -22,8 +23,19 @@ struct AuthorizedPeer {
     std::string public_key;  // Z85, 40 characters
 };
 
+struct ServerKeys {
+    std::string public_key;  // Z85
+    std::string secret_key;
+};
+
+std::string_view to_string(Role role);
+Result<Role> parse_role(std::string_view text);  // invalid_input names the three
+
 // Creates the folder and the server's key pair when missing. io.
 Status ensure_server_keys(const std::filesystem::path& keys);
+
+// not_found; refused: others can read the file; corrupt: not a key.
+Result<ServerKeys> read_server_keys(const std::filesystem::path& keys);
 
 // Makes a key pair for NAME, authorises it and writes its access file; returns the file's path.
 // already_exists: NAME has one; invalid_input: a name that is no file name.
@@ -32,5 +44,8 @@ Result<std::filesystem::path> new_access(const std::filesystem::path& keys, cons
 
 Result<std::vector<AuthorizedPeer>> list_access(const std::filesystem::path& keys);
 Status revoke_access(const std::filesystem::path& keys, const std::string& name);  // not_found
+
+// Writes the coordinator's present address into the access files that still lie in the folder.
+Status refresh_access(const std::filesystem::path& keys, const std::string& coordinator_url);
 
 }  // namespace bitsweep

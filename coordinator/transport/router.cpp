@@ -1,0 +1,259 @@
+#include "coordinator/transport/router.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <optional>
+#include <zmq.hpp>
+
+#include "coordinator/transport/keys.h"
+#include "coordinator/transport/zap.h"
+#include "schemas/codec.h"
+
+namespace bitsweep {
+
+namespace {
+
+// Per peer and direction. Dispatches are about 1 KiB and a worker holds few; results are up to
+// 100 KiB: 256 of them are 25 MiB, from a peer that the kernel's buffers have not slowed already.
+constexpr int queue_messages = 256;
+constexpr int handshake_ms = 10'000;
+constexpr int ping_ms = 10'000;  // finds peers whose machine vanished without a FIN
+constexpr int silence_ms = 30'000;
+constexpr int linger_ms = 1'000;  // the last acknowledgements leave when a coordinator stops
+
+struct Address {
+    std::string host;
+    std::string port;
+};
+
+Result<Address> parse_listen(const std::string& url) {
+    const std::string prefix = "tcp://";
+    const std::size_t colon = url.rfind(':');
+    if (url.rfind(prefix, 0) != 0 || colon == std::string::npos || colon < prefix.size()) {
+        return make_error(ErrorCode::invalid_input,
+                          "`" + url + "` is no address; write tcp://127.0.0.1:7420");
+    }
+    Address address{url.substr(prefix.size(), colon - prefix.size()), url.substr(colon + 1)};
+    const bool number = !address.port.empty() && address.port.size() <= 5 &&
+                        std::all_of(address.port.begin(), address.port.end(),
+                                    [](unsigned char c) { return std::isdigit(c) != 0; });
+    if (address.host.empty() || !number || std::stoi(address.port) > 65535) {
+        return make_error(ErrorCode::invalid_input,
+                          "`" + url + "` needs a host and a port from 0 to 65535");
+    }
+    return address;
+}
+
+bool is_loopback(const std::string& host) {
+    if (host == "localhost" || host == "[::1]") {
+        return true;
+    }
+    in_addr parsed{};
+    return inet_pton(AF_INET, host.c_str(), &parsed) == 1 && (ntohl(parsed.s_addr) >> 24) == 127;
+}
+
+Error bind_error(const zmq::error_t& failure, const RouterOptions& options, const Address& at) {
+    if (failure.num() == EADDRINUSE) {
+        return make_error(ErrorCode::already_exists,
+                          "port " + at.port + " of " + at.host +
+                              " is in use; stop the other coordinator, or listen on another port "
+                              "(tcp://" +
+                              at.host + ":0 takes any free one)");
+    }
+    const bool address_wrong =
+        failure.num() == EINVAL || failure.num() == ENODEV || failure.num() == EADDRNOTAVAIL;
+    return make_error(address_wrong ? ErrorCode::invalid_input : ErrorCode::io,
+                      "cannot listen on " + options.listen + ": " + failure.what());
+}
+
+std::string text_of(const zmq::message_t& frame) {
+    return {static_cast<const char*>(frame.data()), frame.size()};
+}
+
+class ZmqRouter final : public Router {
+ public:
+    explicit ZmqRouter(std::filesystem::path keys)
+        : context_(1),
+          router_(context_, zmq::socket_type::router),
+          zap_(context_, zmq::socket_type::rep) {
+        if (!keys.empty()) {
+            allowed_.emplace(std::move(keys));
+        }
+    }
+
+    void configure(const std::optional<ServerKeys>& keys, const Address& at) {
+        router_.set(zmq::sockopt::router_mandatory, true);
+        router_.set(zmq::sockopt::sndhwm, queue_messages);
+        router_.set(zmq::sockopt::rcvhwm, queue_messages);
+        router_.set(zmq::sockopt::maxmsgsize, max_message_bytes);
+        router_.set(zmq::sockopt::handshake_ivl, handshake_ms);
+        router_.set(zmq::sockopt::heartbeat_ivl, ping_ms);
+        router_.set(zmq::sockopt::heartbeat_timeout, silence_ms);
+        router_.set(zmq::sockopt::linger, linger_ms);
+        router_.set(zmq::sockopt::backlog, 1024);
+        router_.set(zmq::sockopt::ipv6, at.host.front() == '[');
+        if (keys) {
+            // The handler stands before the first connection: libzmq admits every key without one.
+            zap_.bind("inproc://zeromq.zap.01");
+            router_.set(zmq::sockopt::zap_domain, "bitsweep");
+            router_.set(zmq::sockopt::curve_server, true);
+            router_.set(zmq::sockopt::curve_secretkey, keys->secret_key);
+        }
+    }
+
+    void listen(const std::string& url) {
+        router_.bind(url);
+        endpoint_ = router_.get(zmq::sockopt::last_endpoint);
+    }
+
+    std::string endpoint() const override { return endpoint_; }
+
+    std::vector<Incoming> receive(Duration wait, std::size_t most) override {
+        using Clock = std::chrono::steady_clock;
+        const Clock::time_point deadline = Clock::now() + std::chrono::milliseconds(wait.ms);
+        std::vector<Incoming> taken;
+        try {
+            for (;;) {
+                answer_zap_requests();
+                while (taken.size() < most && take_one(taken)) {
+                }
+                const auto left =
+                    std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+                if (!taken.empty() || left.count() <= 0) {
+                    return taken;
+                }
+                zmq::pollitem_t items[] = {{router_.handle(), 0, ZMQ_POLLIN, 0},
+                                           {zap_.handle(), 0, ZMQ_POLLIN, 0}};
+                zmq::poll(items, 2, left);
+            }
+        } catch (const zmq::error_t&) {
+            // EINTR: the caller has a signal to look at. Anything else shows up again next time.
+        }
+        return taken;
+    }
+
+    Status send(const Peer& to, const Message& message) override {
+        const std::string text = to_json(message);
+        if (static_cast<std::int64_t>(text.size()) > max_message_bytes) {
+            return make_error(ErrorCode::invalid_input,
+                              "a message of " + std::to_string(text.size()) +
+                                  " bytes is longer than the protocol permits");
+        }
+        try {
+            const auto first = zmq::send_flags::sndmore | zmq::send_flags::dontwait;
+            if (router_.send(zmq::buffer(to.routing_id), first) &&
+                router_.send(zmq::buffer(text), zmq::send_flags::dontwait)) {
+                return {};
+            }
+            return make_error(ErrorCode::unavailable, "the queue to " + to.name + " is full");
+        } catch (const zmq::error_t& failure) {
+            return make_error(ErrorCode::unavailable,
+                              "cannot send to " + to.name + ": " + failure.what());
+        }
+    }
+
+ private:
+    void answer_zap_requests() {
+        if (!allowed_) {
+            return;
+        }
+        zmq::message_t frame;
+        while (zap_.recv(frame, zmq::recv_flags::dontwait)) {
+            std::vector<std::string> request{text_of(frame)};
+            while (frame.more() && zap_.recv(frame)) {
+                request.push_back(text_of(frame));
+            }
+            const std::vector<std::string> reply = answer_zap(request, *allowed_);
+            for (std::size_t i = 0; i < reply.size(); ++i) {
+                zap_.send(zmq::buffer(reply[i]),
+                          i + 1 < reply.size() ? zmq::send_flags::sndmore : zmq::send_flags::none);
+            }
+        }
+    }
+
+    // False when nothing is waiting.
+    bool take_one(std::vector<Incoming>& taken) {
+        zmq::message_t identity;
+        if (!router_.recv(identity, zmq::recv_flags::dontwait)) {
+            return false;
+        }
+        zmq::message_t body;
+        std::size_t frames = 0;
+        bool more = identity.more();
+        while (more) {
+            zmq::message_t frame;
+            if (!router_.recv(frame)) {
+                break;
+            }
+            more = frame.more();
+            if (++frames == 1) {
+                body = std::move(frame);
+            }
+        }
+        taken.push_back(checked(text_of(identity), body, frames));
+        return true;
+    }
+
+    Incoming checked(std::string routing_id, zmq::message_t& body, std::size_t frames) {
+        Peer peer{std::move(routing_id), "local", Role::submit};
+        if (allowed_) {
+            const char* user = zmq_msg_gets(body.handle(), "User-Id");
+            const AuthorizedPeer* known = user == nullptr ? nullptr : allowed_->find(user);
+            if (known == nullptr) {
+                peer.name = "";
+                peer.role = Role::read;
+                return {peer, make_error(ErrorCode::refused,
+                                         "the key of this connection is not authorised any more")};
+            }
+            peer.name = known->name;
+            peer.role = known->role;
+        }
+        if (frames != 1) {
+            return {peer,
+                    make_error(ErrorCode::invalid_input,
+                               "a message is one frame, this one had " + std::to_string(frames))};
+        }
+        Result<Message> message =
+            message_from_json({static_cast<const char*>(body.data()), body.size()});
+        if (message && allowed_) {
+            if (const Status may = check_role(peer.role, *message); !may) {
+                return {peer, may.error()};
+            }
+        }
+        return {peer, std::move(message)};
+    }
+
+    zmq::context_t context_;
+    zmq::socket_t router_;
+    zmq::socket_t zap_;
+    std::optional<AllowList> allowed_;
+    std::string endpoint_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Router>> Router::bind(const RouterOptions& options) {
+    const Address at = TRY(parse_listen(options.listen));
+    std::optional<ServerKeys> keys;
+    if (!options.keys.empty()) {
+        keys = TRY(read_server_keys(options.keys));
+    } else if (!is_loopback(at.host)) {
+        return make_error(ErrorCode::refused,
+                          "refusing to listen on " + options.listen +
+                              " without keys: anybody could send jobs; give a folder of keys, or "
+                              "listen on 127.0.0.1");
+    }
+    try {
+        auto router = std::make_unique<ZmqRouter>(options.keys);
+        router->configure(keys, at);
+        router->listen(options.listen);
+        return std::unique_ptr<Router>(std::move(router));
+    } catch (const zmq::error_t& failure) {
+        return bind_error(failure, options, at);
+    }
+}
+
+}  // namespace bitsweep
