@@ -1,0 +1,129 @@
+#include "schemas/catalog/memory.h"
+
+#include <algorithm>
+
+namespace bitsweep {
+namespace {
+
+// The engine's default prefill chunk (EngineOptions::prefill_rows).
+constexpr std::int64_t prefill_rows = 512;
+
+// Rows of logits that score() holds at once: at most this many bytes, at least 16 rows.
+constexpr std::int64_t logits_bytes = std::int64_t{64} << 20;
+
+// Keys are stored in blocks of 16 positions, so that a vector register holds 16 scores.
+constexpr std::int64_t key_block = 16;
+
+bool gated(const ModelShape& shape) {
+    return shape.family != ModelFamily::gpt2 && shape.family != ModelFamily::opt;
+}
+
+struct Sum {
+    const MethodId& method;
+    MemoryBytes bytes;
+
+    void linear(std::int64_t out, std::int64_t in, std::int64_t times) {
+        const PackedBytes packed = packed_bytes(method, out, in);
+        bytes.weight_codes += packed.codes * static_cast<std::uint64_t>(times);
+        bytes.weight_scales += packed.scales * static_cast<std::uint64_t>(times);
+    }
+};
+
+MethodId head_method(const MethodId& method, int head_bits) {
+    if (head_bits == 8) {
+        return MethodId{MethodFamily::int8, "int8", 8, 0, false};
+    }
+    if (head_bits == 4) {
+        return MethodId{MethodFamily::int_group, "int4-g64", 4, 64, false};
+    }
+    if (method.family == MethodFamily::fp32) {
+        return MethodId{MethodFamily::fp32, "fp32", 32, 0, false};
+    }
+    if (method.family == MethodFamily::bf16) {
+        return MethodId{MethodFamily::bf16, "bf16", 16, 0, false};
+    }
+    return MethodId{MethodFamily::fp16, "fp16", 16, 0, false};
+}
+
+std::uint64_t embedding_bytes(const ModelShape& shape, const MethodId& method, int head_bits) {
+    const PackedBytes table =
+        packed_bytes(head_method(method, head_bits), shape.vocabulary, shape.embed_width);
+    std::uint64_t bytes = (table.codes + table.scales) * (shape.tied ? 1 : 2);
+    if (!gated(shape)) {  // learned positions stay at 16 bits whatever the head has
+        const std::int64_t offset = shape.family == ModelFamily::opt ? 2 : 0;
+        const PackedBytes positions =
+            packed_bytes(head_method(method, 16), shape.positions + offset, shape.width);
+        bytes += positions.codes + positions.scales;
+    }
+    return bytes;
+}
+
+// Norms and biases, float32.
+std::uint64_t other_bytes(const ModelShape& shape) {
+    const std::int64_t width = shape.width;
+    const std::int64_t qkv = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;
+    std::int64_t per_layer = 2 * width;
+    std::int64_t once = width;
+    if (!gated(shape)) {
+        per_layer = 4 * width + qkv + width + shape.ffn + width;
+        once = shape.embed_width == width ? 2 * width : 0;
+    } else if (shape.family == ModelFamily::qwen2) {
+        per_layer += qkv;
+    }
+    return static_cast<std::uint64_t>(shape.layers * per_layer + once) * 4;
+}
+
+// Buffers of one forward pass, float32 (worker/inference/models/activations.h).
+std::uint64_t activation_bytes(const MemoryQuestion& question) {
+    const ModelShape& shape = *question.shape;
+    const std::int64_t rows =
+        std::max(question.batch, std::min(prefill_rows, question.batch * question.context));
+    const std::int64_t q = shape.heads * shape.head_dim;
+    const std::int64_t qkv = q + 2 * shape.kv_heads * shape.head_dim;
+    const std::int64_t wide = std::max(shape.width, shape.embed_width);
+    const std::int64_t mlp = gated(shape) ? 3 * shape.ffn : shape.ffn;
+    const std::int64_t per_row = 3 * wide + qkv + q + mlp + shape.head_dim;
+    const std::int64_t logits_rows = std::clamp(logits_bytes / (4 * shape.vocabulary),
+                                                std::int64_t{16}, std::max(rows, std::int64_t{16}));
+    return static_cast<std::uint64_t>(rows * per_row + logits_rows * shape.vocabulary) * 4;
+}
+
+// Prefill dequantises weights tile by tile and rounds activations; one tile of every packed layer
+// never exceeds the widest layer at 256 rows, plus the rounded inputs of one chunk.
+std::uint64_t workspace_bytes(const MemoryQuestion& question) {
+    const ModelShape& shape = *question.shape;
+    const std::int64_t rows =
+        std::max(question.batch, std::min(prefill_rows, question.batch * question.context));
+    const std::int64_t in =
+        std::max({shape.width, shape.ffn, shape.embed_width, shape.heads * shape.head_dim});
+    return static_cast<std::uint64_t>((rows + 1024) * in) * 8;
+}
+
+}  // namespace
+
+MemoryBytes estimate_memory(const MemoryQuestion& question) {
+    const ModelShape& shape = *question.shape;
+    const std::int64_t q = shape.heads * shape.head_dim;
+    const std::int64_t kv = shape.kv_heads * shape.head_dim;
+    Sum sum{question.method, {}};
+    sum.linear(q + 2 * kv, shape.width, shape.layers);
+    sum.linear(shape.width, q, shape.layers);
+    sum.linear(gated(shape) ? 2 * shape.ffn : shape.ffn, shape.width, shape.layers);
+    sum.linear(shape.width, shape.ffn, shape.layers);
+    if (shape.embed_width != shape.width) {
+        sum.linear(shape.width, shape.embed_width, 1);
+        sum.linear(shape.embed_width, shape.width, 1);
+    }
+    MemoryBytes bytes = sum.bytes;
+    bytes.embeddings = embedding_bytes(shape, question.method, question.head_bits);
+    bytes.other_weights = other_bytes(shape);
+    const int kv_bits = question.method.family == MethodFamily::fp32 ? 32 : question.kv_bits;
+    const std::int64_t positions = (question.context + key_block - 1) / key_block * key_block;
+    bytes.kv_cache = static_cast<std::uint64_t>(2 * shape.layers * question.batch * positions * kv *
+                                                kv_bits / 8);
+    bytes.activations = activation_bytes(question);
+    bytes.workspace = workspace_bytes(question);
+    return bytes;
+}
+
+}  // namespace bitsweep
