@@ -1,0 +1,53 @@
+#include "results/store/migrate.h"
+
+#include <iterator>
+#include <string>
+
+#include "results/store/migration_sql.h"
+
+namespace bitsweep {
+
+int newest_schema() {
+    return static_cast<int>(std::size(migration_sql));
+}
+
+Result<SchemaState> check_schema(Connection& connection, const std::filesystem::path& file) {
+    const std::int64_t tables = TRY(connection.integer("SELECT count(*) FROM sqlite_schema"));
+    const std::int64_t application = TRY(connection.integer("PRAGMA application_id"));
+    const std::int64_t version = TRY(connection.integer("PRAGMA user_version"));
+    if (tables == 0 && application == 0 && version == 0) {
+        return SchemaState::empty;
+    }
+    if (application != database_application_id) {
+        return make_error(ErrorCode::corrupt,
+                          file.string() +
+                              ": an SQLite database, but not one of bitsweep; nothing was changed, "
+                              "give another file with --db");
+    }
+    if (version > newest_schema()) {
+        return make_error(ErrorCode::unsupported,
+                          file.string() + ": has schema version " + std::to_string(version) +
+                              ", this bitsweep knows up to " + std::to_string(newest_schema()) +
+                              "; nothing was changed, use a newer bitsweep");
+    }
+    return SchemaState::ours;
+}
+
+Status migrate(Connection& connection) {
+    const std::int64_t version = TRY(connection.integer("PRAGMA user_version"));
+    for (std::int64_t next = version; next < newest_schema(); ++next) {
+        const std::string script =
+            "BEGIN IMMEDIATE;" + std::string(migration_sql[next]) +
+            ";PRAGMA application_id = " + std::to_string(database_application_id) +
+            ";PRAGMA user_version = " + std::to_string(next + 1) + ";COMMIT;";
+        if (Status done = connection.exec(script.c_str()); !done) {
+            if (connection.in_transaction()) {
+                TRY(connection.exec("ROLLBACK"));
+            }
+            return done;
+        }
+    }
+    return {};
+}
+
+}  // namespace bitsweep

@@ -1,0 +1,110 @@
+// Every SQL statement of the store, by name. Values travel as parameters, never in the text.
+#pragma once
+
+#include <string_view>
+
+namespace bitsweep::sql {
+
+// Once per connection. FULL: a commit has reached the disk when it returns. 2 s: longer than any
+// reader's checkpoint block, shorter than a heartbeat's patience.
+inline constexpr const char* settings =
+    "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 2000;"
+    "PRAGMA trusted_schema = OFF;";
+
+inline constexpr std::string_view put_experiment =
+    "INSERT INTO experiments (name, yaml, submitted_unix_ms) VALUES (?1, ?2, ?3)"
+    " ON CONFLICT (name) DO UPDATE SET yaml = ?2, submitted_unix_ms = ?3";
+inline constexpr std::string_view clear_tags = "DELETE FROM experiment_tags WHERE experiment = ?1";
+inline constexpr std::string_view put_tag =
+    "INSERT INTO experiment_tags (experiment, tag, value) VALUES (?1, ?2, ?3)";
+inline constexpr std::string_view clear_templates = "DELETE FROM templates WHERE experiment = ?1";
+inline constexpr std::string_view put_template =
+    "INSERT INTO templates (experiment, position, spec, spec_key, weights_digest, dataset_digest,"
+    " numerics_revision, yaml_line, priority, timeout_ms, retries_crash, retries_fail)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+
+inline constexpr std::string_view put_job =
+    "INSERT INTO jobs (key, model, weights, method, threshold, head, kv, gpu, batch,"
+    " prompt_tokens, new_tokens, protocol, threads, seed, repeat, text, spec, canonical, series,"
+    " setting, spec_key, weights_digest, dataset_digest, numerics_revision, state, attempt,"
+    " crashes, failures, worker, session, device, last_outcome, last_message)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
+    " ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)"
+    " ON CONFLICT (key) DO NOTHING";
+inline constexpr std::string_view link_job =
+    "INSERT INTO experiment_jobs (experiment, job, yaml_line, priority, timeout_ms, retries_crash,"
+    " retries_fail) SELECT ?1, id, ?3, ?4, ?5, ?6, ?7 FROM jobs WHERE key = ?2"
+    " ON CONFLICT (experiment, job) DO UPDATE SET yaml_line = ?3, priority = ?4,"
+    " timeout_ms = ?5, retries_crash = ?6, retries_fail = ?7";
+inline constexpr std::string_view set_job =
+    "UPDATE jobs SET state = ?2, attempt = ?3, crashes = ?4, failures = ?5, worker = ?6,"
+    " session = ?7, device = ?8, last_outcome = ?9, last_message = ?10 WHERE key = ?1 RETURNING id";
+
+inline constexpr std::string_view job_of_key =
+    "SELECT id, weights, model, text FROM jobs WHERE key = ?1";
+inline constexpr std::string_view put_run =
+    "INSERT INTO runs (job, attempt, outcome, message, evidence, worker, device, device_kind,"
+    " device_name, started_unix_ms, finished_unix_ms, weights_digest, dataset_digest, provenance,"
+    " generated_text, prompt_ids, new_ids)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
+    " ON CONFLICT (job, attempt) DO NOTHING RETURNING id";
+// A runner that says the same thing twice must not block its own result: the first one counts.
+inline constexpr std::string_view put_measurement =
+    "INSERT INTO measurements (run, metric, sample, unit, value) VALUES (?1, ?2, ?3, ?4, ?5)"
+    " ON CONFLICT (run, metric, sample) DO NOTHING";
+inline constexpr std::string_view put_samples =
+    "INSERT INTO samples (run, metric, unit, count, \"values\") VALUES (?1, ?2, ?3, ?4, ?5)"
+    " ON CONFLICT (run, metric) DO NOTHING";
+// Only a newer attempt replaces the shown result.
+inline constexpr std::string_view show_run =
+    "UPDATE jobs SET result = ?2 WHERE id = ?1 AND (result IS NULL OR ?3 >"
+    " (SELECT attempt FROM runs WHERE id = jobs.result))";
+inline constexpr std::string_view bind_digest =
+    "INSERT INTO bindings (kind, name, digest, run) VALUES (?1, ?2, ?3, ?4)"
+    " ON CONFLICT (kind, name) DO NOTHING";
+inline constexpr std::string_view put_event =
+    "INSERT INTO events (unix_ms, kind, json) VALUES (?1, ?2, ?3)";
+
+inline constexpr std::string_view experiments =
+    "SELECT name, yaml, submitted_unix_ms FROM experiments ORDER BY submitted_unix_ms, name";
+inline constexpr std::string_view tags_of =
+    "SELECT tag, value FROM experiment_tags WHERE experiment = ?1";
+// Columns 0-9 of a cell: the order that cell_of_row() reads.
+#define BITSWEEP_CELL_COLUMNS(row, link)                                                        \
+    row ".spec, " row ".spec_key, " row ".weights_digest, " row ".dataset_digest, " row         \
+        ".numerics_revision, " link ".yaml_line, " link ".priority, " link ".timeout_ms, " link \
+        ".retries_crash, " link ".retries_fail"
+#define BITSWEEP_JOB_COLUMNS                                                             \
+    BITSWEEP_CELL_COLUMNS("j", "l")                                                      \
+    ", j.key, j.state, j.attempt, j.crashes, j.failures, j.worker, j.session, j.device," \
+    " j.last_outcome, j.last_message"
+inline constexpr std::string_view templates_of = "SELECT " BITSWEEP_CELL_COLUMNS(
+    "t", "t") " FROM templates t WHERE experiment = ?1 ORDER BY position";
+inline constexpr std::string_view jobs_of =
+    "SELECT " BITSWEEP_JOB_COLUMNS
+    " FROM experiment_jobs l JOIN jobs j ON j.id = l.job WHERE l.experiment = ?1 ORDER BY l.id";
+// Every job once, with the policy of the experiment that asked first.
+inline constexpr std::string_view all_jobs =
+    "SELECT " BITSWEEP_JOB_COLUMNS
+    " FROM jobs j JOIN experiment_jobs l ON l.id ="
+    " (SELECT MIN(id) FROM experiment_jobs WHERE job = j.id) ORDER BY l.id";
+// ?1 spec key, ?2 revision, ?3 and ?4 the asked digests, ?5 model, ?6 text. What a job's own
+// digest leaves open its result answers, then the binding of its name; random weights have none.
+// Columns 20 and 21: the digests known of the stored job; 22 and 23: those known of the asked one.
+inline constexpr std::string_view same_cell =
+    "SELECT " BITSWEEP_JOB_COLUMNS
+    ","
+    " COALESCE(NULLIF(j.weights_digest, ''), NULLIF(r.weights_digest, ''),"
+    "  CASE j.weights WHEN 'real' THEN m.digest END, ''),"
+    " COALESCE(NULLIF(j.dataset_digest, ''), NULLIF(r.dataset_digest, ''), t.digest, ''),"
+    " COALESCE(NULLIF(?3, ''), CASE j.weights WHEN 'real' THEN m.digest END, ''),"
+    " COALESCE(NULLIF(?4, ''), t.digest, '')"
+    " FROM jobs j JOIN experiment_jobs l ON l.id ="
+    "  (SELECT MIN(id) FROM experiment_jobs WHERE job = j.id)"
+    " LEFT JOIN runs r ON r.id = j.result"
+    " LEFT JOIN bindings m ON m.kind = 'model' AND m.name = ?5"
+    " LEFT JOIN bindings t ON t.kind = 'text' AND t.name = ?6"
+    " WHERE j.spec_key = ?1 AND j.numerics_revision = ?2"
+    " ORDER BY j.result IS NULL, j.id DESC";
+
+}  // namespace bitsweep::sql

@@ -1,0 +1,13 @@
+# cmake -DOUT=FILE -P embed.cmake -- writes the numbered migrations beside this file into one header.
+file(GLOB migrations ${CMAKE_CURRENT_LIST_DIR}/[0-9][0-9][0-9]_*.sql)
+list(SORT migrations)
+set(text "// Generated from schemas/sql/*.sql: do not edit.\n#pragma once\n\n#include <string_view>\n\n")
+string(APPEND text "namespace bitsweep {\n\n")
+string(APPEND text "// In order; migration N brings user_version from N to N + 1.\n")
+string(APPEND text "inline constexpr std::string_view migration_sql[] = {\n")
+foreach(file IN LISTS migrations)
+  file(READ ${file} sql)
+  string(APPEND text "R\"~sql~(${sql})~sql~\",\n")
+endforeach()
+string(APPEND text "};\n\n}  // namespace bitsweep\n")
+file(WRITE ${OUT} "${text}")
