@@ -1,0 +1,115 @@
+#include <array>
+#include <cmath>
+
+#include "worker/metrics/metric.h"
+#include "worker/metrics/metric_functions.h"
+
+namespace bitsweep {
+namespace {
+
+using Row = MetricRow;
+
+constexpr std::array table = {
+    Row{"decode_tokens_per_s", "token/s", "median decode rate over sequences", decode_tokens_per_s},
+    Row{"decode_half_width", "1", "relative 95 % half-width of that median", decode_half_width},
+    Row{"prefill_tokens_per_s", "token/s", "median prefill rate over sequences",
+        prefill_tokens_per_s},
+    Row{"prefill_half_width", "1", "relative 95 % half-width of that median", prefill_half_width},
+    Row{"first_token_ns", "ns", "median time from the prompt to the first new token",
+        first_token_ns},
+    Row{"token_latency_p50", "ns", "median decode step", token_latency_p50},
+    Row{"token_latency_p90", "ns", "90th percentile of decode steps", token_latency_p90},
+    Row{"token_latency_p99", "ns", "99th percentile of decode steps", token_latency_p99},
+    Row{"token_latency_mean", "ns", "mean decode step", token_latency_mean},
+    Row{"token_latency_min", "ns", "fastest decode step", token_latency_min},
+    Row{"token_latency_mad", "ns", "median absolute deviation of decode steps", token_latency_mad},
+    Row{"token_latency_lag1", "1", "autocorrelation of neighbouring decode steps",
+        token_latency_lag1},
+    Row{"sequences", "1", "measured sequences", measured_sequences},
+    Row{"warmup_sequences", "1", "sequences before the first sample", warmup_sequences},
+    Row{"decode_steps", "1", "measured decode steps", decode_steps},
+    Row{"load_ns", "ns", "from files to a ready engine", load_ns},
+    Row{"open_ns", "ns", "mapping and checking the files", open_ns},
+    Row{"read_ns", "ns", "reading what the files store", read_ns},
+    Row{"pack_ns", "ns", "quantising and laying out", pack_ns},
+    Row{"weights_codes_bytes", "B", "packed codes of all linear layers", weights_codes_bytes},
+    Row{"weights_scales_bytes", "B", "their scales", weights_scales_bytes},
+    Row{"embeddings_bytes", "B", "embeddings and output head", embeddings_bytes},
+    Row{"other_weights_bytes", "B", "norms and biases", other_weights_bytes},
+    Row{"weights_bytes", "B", "all weights", weights_bytes},
+    Row{"weights_ratio", "1", "over the same model at fp16 with a 16-bit head", weights_ratio},
+    Row{"kv_cache_bytes", "B", "KV cache", kv_cache_bytes},
+    Row{"activations_bytes", "B", "buffers that live through a token", activations_bytes},
+    Row{"workspace_bytes", "B", "scratch of kernels", workspace_bytes},
+    Row{"allocated_bytes", "B", "the whole ledger", allocated_bytes},
+    Row{"resident_before_bytes", "B", "process before loading", resident_before_bytes},
+    Row{"peak_rss_bytes", "B", "process until the last measured token", peak_rss_bytes},
+    Row{"bytes_per_token", "B", "read by one decode step", bytes_per_token},
+    Row{"read_bandwidth", "B/s", "of this machine's memory, beside the measurement",
+        read_bandwidth},
+    Row{"read_bandwidth_share", "1", "what decode uses of it", read_bandwidth_share},
+    Row{"perplexity", "1", "over the scored tokens", perplexity},
+    Row{"perplexity_fp32", "1", "of the fp32 reference", perplexity_fp32},
+    Row{"bits_per_byte", "bit/B", "of the scored text", bits_per_byte},
+    Row{"kl_mean", "nat", "KL(fp32 || method), mean", kl_mean},
+    Row{"kl_median", "nat", "KL(fp32 || method), median", kl_median},
+    Row{"kl_p99", "nat", "KL(fp32 || method), 99th percentile", kl_p99},
+    Row{"kl_max", "nat", "KL(fp32 || method), largest", kl_max},
+    Row{"top1_agreement", "1", "share of tokens with fp32's most likely token", top1_agreement},
+    Row{"dp_rms", "1", "RMS difference of the target's probability", dp_rms},
+    Row{"quality_tokens", "1", "tokens scored", quality_tokens},
+    Row{"text_identical", "1", "greedy text equals fp32's", text_identical},
+    Row{"text_first_divergence", "1", "first new token that differs", text_first_divergence},
+    Row{"outlier_columns", "1", "outlier columns, summed over layers", outlier_columns},
+    Row{"outlier_layers", "1", "layers with outlier columns", outlier_layers},
+    Row{"outlier_columns", "1", "by layer", nullptr, outlier_columns_by_layer},
+    Row{"outlier_columns_per_token", "1", "by layer", nullptr, outlier_columns_per_token_by_layer},
+    Row{"outlier_max_abs", "1", "by layer", nullptr, outlier_max_abs_by_layer},
+};
+
+void add(std::vector<Measurement>& all, std::string metric, std::string_view unit, double value) {
+    if (std::isfinite(value)) {
+        all.push_back({std::move(metric), std::string(unit), 0, value});
+    }
+}
+
+}  // namespace
+
+std::span<const MetricRow> metric_table() {
+    return table;
+}
+
+std::vector<Measurement> measure(const MetricInput& input) {
+    std::vector<Measurement> all;
+    for (const MetricRow& row : table) {
+        if (row.whole != nullptr) {
+            if (const auto value = row.whole(input)) {
+                add(all, std::string(row.id), row.unit, *value);
+            }
+            continue;
+        }
+        row.parts(input, [&](std::string_view part, double value) {
+            add(all, std::string(row.id) + ":" + std::string(part), row.unit, value);
+        });
+    }
+    return all;
+}
+
+std::vector<SampleSeries> raw_samples(const MetricInput& input) {
+    std::vector<SampleSeries> all;
+    const auto keep = [&](const char* metric, const char* unit, std::vector<double> values) {
+        if (!values.empty()) {
+            all.push_back({metric, unit, std::move(values)});
+        }
+    };
+    keep("token_latency", "ns", token_latencies(input.trace));
+    keep("decode_rate", "token/s", decode_rates(input.trace));
+    keep("prefill_rate", "token/s", prefill_rates(input.trace));
+    if (input.quality != nullptr && input.quality->tokens() <= most_raw_quality_tokens) {
+        keep("nll", "nat", input.quality->nll);
+        keep("kl", "nat", input.quality->kl);
+    }
+    return all;
+}
+
+}  // namespace bitsweep
