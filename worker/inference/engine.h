@@ -44,7 +44,9 @@ class Engine {
     virtual Status forward(std::span<const std::int32_t> ids, std::int64_t tokens,
                            float* last_logits) = 0;
 
-    // Logits of every position of one fresh sequence (batch 1); resets before and after. Records
+    // Logits of every position of one fresh sequence (batch 1); resets before and after. A window
+    // longer than the options' context gets its own cache for the time of the call, so that the
+    // ledger of decoding stays prompt + new tokens. Records
     // outliers of every linear layer's input when `outliers` is not null (threshold of the
     // options).
     virtual Status score(std::span<const std::int32_t> ids, const LogitsSink& sink,
