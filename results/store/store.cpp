@@ -46,15 +46,6 @@ Result<Connection> open_for_reading(const fs::path& file) {
     return Connection::open_uri(immutable_uri(file), file, SQLITE_OPEN_READONLY);
 }
 
-Result<OutcomeClass> outcome_of(const std::string& name) {
-    for (int i = 0; i <= static_cast<int>(OutcomeClass::cancelled); ++i) {
-        if (to_string(static_cast<OutcomeClass>(i)) == name) {
-            return static_cast<OutcomeClass>(i);
-        }
-    }
-    return make_error(ErrorCode::corrupt, "the database names an unknown outcome, " + name);
-}
-
 Result<Cell> cell_of_row(const Statement& row) {
     Cell cell;
     cell.spec = TRY(job_from_json(row.text(0)));
@@ -78,7 +69,13 @@ Result<StoredJob> job_of_row(const Statement& row) {
     job.worker.value = row.text(15);
     job.session.value = row.text(16);
     job.device = row.text(17);
-    job.last_outcome = TRY(outcome_of(row.text(18)));
+    const std::optional<OutcomeClass> outcome = outcome_from_string(row.text(18));
+    if (!outcome) {
+        return make_error(
+            ErrorCode::corrupt,
+            "job " + job.key.value + ": the database names an unknown outcome, " + row.text(18));
+    }
+    job.last_outcome = *outcome;
     job.last_message = row.text(19);
     return job;
 }

@@ -9,20 +9,6 @@
 namespace bitsweep {
 namespace {
 
-const char* name_of(Protocol protocol) {
-    switch (protocol) {
-        case Protocol::seed_report:
-            return "seed-report";
-        case Protocol::quick:
-            return "quick";
-        case Protocol::standard:
-            return "standard";
-        case Protocol::headline:
-            return "headline";
-    }
-    return "?";
-}
-
 // Key of the repeats of one cell: quality runs in one of them only, so it does not tell them apart.
 std::string series_key(JobSpec spec) {
     spec.repeat = 0;
@@ -70,10 +56,9 @@ Status SqliteWriter::put_job(const ExperimentName& experiment, const StoredJob& 
     const JobSpec& spec = job.cell.spec;
     const CellIdentity& identity = job.cell.identity;
     Statement& insert = *TRY(connection_.cached(sql::put_job));
-    insert.bind_all(job.key.value, spec.model.name,
-                    spec.model.weights == WeightsSource::real ? "real" : "random", spec.method,
+    insert.bind_all(job.key.value, spec.model.name, to_string(spec.model.weights), spec.method,
                     spec.threshold.value_or(0.0), spec.head_bits, spec.kv, spec.gpu, spec.batch,
-                    spec.prompt_tokens, spec.new_tokens, name_of(spec.protocol), spec.threads,
+                    spec.prompt_tokens, spec.new_tokens, to_string(spec.protocol), spec.threads,
                     std::bit_cast<std::int64_t>(spec.seed), spec.repeat, spec.quality.text,
                     to_json(spec), canonical_json(spec), series_key(spec), setting_key(spec),
                     identity.spec_key, identity.weights_digest, identity.dataset_digest,

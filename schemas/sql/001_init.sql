@@ -144,3 +144,228 @@ CREATE TABLE events (
   kind TEXT NOT NULL,
   json TEXT NOT NULL CHECK (json_valid(json))
 ) STRICT;
+
+-- The views show each cell's newest successful attempt. `device` is the kind that ran it; a device
+-- of another name (another CPU) is another row. NULL: not measured.
+
+CREATE VIEW v_cells AS -- what was run: one row per experiment, cell and repeat that has a result
+SELECT l.experiment, j.model, j.method, j.threshold, j.head, j.kv, r.device_kind AS device,
+  j.batch, j.prompt_tokens, j.new_tokens, j.protocol, j.repeat, j.weights, j.threads, j.seed,
+  j.text, r.device_name, r.worker, r.attempt, r.started_unix_ms, r.finished_unix_ms,
+  j.series, j.setting, l.id AS position, j.id AS job, r.id AS run, j.key
+FROM experiment_jobs l JOIN jobs j ON j.id = l.job JOIN runs r ON r.id = j.result;
+
+CREATE VIEW v_results AS -- every common metric of one cell and repeat in one wide row
+SELECT c.*,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'decode_tokens_per_s') AS decode_tokens_per_s,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'decode_half_width') AS decode_half_width,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'prefill_tokens_per_s') AS prefill_tokens_per_s,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'first_token_ns') AS first_token_ns,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'token_latency_p50') AS token_latency_p50_ns,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'token_latency_p90') AS token_latency_p90_ns,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'token_latency_p99') AS token_latency_p99_ns,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'load_ns') AS load_ns,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'pack_ns') AS pack_ns,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'weights_bytes') AS weights_bytes,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'weights_ratio') AS weights_ratio,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'peak_rss_bytes') AS peak_rss_bytes,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'bytes_per_token') AS bytes_per_token,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'read_bandwidth_share') AS read_bandwidth_share,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'perplexity') AS perplexity,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'kl_mean') AS kl_mean,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'top1_agreement') AS top1_agreement,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'text_identical') AS text_identical,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'text_first_divergence') AS text_first_divergence
+FROM v_cells c;
+
+CREATE VIEW v_summary AS -- speed, size and quality of each cell, medians over its repeats
+WITH measured AS (
+  SELECT c.*,
+    (SELECT value FROM measurements
+      WHERE run = c.run AND sample = 0 AND metric = 'decode_tokens_per_s') AS decode,
+    (SELECT value FROM measurements
+      WHERE run = c.run AND sample = 0 AND metric = 'prefill_tokens_per_s') AS prefill,
+    (SELECT value FROM measurements
+      WHERE run = c.run AND sample = 0 AND metric = 'token_latency_p50') AS p50,
+    (SELECT value FROM measurements
+      WHERE run = c.run AND sample = 0 AND metric = 'token_latency_p99') AS p99,
+    (SELECT value FROM measurements
+      WHERE run = c.run AND sample = 0 AND metric = 'weights_bytes') AS weights_bytes,
+    (SELECT value FROM measurements
+      WHERE run = c.run AND sample = 0 AND metric = 'weights_ratio') AS weights_ratio,
+    (SELECT value FROM measurements
+      WHERE run = c.run AND sample = 0 AND metric = 'peak_rss_bytes') AS peak_rss,
+    (SELECT value FROM measurements
+      WHERE run = c.run AND sample = 0 AND metric = 'perplexity') AS perplexity,
+    (SELECT value FROM measurements
+      WHERE run = c.run AND sample = 0 AND metric = 'kl_mean') AS kl_mean,
+    (SELECT value FROM measurements
+      WHERE run = c.run AND sample = 0 AND metric = 'top1_agreement') AS top1,
+    (SELECT value FROM measurements
+      WHERE run = c.run AND sample = 0 AND metric = 'text_identical') AS identical,
+    (SELECT value FROM measurements
+      WHERE run = c.run AND sample = 0 AND metric = 'text_first_divergence') AS divergence
+  FROM v_cells c
+), ranked AS (
+  SELECT *,
+    ROW_NUMBER() OVER (cell ORDER BY decode) AS decode_rank,
+    COUNT(decode) OVER cell AS decode_count,
+    COUNT(*) OVER cell - COUNT(decode) OVER cell AS decode_missing,
+    ROW_NUMBER() OVER (cell ORDER BY prefill) AS prefill_rank,
+    COUNT(prefill) OVER cell AS prefill_count,
+    COUNT(*) OVER cell - COUNT(prefill) OVER cell AS prefill_missing,
+    ROW_NUMBER() OVER (cell ORDER BY p50) AS p50_rank,
+    COUNT(p50) OVER cell AS p50_count,
+    COUNT(*) OVER cell - COUNT(p50) OVER cell AS p50_missing,
+    ROW_NUMBER() OVER (cell ORDER BY p99) AS p99_rank,
+    COUNT(p99) OVER cell AS p99_count,
+    COUNT(*) OVER cell - COUNT(p99) OVER cell AS p99_missing
+  FROM measured WINDOW cell AS (PARTITION BY experiment, series, device, device_name)
+)
+-- NULLs sort first, so the ranks of the measured repeats begin after the missing ones.
+SELECT experiment, model, method, threshold, head, kv, device, batch, prompt_tokens, new_tokens,
+  protocol, COUNT(*) AS repeats,
+  AVG(decode) FILTER (WHERE decode_rank - decode_missing
+    IN ((decode_count + 1) / 2, (decode_count + 2) / 2)) AS decode_tokens_per_s,
+  MIN(decode) AS decode_min, MAX(decode) AS decode_max,
+  AVG(prefill) FILTER (WHERE prefill_rank - prefill_missing
+    IN ((prefill_count + 1) / 2, (prefill_count + 2) / 2)) AS prefill_tokens_per_s,
+  AVG(p50) FILTER (WHERE p50_rank - p50_missing
+    IN ((p50_count + 1) / 2, (p50_count + 2) / 2)) AS token_latency_p50_ns,
+  AVG(p99) FILTER (WHERE p99_rank - p99_missing
+    IN ((p99_count + 1) / 2, (p99_count + 2) / 2)) AS token_latency_p99_ns,
+  MAX(weights_bytes) / 1048576.0 AS weights_mib, MAX(weights_ratio) AS weights_ratio,
+  MAX(peak_rss) / 1048576.0 AS peak_rss_mib,
+  MAX(perplexity) AS perplexity, MAX(kl_mean) AS kl_mean, MIN(top1) AS top1_agreement,
+  CAST(MIN(identical) AS INTEGER) AS text_identical,
+  CAST(MIN(divergence) AS INTEGER) AS text_first_divergence,
+  device_name, MIN(position) AS position, series, setting
+FROM ranked GROUP BY experiment, series, device, device_name ORDER BY experiment, MIN(position);
+
+CREATE VIEW v_speedup AS -- decode rate over the 16-bit baseline's, paired by repeat and device
+WITH paired AS (
+  SELECT c.*,
+    (SELECT f.result FROM jobs f
+      JOIN experiment_jobs fl ON fl.job = f.id AND fl.experiment = c.experiment
+      JOIN runs fr
+        ON fr.id = f.result AND fr.device_kind = c.device AND fr.device_name = c.device_name
+      WHERE f.setting = c.setting AND f.repeat = c.repeat AND f.method IN ('fp16', 'bf16')
+      ORDER BY f.method DESC LIMIT 1) AS baseline_run
+  FROM v_cells c
+)
+SELECT p.experiment, p.model, p.method, p.threshold, p.head, p.kv, p.device, p.batch,
+  p.prompt_tokens, p.new_tokens, p.protocol, p.repeat, m.value AS decode_tokens_per_s,
+  bj.method AS baseline, b.value AS baseline_tokens_per_s, m.value / b.value AS speedup,
+  p.device_name, p.series
+FROM paired p
+  JOIN runs br ON br.id = p.baseline_run JOIN jobs bj ON bj.id = br.job
+  JOIN measurements m ON m.run = p.run AND m.metric = 'decode_tokens_per_s' AND m.sample = 0
+  JOIN measurements b
+    ON b.run = p.baseline_run AND b.metric = 'decode_tokens_per_s' AND b.sample = 0
+ORDER BY p.experiment, p.position;
+
+CREATE VIEW v_quality AS -- distance from the same model's fp32 logits, where it was measured
+SELECT c.experiment, c.model, c.method, c.threshold, c.head, c.kv, c.device, c.protocol, c.repeat,
+  c.text,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'quality_tokens') AS tokens,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'perplexity') AS perplexity,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'perplexity_fp32') AS perplexity_fp32,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'bits_per_byte') AS bits_per_byte,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'kl_mean') AS kl_mean,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'kl_median') AS kl_median,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'kl_p99') AS kl_p99,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'kl_max') AS kl_max,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'top1_agreement') AS top1_agreement,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'dp_rms') AS dp_rms,
+  CAST((SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'text_identical') AS INTEGER) AS text_identical,
+  CAST((SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'text_first_divergence') AS INTEGER)
+    AS text_first_divergence,
+  (SELECT generated_text FROM runs WHERE id = c.run) AS generated_text
+FROM v_cells c
+WHERE EXISTS (SELECT 1 FROM measurements
+  WHERE run = c.run AND metric IN ('perplexity', 'text_identical'))
+ORDER BY c.experiment, c.position;
+
+CREATE VIEW v_memory AS -- the memory ledger in bytes, exact, and the peak of the process
+SELECT c.experiment, c.model, c.method, c.threshold, c.head, c.kv, c.device, c.batch,
+  c.prompt_tokens, c.new_tokens, c.repeat,
+  (SELECT CAST(value AS INTEGER) FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'weights_codes_bytes') AS weights_codes_bytes,
+  (SELECT CAST(value AS INTEGER) FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'weights_scales_bytes') AS weights_scales_bytes,
+  (SELECT CAST(value AS INTEGER) FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'embeddings_bytes') AS embeddings_bytes,
+  (SELECT CAST(value AS INTEGER) FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'other_weights_bytes') AS other_weights_bytes,
+  (SELECT CAST(value AS INTEGER) FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'weights_bytes') AS weights_bytes,
+  (SELECT value FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'weights_ratio') AS weights_ratio,
+  (SELECT CAST(value AS INTEGER) FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'kv_cache_bytes') AS kv_cache_bytes,
+  (SELECT CAST(value AS INTEGER) FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'activations_bytes') AS activations_bytes,
+  (SELECT CAST(value AS INTEGER) FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'workspace_bytes') AS workspace_bytes,
+  (SELECT CAST(value AS INTEGER) FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'allocated_bytes') AS allocated_bytes,
+  (SELECT CAST(value AS INTEGER) FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'peak_rss_bytes') AS peak_rss_bytes,
+  (SELECT CAST(value AS INTEGER) FROM measurements
+    WHERE run = c.run AND sample = 0 AND metric = 'bytes_per_token') AS bytes_per_token
+FROM v_cells c ORDER BY c.experiment, c.position;
+
+CREATE VIEW v_samples AS -- raw samples, one row each, in the order they were taken
+SELECT c.experiment, c.model, c.method, c.threshold, c.head, c.kv, c.device, c.batch, c.repeat,
+  s.metric, s.unit, e.key AS sample, e.value
+FROM v_cells c JOIN samples s ON s.run = c.run JOIN json_each(s."values") e;
+
+CREATE VIEW v_outliers AS -- outlier columns of each linear layer at the cell's threshold
+SELECT c.experiment, c.model, c.method, c.threshold, c.device, c.repeat,
+  substr(m.metric, length('outlier_columns:') + 1) AS layer, CAST(m.value AS INTEGER) AS columns,
+  (SELECT value FROM measurements WHERE run = m.run AND sample = 0
+    AND metric = 'outlier_columns_per_token' || substr(m.metric, length('outlier_columns') + 1))
+    AS columns_per_token,
+  (SELECT value FROM measurements WHERE run = m.run AND sample = 0
+    AND metric = 'outlier_max_abs' || substr(m.metric, length('outlier_columns') + 1)) AS max_abs
+FROM v_cells c JOIN measurements m
+  ON m.run = c.run AND m.sample = 0
+    AND m.metric > 'outlier_columns:' AND m.metric < 'outlier_columns;';
+
+CREATE VIEW v_failures AS -- every attempt that did not succeed, with its class and evidence
+SELECT l.experiment, j.model, j.method, j.threshold, j.head, j.kv, j.gpu AS device, j.batch,
+  j.repeat, r.attempt, r.outcome, r.message, r.evidence, j.state AS job_state, r.worker,
+  r.device_name, r.started_unix_ms, r.finished_unix_ms, j.key
+FROM experiment_jobs l JOIN jobs j ON j.id = l.job JOIN runs r ON r.job = j.id
+WHERE r.outcome <> 'done' ORDER BY l.experiment, l.id, r.attempt;
