@@ -1,0 +1,195 @@
+// What happens to attempts: started, ended, taken back.
+#include <algorithm>
+
+#include "coordinator/scheduler/handlers.h"
+#include "coordinator/scheduler/placement.h"
+#include "coordinator/scheduler/retry.h"
+
+namespace bitsweep::scheduler {
+
+namespace {
+
+// Where an attempt ran, as far as it is still known.
+struct Place {
+    WorkerName worker;
+    DeviceInfo device;
+};
+
+Place place_of(const State& state, const Job& job, const SessionId& teller) {
+    const auto* running = std::get_if<Running>(&job.state);
+    if (running == nullptr) {
+        return {};
+    }
+    Place place{running->worker, {running->device, job.cell->spec.gpu}};
+    for (const SessionId& session : {running->session, teller}) {
+        const Worker* worker = state.find_worker(session);
+        const Device* device = worker == nullptr ? nullptr : worker->find_device(running->device);
+        if (device != nullptr) {
+            place.device = device->info;
+            break;
+        }
+    }
+    return place;
+}
+
+// Only the running attempt counts. Everything else is a late, repeated or invented answer.
+bool counts(const Step& step, const Job& job, Attempt attempt) {
+    if (!step.options.rules.terminal_is_final && is_terminal(job.state)) {
+        return job.attempt == attempt;
+    }
+    if (!std::holds_alternative<Running>(job.state)) {
+        return false;
+    }
+    return job.attempt == attempt || !step.options.rules.attempt_fence;
+}
+
+bool differ(const std::string& wanted, const std::string& found) {
+    return !wanted.empty() && !found.empty() && wanted != found;
+}
+
+// Two workers with different files may both have started before the first result bound a digest.
+// The second one's numbers belong to another model and must not count.
+std::shared_ptr<const RunResult> check_digests(const Step& step, const Job& job,
+                                               std::shared_ptr<const RunResult> result) {
+    if (result->outcome.outcome != OutcomeClass::done) {
+        return result;
+    }
+    std::string message;
+    const std::string& weights = expected_weights(step.state, *job.cell);
+    const std::string& dataset = expected_dataset(step.state, *job.cell);
+    if (differ(weights, result->weights_digest)) {
+        message = "model " + job.cell->spec.model.name + " is bound to " + weights +
+                  ", the worker has " + result->weights_digest;
+    } else if (differ(dataset, result->dataset_digest)) {
+        message = "text " + job.cell->spec.quality.text + " is bound to " + dataset +
+                  ", the worker has " + result->dataset_digest;
+    } else {
+        return result;
+    }
+    RunResult refused;
+    refused.key = result->key;
+    refused.attempt = result->attempt;
+    refused.outcome = {OutcomeClass::refused, std::move(message), {}};
+    refused.started_unix_ms = result->started_unix_ms;
+    refused.finished_unix_ms = result->finished_unix_ms;
+    refused.weights_digest = result->weights_digest;
+    refused.dataset_digest = result->dataset_digest;
+    return std::make_shared<const RunResult>(std::move(refused));
+}
+
+void bind_digests(State& state, const Cell& cell, const RunResult& result) {
+    if (!result.weights_digest.empty() && cell.spec.model.weights == WeightsSource::real) {
+        state.bound_models.emplace(lower(cell.spec.model.name), result.weights_digest);
+    }
+    if (!result.dataset_digest.empty()) {
+        state.bound_texts.emplace(cell.spec.quality.text, result.dataset_digest);
+    }
+}
+
+void keep_pace(const Step& step, const Job& job) {
+    const auto* running = std::get_if<Running>(&job.state);
+    if (running != nullptr) {
+        Pace& pace = step.state.paces[job.cell->spec.model.name];
+        ++pace.jobs;
+        pace.total_ms += (step.now - running->since).ms;
+    }
+}
+
+void accept(Step& step, JobIndex index, const ResultArrived& arrived) {
+    State& state = step.state;
+    const Place place = place_of(state, state.job(index), arrived.session);
+    const auto result = check_digests(step, state.job(index), arrived.result);
+    step.out.push_back(
+        StoreRun{result, place.worker, place.device.id, place.device.kind, place.device.name});
+    if (is_terminal(state.job(index).state)) {
+        return;  // reached with terminal_is_final switched off only
+    }
+    if (result->outcome.outcome != OutcomeClass::done) {
+        end_attempt(step, index, result->outcome);
+        return;
+    }
+    bind_digests(state, *state.job(index).cell, *result);
+    keep_pace(step, state.job(index));
+    step.change(index, Complete{});
+    step.store(index);
+}
+
+// The words by which status counts repetitions.
+std::string why_again(const Outcome& outcome, const WorkerName& worker) {
+    const bool says_it_all =
+        outcome.outcome == OutcomeClass::lost_worker || outcome.outcome == OutcomeClass::cancelled;
+    if (says_it_all && !outcome.message.empty()) {
+        return outcome.message;
+    }
+    return std::string(to_string(outcome.outcome)) + " on worker " + worker.value;
+}
+
+}  // namespace
+
+void end_attempt(Step& step, JobIndex index, const Outcome& outcome) {
+    State& state = step.state;
+    const Running running = std::get<Running>(state.job(index).state);
+    const RetryRule& rule = retry_rule(outcome.outcome);
+    const std::string kind = place_of(state, state.job(index), running.session).device.kind;
+
+    Worker* worker = state.find_worker(running.session);
+    Device* device = worker == nullptr ? nullptr : worker->find_device(running.device);
+    if (rule.blame == Blame::device && device != nullptr) {
+        device->quarantine =
+            outcome.message.empty() ? std::string(to_string(outcome.outcome)) : outcome.message;
+        step.log("quarantine", state.job(index),
+                 running.device + " of worker " + running.worker.value);
+    }
+    if (rule.avoid == Avoid::device_kind) {
+        state.edit(index, [&](Job& job) { job.kinds_tried.push_back(kind); });
+    } else if (rule.avoid == Avoid::session) {
+        state.edit(index, [&](Job& job) { job.refused_by.push_back(running.session); });
+    }
+    const bool elsewhere =
+        rule.avoid == Avoid::device_kind && fits_elsewhere(state, state.job(index), kind);
+    const Verdict verdict = judge(state.job(index), outcome.outcome, elsewhere, step.options);
+    step.change(index, End{outcome, verdict, step.now});
+    step.store(index);
+
+    const Job& job = state.job(index);
+    if (is_terminal(job.state)) {
+        step.log("failed", job, std::string(to_string(outcome.outcome)) + ": " + outcome.message);
+        return;
+    }
+    const std::string why = why_again(outcome, running.worker);
+    for (const std::uint32_t experiment : job.experiments) {
+        ++state.experiments()[experiment].retries[why];
+    }
+    step.log("retry", job, why);
+}
+
+void on(Step& step, const Started& started) {
+    const auto index = step.state.find(started.key);
+    const Job* job = index ? &step.state.job(*index) : nullptr;
+    const auto* running = job == nullptr ? nullptr : std::get_if<Running>(&job->state);
+    if (running != nullptr && job->attempt == started.attempt &&
+        running->session == started.session) {
+        const TimePoint lease = lease_for(step, *job, running->since);
+        step.change(*index, Renew{started.session, lease, true});
+    }
+}
+
+void on(Step& step, const ResultArrived& arrived) {
+    const RunResult& result = *arrived.result;
+    if (Worker* worker = step.state.find_worker(arrived.session)) {
+        worker->heard = step.now;
+        worker->lost = false;
+    }
+    const auto index = step.state.find(result.key);
+    if (index && counts(step, step.state.job(*index), result.attempt)) {
+        accept(step, *index, arrived);
+    } else if (!index) {
+        step.log("late", "a result of a job that is not known here: " + result.key.value);
+    } else if (result.attempt != step.state.job(*index).attempt) {
+        step.log("late", step.state.job(*index),
+                 "a result of attempt " + std::to_string(result.attempt.value) + " came too late");
+    }
+    step.send(arrived.session, ResultAck{result.key, result.attempt});
+}
+
+}  // namespace bitsweep::scheduler

@@ -1,0 +1,66 @@
+// What the scheduler wants done. The shell performs every Store command of a step in one
+// transaction and, only when that is durable, the Send commands in order.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "coordinator/scheduler/job_state.h"
+#include "schemas/message.h"
+
+namespace bitsweep::scheduler {
+
+// Insert the job when its key is new; link it to the experiment either way.
+struct StoreNewJob {
+    ExperimentName experiment;
+    JobRecord job;
+};
+
+// State, attempt, counters or last ending of a job changed.
+struct StoreJob {
+    JobRecord job;
+};
+
+// An attempt ended with a result that counts.
+struct StoreRun {
+    std::shared_ptr<const RunResult> result;
+    WorkerName worker;
+    std::string device;
+    std::string device_kind;
+    std::string device_name;
+};
+
+// One line of the event log, for people and for the retries of a later status.
+struct LogEvent {
+    std::string kind;  // "retry", "joined", "lost", "left", "late", "quarantine", ...
+    JobKey key;        // empty when it is not about one job
+    Attempt attempt;
+    std::string text;
+};
+
+using WorkerMessage = std::variant<Welcome, Dispatch, Cancel, ResultAck, Drain, Refusal>;
+
+struct Send {
+    SessionId to;
+    WorkerMessage message;
+};
+
+// Settle the keys of these cells (templates made concrete for a kind of device) and come back with
+// CellsResolved.
+struct Instantiate {
+    ExperimentName experiment;
+    std::vector<Cell> cells;
+    bool force = false;
+    bool retry_failed = false;
+};
+
+// Answer to a Submission; CellsResolved gives one for its own cells.
+struct Answer {
+    Submitted counts;
+};
+
+using Command = std::variant<StoreNewJob, StoreJob, StoreRun, LogEvent, Send, Instantiate, Answer>;
+
+}  // namespace bitsweep::scheduler

@@ -1,0 +1,69 @@
+// Everything that can happen to the scheduler. What a worker says comes in as the message itself.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "schemas/message.h"
+
+namespace bitsweep::scheduler {
+
+// A cell whose job key is settled: the key of the stored job of the same cell, else a new one.
+struct ResolvedCell {
+    JobKey key;
+    Cell cell;
+};
+
+// One attempt of a job ended on a worker. The scheduler reads outcome and digests only.
+struct ResultArrived {
+    SessionId session;
+    std::shared_ptr<const RunResult> result;  // never null
+};
+
+// A client submitted an experiment.
+struct Submission {
+    ExperimentName experiment;
+    std::vector<ResolvedCell> cells;
+    std::vector<Cell> templates;  // gpu "*": one job for each kind of device that attaches
+    bool force = false;
+    bool retry_failed = false;
+};
+
+// The server settled the keys of the cells that an Instantiate command named.
+struct CellsResolved {
+    ExperimentName experiment;
+    std::vector<ResolvedCell> cells;
+    bool force = false;
+    bool retry_failed = false;
+};
+
+struct CancelExperiment {
+    ExperimentName experiment;
+    std::string reason;
+};
+
+struct DrainWorker {
+    WorkerName worker;
+};
+
+// A Dispatch could not be put on the wire: the peer is gone.
+struct DispatchUnsent {
+    SessionId session;
+    JobKey key;
+    Attempt attempt;
+};
+
+// The database cannot be written: nothing may be handed out until StoreMended.
+struct StoreFailed {};
+struct StoreMended {};
+
+// Time passed: leases and delays are looked at.
+struct Tick {};
+
+using Event =
+    std::variant<Hello, Heartbeat, Started, ResultArrived, Goodbye, Submission, CellsResolved,
+                 CancelExperiment, DrainWorker, DispatchUnsent, StoreFailed, StoreMended, Tick>;
+
+}  // namespace bitsweep::scheduler

@@ -1,0 +1,72 @@
+// One function for each event, and what they share. Only scheduler.cpp and the handler files
+// include this.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "coordinator/scheduler/event.h"
+#include "coordinator/scheduler/state.h"
+
+namespace bitsweep::scheduler {
+
+// One step in progress.
+struct Step {
+    State& state;
+    const Options& options;
+    TimePoint now;
+    std::vector<Command>& out;
+
+    void store(JobIndex index) { out.push_back(StoreJob{state.job(index)}); }
+    void send(const SessionId& to, WorkerMessage message) {
+        out.push_back(Send{to, std::move(message)});
+    }
+    void log(std::string kind, const JobRecord& job, std::string text) {
+        out.push_back(LogEvent{std::move(kind), job.key, job.attempt, std::move(text)});
+    }
+    void log(std::string kind, std::string text) {
+        out.push_back(LogEvent{std::move(kind), {}, {}, std::move(text)});
+    }
+    // For what the handler has checked before: a refusal of the table is then a bug.
+    void change(JobIndex index, const Trigger& trigger);
+};
+
+// workers.cpp
+void on(Step& step, const Hello& hello);
+void on(Step& step, const Heartbeat& heartbeat);
+void on(Step& step, const Goodbye& goodbye);
+void on(Step& step, const DrainWorker& drain);
+void on(Step& step, const DispatchUnsent& unsent);
+void on(Step& step, const Tick& tick);
+
+// attempts.cpp
+void on(Step& step, const Started& started);
+void on(Step& step, const ResultArrived& arrived);
+
+// submissions.cpp
+void on(Step& step, const Submission& submission);
+void on(Step& step, const CellsResolved& resolved);
+void on(Step& step, const CancelExperiment& cancel);
+
+// scheduler.cpp
+void on(Step& step, const StoreFailed& failed);
+void on(Step& step, const StoreMended& mended);
+
+// The running attempt ended without success: counts it, and waits, delays or gives up by the
+// table in retry.cpp. Stores the job. `outcome.outcome` is not done.
+void end_attempt(Step& step, JobIndex index, const Outcome& outcome);
+
+// The deadline that a sign of life now buys: one lease, but never past the overtime of the job.
+TimePoint lease_for(const Step& step, const Job& job, TimePoint since);
+
+// The digests that a worker's files must have; empty: whoever runs it first binds them.
+const std::string& expected_weights(const State& state, const Cell& cell);
+const std::string& expected_dataset(const State& state, const Cell& cell);
+
+// Makes the templates of an experiment concrete for every attached kind it has not met.
+void instantiate(Step& step, Experiment& experiment);
+
+// Gives waiting jobs to free devices until nothing fits.
+void place(Step& step);
+
+}  // namespace bitsweep::scheduler

@@ -1,0 +1,83 @@
+// What the scheduler knows about one job. Data that exists only in a state lives only in that
+// state; what outlives a state (attempt, counters, last ending) stands in JobRecord.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "schemas/ids.h"
+#include "schemas/job.h"
+#include "schemas/run_result.h"
+#include "schemas/time.h"
+
+namespace bitsweep::scheduler {
+
+struct Waiting {};  // may be handed out as soon as a device fits
+
+struct Running {
+    WorkerName worker;
+    SessionId session;
+    std::string device;  // "cpu", "cuda:0"
+    TimePoint since;     // handed out
+    TimePoint lease;     // taken back when this passes without a sign of the job
+    bool started = false;
+};
+
+struct Backoff {
+    TimePoint until;
+};
+
+struct Done {};
+
+struct Failed {
+    OutcomeClass outcome = OutcomeClass::failure;
+    std::string message;
+};
+
+struct Cancelled {
+    std::string reason;
+};
+
+// The order is that of the columns in transition.cpp.
+using JobState = std::variant<Waiting, Running, Backoff, Done, Failed, Cancelled>;
+inline constexpr std::size_t job_state_count = std::variant_size_v<JobState>;
+
+inline bool is_terminal(const JobState& state) {
+    return state.index() >= 3;
+}
+
+// The part of a job that is stored; what a restart brings back.
+struct JobRecord {
+    JobKey key;
+    std::shared_ptr<const Cell> cell;  // never null
+    JobState state;
+    Attempt attempt;                                 // last one handed out; 0: never
+    int crashes = 0;                                 // against policy.retries_crash
+    int failures = 0;                                // against policy.retries_fail
+    OutcomeClass last_outcome = OutcomeClass::done;  // of the newest ended attempt, if any
+    std::string last_message;
+};
+
+// What a job asks of a device, computed once from its spec (placement.h).
+struct Needs {
+    std::uint64_t bytes = 0;  // 0: not known
+    bool runs_on_cpu = true;
+    bool runs_on_cuda = true;
+};
+
+struct Job : JobRecord {
+    std::uint64_t order = 0;                 // run order among jobs of equal priority
+    std::vector<std::uint32_t> experiments;  // indexes into State::experiments
+    Needs needs;
+    std::vector<std::string> kinds_tried;  // kinds of device where it did not fit
+    std::vector<SessionId> refused_by;     // worker processes whose files differ
+};
+
+// "waiting", "running", ...: the words of the store and of status.
+std::string_view state_word(const JobState& state);
+
+}  // namespace bitsweep::scheduler

@@ -1,0 +1,30 @@
+// Durations of the scheduler. Production values are the defaults; tests shorten them.
+#pragma once
+
+#include "schemas/time.h"
+
+namespace bitsweep::scheduler {
+
+// Rules that the simulator switches off one by one, to show that its checkers notice.
+// Production code never touches them.
+struct SafetyRules {
+    bool attempt_fence = true;       // a result counts only for the attempt that is running
+    bool leases_expire = true;       // silence takes a job back
+    bool one_job_per_device = true;  // a busy device gets nothing
+    bool terminal_is_final = true;   // a job that ended takes no further result
+    bool done_stays_done = true;     // a restart does not run again what is stored
+    bool budgets = true;             // crashes and failures are counted against the policy
+};
+
+struct Options {
+    Duration heartbeat{1'000};  // how often a worker must speak
+    Duration lease{10'000};     // ten heartbeats: a stalled machine is not a lost one
+    Duration backoff{1'000};    // before the second attempt; doubles
+    Duration backoff_max{60'000};
+    Duration overtime{60'000};  // beyond a job's timeout until the coordinator stops waiting for
+                                // the worker's own verdict
+    Duration forget{600'000};   // silence after which a lost worker leaves the table
+    SafetyRules rules;
+};
+
+}  // namespace bitsweep::scheduler

@@ -1,0 +1,34 @@
+// What the end of an attempt means for its job: one visible table, outcome class -> rule.
+#pragma once
+
+#include "coordinator/scheduler/job_state.h"
+#include "coordinator/scheduler/options.h"
+#include "schemas/run_result.h"
+
+namespace bitsweep::scheduler {
+
+enum class Budget { none, crash, fail };             // which counter an ending is charged to
+enum class Avoid { nothing, device_kind, session };  // where the job must not go again
+enum class Blame { nobody, device };                 // a blamed device gets no further job
+
+struct RetryRule {
+    OutcomeClass outcome;
+    Budget budget;
+    Avoid avoid;
+    Blame blame;
+};
+
+const RetryRule& retry_rule(OutcomeClass outcome);
+
+enum class Next { again, later, never };
+
+struct Verdict {
+    Next next = Next::again;
+    Duration delay;  // with Next::later
+    Budget budget = Budget::none;
+};
+
+// `elsewhere`: a device of another kind that the job may run on is attached.
+Verdict judge(const JobRecord& job, OutcomeClass outcome, bool elsewhere, const Options& options);
+
+}  // namespace bitsweep::scheduler

@@ -1,0 +1,163 @@
+#include "coordinator/scheduler/scheduler.h"
+
+#include <algorithm>
+
+#include "coordinator/scheduler/handlers.h"
+#include "coordinator/scheduler/placement.h"
+
+namespace bitsweep::scheduler {
+
+namespace {
+
+const std::string& bound(const std::map<std::string, std::string>& digests,
+                         const std::string& name) {
+    static const std::string unbound;
+    const auto found = digests.find(name);
+    return found == digests.end() ? unbound : found->second;
+}
+
+void hand_out(Step& step, JobIndex index, const Worker& worker, const Device& device) {
+    const TimePoint lease = lease_for(step, step.state.job(index), step.now);
+    step.change(index, HandOut{worker.name, worker.session, device.info.id, step.now, lease});
+    step.store(index);
+
+    const Job& job = step.state.job(index);
+    const Cell& cell = *job.cell;
+    Dispatch dispatch;
+    dispatch.key = job.key;
+    dispatch.attempt = job.attempt;
+    dispatch.device = device.info.id;
+    dispatch.timeout = cell.policy.timeout;
+    dispatch.spec = cell.spec;
+    dispatch.weights_digest = expected_weights(step.state, cell);
+    dispatch.dataset_digest = expected_dataset(step.state, cell);
+    step.send(worker.session, std::move(dispatch));
+}
+
+}  // namespace
+
+const std::string& expected_weights(const State& state, const Cell& cell) {
+    const bool known = !cell.identity.weights_digest.empty();
+    const bool random = cell.spec.model.weights == WeightsSource::random;
+    return known || random ? cell.identity.weights_digest
+                           : bound(state.bound_models, lower(cell.spec.model.name));
+}
+
+const std::string& expected_dataset(const State& state, const Cell& cell) {
+    return cell.identity.dataset_digest.empty() ? bound(state.bound_texts, cell.spec.quality.text)
+                                                : cell.identity.dataset_digest;
+}
+
+void Step::change(JobIndex index, const Trigger& trigger) {
+    const Status changed = state.change(index, trigger);
+    ASSERT(changed.ok());
+}
+
+TimePoint lease_for(const Step& step, const Job& job, TimePoint since) {
+    const TimePoint limit = since + job.cell->policy.timeout + step.options.overtime;
+    return std::min(step.now + step.options.lease, limit);
+}
+
+void place(Step& step) {
+    State& state = step.state;
+    if (state.paused) {
+        return;
+    }
+    const bool share = !step.options.rules.one_job_per_device;
+    for (auto& [session, worker] : state.workers()) {
+        if (worker.lost || worker.draining) {
+            continue;
+        }
+        for (Device& device : worker.devices) {
+            if (state.ready().empty()) {
+                return;
+            }
+            const bool usable = device.quarantine.empty() && (share || !device.job);
+            const auto chosen = usable ? choose(state, worker, device) : std::nullopt;
+            if (chosen) {
+                hand_out(step, *chosen, worker, device);
+            }
+        }
+    }
+}
+
+void on(Step& step, const StoreFailed&) {
+    step.state.paused = true;
+}
+
+// Nothing was taken from the workers' jobs while the store was away, so no lease may run out for
+// what was sent meanwhile.
+void on(Step& step, const StoreMended&) {
+    step.state.paused = false;
+    const std::set<JobIndex> running = step.state.running();
+    for (const JobIndex index : running) {
+        const Job& job = step.state.job(index);
+        const auto& state = std::get<Running>(job.state);
+        const TimePoint lease = std::max(state.lease, lease_for(step, job, step.now));
+        step.change(index, Renew{state.session, lease});
+    }
+}
+
+Scheduler::Scheduler(Options options) : options_(options) {}
+
+void Scheduler::restore(Snapshot snapshot, TimePoint now) {
+    ASSERT(state_.jobs().empty());
+    for (JobRecord& record : snapshot.jobs) {
+        Job job;
+        static_cast<JobRecord&>(job) = std::move(record);
+        if (auto* running = std::get_if<Running>(&job.state)) {
+            running->since = now;
+            running->lease = now + options_.lease;
+        }
+        if (std::holds_alternative<Done>(job.state) && !options_.rules.done_stays_done) {
+            job.state = Waiting{};
+        }
+        job.order = state_.next_order++;
+        job.needs = needs_of(job.cell->spec);
+        state_.add(std::move(job));
+    }
+    for (Snapshot::Sweep& sweep : snapshot.experiments) {
+        Experiment& experiment = state_.experiment(sweep.name);
+        experiment.templates = std::move(sweep.templates);
+        experiment.retries = std::move(sweep.retries);
+        for (const JobKey& key : sweep.jobs) {
+            if (const auto index = state_.find(key)) {
+                state_.link(sweep.name, *index);
+            }
+        }
+    }
+    for (const auto& [name, digest] : snapshot.bound_models) {
+        state_.bound_models[lower(name)] = digest;
+    }
+    state_.bound_texts = std::move(snapshot.bound_texts);
+}
+
+std::vector<Command> Scheduler::step(TimePoint now, const Event& event) {
+    std::vector<Command> out;
+    Step step{state_, options_, now, out};
+    std::visit([&](const auto& e) { on(step, e); }, event);
+    place(step);
+    return out;
+}
+
+std::optional<TimePoint> Scheduler::next_deadline() const {
+    std::optional<TimePoint> next;
+    if (!state_.deadlines().empty()) {
+        next = state_.deadlines().begin()->first;
+    }
+    for (const auto& [session, worker] : state_.workers()) {
+        const TimePoint due = worker.heard + (worker.lost ? options_.forget : options_.lease);
+        next = next ? std::min(*next, due) : due;
+    }
+    return next;
+}
+
+bool is_done(const State& state, const Experiment& experiment) {
+    if (!experiment.templates.empty() && experiment.jobs.empty()) {
+        return false;
+    }
+    return std::all_of(experiment.jobs.begin(), experiment.jobs.end(),
+                       [&](JobIndex index) { return is_terminal(state.job(index).state); });
+}
+
+}  // namespace bitsweep::scheduler

@@ -1,0 +1,188 @@
+#include "coordinator/scheduler/state.h"
+
+#include <algorithm>
+
+namespace bitsweep::scheduler {
+
+namespace {
+
+// The moment at which a job must be looked at again, if any.
+std::optional<TimePoint> deadline_of(const JobState& state) {
+    if (const auto* running = std::get_if<Running>(&state)) {
+        return running->lease;
+    }
+    if (const auto* backoff = std::get_if<Backoff>(&state)) {
+        return backoff->until;
+    }
+    return std::nullopt;
+}
+
+template <class Devices>
+auto* find_by_id(Devices& devices, const std::string& id) {
+    const auto found = std::find_if(devices.begin(), devices.end(),
+                                    [&](const Device& d) { return d.info.id == id; });
+    return found == devices.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+Device* Worker::find_device(const std::string& id) {
+    return find_by_id(devices, id);
+}
+
+const Device* Worker::find_device(const std::string& id) const {
+    return find_by_id(devices, id);
+}
+
+std::string model_identity(const ModelRef& model) {
+    return model.weights == WeightsSource::real
+               ? model.name
+               : model.name + "#" + std::to_string(model.weights_seed);
+}
+
+GroupKey group_of(const Job& job) {
+    GroupKey key;
+    key.rank = -job.cell->policy.priority;
+    key.model = model_identity(job.cell->spec.model);
+    key.gpu = job.cell->spec.gpu;
+    key.bytes = job.needs.bytes;
+    key.backends = (job.needs.runs_on_cpu ? 1 : 0) | (job.needs.runs_on_cuda ? 2 : 0);
+    for (const std::string& kind : job.kinds_tried) {
+        key.avoided += "kind " + kind + "\n";
+    }
+    for (const SessionId& session : job.refused_by) {
+        key.avoided += "session " + session.value + "\n";
+    }
+    return key;
+}
+
+JobIndex State::add(Job job) {
+    const auto index = static_cast<JobIndex>(jobs_.size());
+    const bool is_new = by_key_.emplace(job.key, index).second;
+    ASSERT(is_new && job.cell != nullptr);
+    jobs_.push_back(std::move(job));
+    this->index(index);
+    return index;
+}
+
+std::optional<JobIndex> State::find(const JobKey& key) const {
+    const auto found = by_key_.find(key);
+    return found == by_key_.end() ? std::nullopt : std::optional(found->second);
+}
+
+Status State::change(JobIndex index, const Trigger& trigger) {
+    unindex(index);
+    const Status applied = scheduler::apply(jobs_[index], trigger);
+    this->index(index);
+    return applied;
+}
+
+void State::attach(Worker worker) {
+    const SessionId session = worker.session;
+    const bool is_new = workers_.emplace(session, std::move(worker)).second;
+    ASSERT(is_new);
+    for (const JobIndex index : running_) {
+        const auto& running = std::get<Running>(jobs_[index].state);
+        Device* device = running.session == session ? device_of(running) : nullptr;
+        if (device != nullptr) {
+            device->job = index;
+            device->last_model = model_identity(jobs_[index].cell->spec.model);
+        }
+    }
+}
+
+void State::detach(const SessionId& session) {
+    workers_.erase(session);
+}
+
+Worker* State::find_worker(const SessionId& session) {
+    const auto found = workers_.find(session);
+    return found == workers_.end() ? nullptr : &found->second;
+}
+
+const Worker* State::find_worker(const SessionId& session) const {
+    const auto found = workers_.find(session);
+    return found == workers_.end() ? nullptr : &found->second;
+}
+
+Worker* State::find_worker(const WorkerName& name) {
+    for (auto& [session, worker] : workers_) {
+        if (worker.name == name) {
+            return &worker;
+        }
+    }
+    return nullptr;
+}
+
+Experiment& State::experiment(const ExperimentName& name) {
+    const auto [entry, is_new] =
+        experiment_by_name_.emplace(name, static_cast<std::uint32_t>(experiments_.size()));
+    if (is_new) {
+        experiments_.push_back({});
+        experiments_.back().name = name;
+    }
+    return experiments_[entry->second];
+}
+
+const Experiment* State::find_experiment(const ExperimentName& name) const {
+    const auto found = experiment_by_name_.find(name);
+    return found == experiment_by_name_.end() ? nullptr : &experiments_[found->second];
+}
+
+bool State::link(const ExperimentName& name, JobIndex index) {
+    Experiment& owner = experiment(name);
+    const std::uint32_t position = experiment_by_name_.at(name);
+    auto& memberships = jobs_[index].experiments;
+    if (std::find(memberships.begin(), memberships.end(), position) != memberships.end()) {
+        return false;
+    }
+    memberships.push_back(position);
+    owner.jobs.push_back(index);
+    return true;
+}
+
+Device* State::device_of(const Running& running) {
+    Worker* worker = find_worker(running.session);
+    return worker == nullptr ? nullptr : worker->find_device(running.device);
+}
+
+void State::index(JobIndex index) {
+    const Job& job = jobs_[index];
+    if (std::holds_alternative<Waiting>(job.state)) {
+        ready_[group_of(job)].emplace(job.order, index);
+    }
+    if (const auto deadline = deadline_of(job.state)) {
+        deadlines_.emplace(*deadline, index);
+    }
+    if (const auto* running = std::get_if<Running>(&job.state)) {
+        running_.insert(index);
+        if (Device* device = device_of(*running)) {
+            device->job = index;
+            device->last_model = model_identity(job.cell->spec.model);
+        }
+    }
+}
+
+void State::unindex(JobIndex index) {
+    const Job& job = jobs_[index];
+    if (std::holds_alternative<Waiting>(job.state)) {
+        const auto group = ready_.find(group_of(job));
+        ASSERT(group != ready_.end());
+        group->second.erase({job.order, index});
+        if (group->second.empty()) {
+            ready_.erase(group);
+        }
+    }
+    if (const auto deadline = deadline_of(job.state)) {
+        deadlines_.erase({*deadline, index});
+    }
+    if (const auto* running = std::get_if<Running>(&job.state)) {
+        running_.erase(index);
+        Device* device = device_of(*running);
+        if (device != nullptr && device->job == index) {
+            device->job.reset();
+        }
+    }
+}
+
+}  // namespace bitsweep::scheduler

@@ -1,0 +1,139 @@
+// All that the scheduler remembers, with the indexes that make a step cheap. Handlers change jobs
+// only through change() and edit(), which keep the indexes right; invariants.h proves that they do.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "coordinator/scheduler/command.h"
+#include "coordinator/scheduler/job_state.h"
+#include "coordinator/scheduler/options.h"
+#include "coordinator/scheduler/transition.h"
+#include "schemas/message.h"
+
+namespace bitsweep::scheduler {
+
+using JobIndex = std::uint32_t;  // position in State::jobs(); never reused
+
+struct Device {
+    DeviceInfo info;
+    std::optional<JobIndex> job;  // the attempt that this device is trusted to run
+    std::string last_model;       // its runner may still hold these weights
+    std::string quarantine;       // why it gets no job; empty: it may
+};
+
+struct Worker {
+    WorkerName name;
+    SessionId session;
+    std::string host;
+    std::vector<Device> devices;
+    std::set<std::string> models;  // lower case
+    TimePoint heard;
+    bool lost = false;  // silent for a lease; comes back with its next word
+    bool draining = false;
+
+    Device* find_device(const std::string& id);
+    const Device* find_device(const std::string& id) const;
+};
+
+struct Experiment {
+    ExperimentName name;
+    std::vector<JobIndex> jobs;  // in the order of its cells
+    std::vector<Cell> templates;
+    std::set<std::string> kinds;  // for which the templates were made concrete in this process
+    bool force = false;           // of its latest submission: new kinds are run again too
+    bool retry_failed = false;
+    std::map<std::string, std::int64_t> retries;  // why attempts were done again -> count
+};
+
+// Waiting jobs that no device can tell apart: same rank, model, kind and needs.
+struct GroupKey {
+    int rank = 0;  // negative priority: the smallest goes first
+    std::string model;
+    std::string gpu;
+    std::uint64_t bytes = 0;
+    int backends = 0;     // bit 0 CPU, bit 1 CUDA
+    std::string avoided;  // kinds and sessions where the job must not go
+    auto operator<=>(const GroupKey&) const = default;
+};
+using Group = std::set<std::pair<std::uint64_t, JobIndex>>;  // by run order
+
+// How long jobs of one model took, for the ETA.
+struct Pace {
+    std::int64_t jobs = 0;
+    std::int64_t total_ms = 0;
+};
+
+class State {
+ public:
+    // The key must be new.
+    JobIndex add(Job job);
+    std::optional<JobIndex> find(const JobKey& key) const;
+    const Job& job(JobIndex index) const { return jobs_[index]; }
+    const std::vector<Job>& jobs() const { return jobs_; }
+
+    // Applies one row of the transition table. refused: unchanged.
+    Status change(JobIndex index, const Trigger& trigger);
+
+    // Changes what is not state: exclusions, order, policy.
+    template <class Edit>
+    void edit(JobIndex index, Edit&& change_job) {
+        unindex(index);
+        change_job(jobs_[index]);
+        this->index(index);
+    }
+
+    void attach(Worker worker);  // the session must be new; running jobs of it take their devices
+    void detach(const SessionId& session);
+    Worker* find_worker(const SessionId& session);
+    const Worker* find_worker(const SessionId& session) const;
+    Worker* find_worker(const WorkerName& name);
+    std::map<SessionId, Worker>& workers() { return workers_; }
+    const std::map<SessionId, Worker>& workers() const { return workers_; }
+
+    Experiment& experiment(const ExperimentName& name);  // made when missing
+    const Experiment* find_experiment(const ExperimentName& name) const;
+    std::vector<Experiment>& experiments() { return experiments_; }
+    const std::vector<Experiment>& experiments() const { return experiments_; }
+    // False when it was a member already.
+    bool link(const ExperimentName& experiment, JobIndex index);
+
+    const std::map<GroupKey, Group>& ready() const { return ready_; }
+    const std::set<std::pair<TimePoint, JobIndex>>& deadlines() const { return deadlines_; }
+    const std::set<JobIndex>& running() const { return running_; }
+
+    std::uint64_t next_order = 0;
+    bool paused = false;                              // the store cannot be written
+    std::map<std::string, std::string> bound_models;  // name -> weights digest of the first result
+    std::map<std::string, std::string> bound_texts;
+    std::map<std::string, Pace> paces;         // by model
+    std::map<SessionId, WorkerName> replaced;  // processes whose name a newer process took
+
+ private:
+    void index(JobIndex index);
+    void unindex(JobIndex index);
+    Device* device_of(const Running& running);
+
+    std::vector<Job> jobs_;
+    std::unordered_map<JobKey, JobIndex> by_key_;
+    std::map<SessionId, Worker> workers_;
+    std::vector<Experiment> experiments_;
+    std::map<ExperimentName, std::uint32_t> experiment_by_name_;
+    std::map<GroupKey, Group> ready_;
+    std::set<std::pair<TimePoint, JobIndex>> deadlines_;  // leases and ends of delays
+    std::set<JobIndex> running_;
+};
+
+GroupKey group_of(const Job& job);
+
+// What weights a runner keeps for it: the name, and the seed of random weights.
+std::string model_identity(const ModelRef& model);
+
+}  // namespace bitsweep::scheduler

@@ -1,0 +1,178 @@
+// Experiments: submitted, made concrete for new kinds of devices, cancelled.
+#include <algorithm>
+
+#include "coordinator/scheduler/handlers.h"
+#include "coordinator/scheduler/placement.h"
+
+namespace bitsweep::scheduler {
+
+namespace {
+
+struct Wishes {
+    bool force = false;
+    bool retry_failed = false;
+};
+
+bool must_run_again(const JobState& state, Wishes wishes) {
+    return std::holds_alternative<Cancelled>(state) ||
+           (std::holds_alternative<Done>(state) && wishes.force) ||
+           (std::holds_alternative<Failed>(state) && (wishes.force || wishes.retry_failed));
+}
+
+JobIndex add_new(State& state, const ResolvedCell& resolved) {
+    Job job;
+    job.key = resolved.key;
+    job.cell = std::make_shared<const Cell>(resolved.cell);
+    job.order = state.next_order++;
+    job.needs = needs_of(resolved.cell.spec);
+    return state.add(std::move(job));
+}
+
+// The policy of the newest request holds, but nobody's request makes a job less urgent.
+void adopt_policy(State& state, JobIndex index, const JobPolicy& policy, bool again) {
+    Cell cell = *state.job(index).cell;
+    const int priority = std::max(cell.policy.priority, policy.priority);
+    cell.policy = policy;
+    cell.policy.priority = again ? policy.priority : priority;
+    state.edit(index, [&](Job& job) {
+        job.cell = std::make_shared<const Cell>(std::move(cell));
+        if (again) {
+            job.order = state.next_order++;
+            job.kinds_tried.clear();
+            job.refused_by.clear();
+        }
+    });
+}
+
+void count_existing(const JobState& state, Submitted& counts) {
+    if (std::holds_alternative<Done>(state)) {
+        ++counts.done;
+    } else if (std::holds_alternative<Failed>(state)) {
+        ++counts.failed_before;
+    } else {
+        ++counts.running;  // waiting for another experiment, or on a device now
+    }
+}
+
+// Returns true when the job will run because of this request.
+bool merge(Step& step, const ExperimentName& experiment, JobIndex index, const Cell& cell,
+           Wishes wishes, Submitted& counts) {
+    State& state = step.state;
+    const bool linked = state.link(experiment, index);
+    const bool again = must_run_again(state.job(index).state, wishes);
+    if (again) {
+        adopt_policy(state, index, cell.policy, true);
+        step.change(index, Reopen{});
+        ++counts.new_cells;
+    } else {
+        count_existing(state.job(index).state, counts);
+        if (!is_terminal(state.job(index).state)) {
+            adopt_policy(state, index, cell.policy, false);
+        }
+    }
+    if (linked) {
+        step.out.push_back(StoreNewJob{experiment, state.job(index)});
+    }
+    if (again) {
+        step.store(index);
+    }
+    return again;
+}
+
+Submitted add_cells(Step& step, const ExperimentName& experiment,
+                    const std::vector<ResolvedCell>& cells, Wishes wishes) {
+    State& state = step.state;
+    Submitted counts;
+    counts.experiment = experiment;
+    std::set<JobIndex> seen;
+    std::map<GroupKey, bool> impossible;
+    for (const ResolvedCell& resolved : cells) {
+        auto index = state.find(resolved.key);
+        const bool is_new = !index;
+        if (is_new) {
+            index = add_new(state, resolved);
+            state.link(experiment, *index);
+            step.out.push_back(StoreNewJob{experiment, state.job(*index)});
+            ++counts.new_cells;
+        }
+        if (!seen.insert(*index).second) {
+            continue;  // two cells with one canonical form are one job
+        }
+        ++counts.cells;
+        if (!is_new) {
+            merge(step, experiment, *index, resolved.cell, wishes, counts);
+        }
+        const Job& job = state.job(*index);
+        if (std::holds_alternative<Waiting>(job.state)) {
+            const auto [known, first] = impossible.emplace(group_of(job), false);
+            if (first) {
+                known->second = is_impossible(nearest_obstacle(state, job));
+            }
+            counts.impossible += known->second ? 1 : 0;
+        }
+    }
+    return counts;
+}
+
+}  // namespace
+
+void instantiate(Step& step, Experiment& experiment) {
+    if (experiment.templates.empty()) {
+        return;
+    }
+    for (const auto& [session, worker] : step.state.workers()) {
+        for (const Device& device : worker.devices) {
+            const std::string& kind = device.info.kind;
+            if (!experiment.kinds.insert(kind).second) {
+                continue;
+            }
+            Instantiate command{experiment.name, {}, experiment.force, experiment.retry_failed};
+            for (const Cell& cell : experiment.templates) {
+                const Needs needs = needs_of(cell.spec);
+                if (kind == "cpu" ? needs.runs_on_cpu : needs.runs_on_cuda) {
+                    command.cells.push_back(cell);
+                    command.cells.back().spec.gpu = kind;
+                    command.cells.back().identity.spec_key.clear();
+                }
+            }
+            step.out.push_back(std::move(command));
+        }
+    }
+}
+
+void on(Step& step, const Submission& submission) {
+    Experiment& experiment = step.state.experiment(submission.experiment);
+    experiment.templates = submission.templates;
+    experiment.kinds.clear();
+    experiment.force = submission.force;
+    experiment.retry_failed = submission.retry_failed;
+    step.out.push_back(Answer{add_cells(step, submission.experiment, submission.cells,
+                                        {submission.force, submission.retry_failed})});
+    instantiate(step, step.state.experiment(submission.experiment));
+}
+
+void on(Step& step, const CellsResolved& resolved) {
+    step.out.push_back(Answer{add_cells(step, resolved.experiment, resolved.cells,
+                                        {resolved.force, resolved.retry_failed})});
+}
+
+void on(Step& step, const CancelExperiment& cancel) {
+    const Experiment* experiment = step.state.find_experiment(cancel.experiment);
+    if (experiment == nullptr) {
+        return;
+    }
+    const std::vector<JobIndex> members = experiment->jobs;
+    for (const JobIndex index : members) {
+        const Job& job = step.state.job(index);
+        if (is_terminal(job.state) || job.experiments.size() > 1) {
+            continue;  // another experiment wants it
+        }
+        if (const auto* running = std::get_if<Running>(&job.state)) {
+            step.send(running->session, Cancel{job.key, job.attempt, cancel.reason});
+        }
+        step.change(index, Stop{cancel.reason});
+        step.store(index);
+    }
+}
+
+}  // namespace bitsweep::scheduler

@@ -1,0 +1,89 @@
+#include "coordinator/server/convert.h"
+
+#include <cstdio>
+
+namespace bitsweep {
+
+namespace {
+
+void append_json_string(std::string& json, std::string_view text) {
+    json += '"';
+    for (const char c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (c == '"' || c == '\\') {
+            json += '\\';
+            json += c;
+        } else if (byte < 0x20) {
+            char escaped[8];
+            std::snprintf(escaped, sizeof escaped, "\\u%04x", byte);
+            json += escaped;
+        } else {
+            json += c;
+        }
+    }
+    json += '"';
+}
+
+}  // namespace
+
+StoredJob to_stored(const scheduler::JobRecord& job) {
+    StoredJob stored;
+    stored.key = job.key;
+    stored.cell = *job.cell;
+    // A delay is not worth keeping through a restart: the job simply waits.
+    stored.state = std::holds_alternative<scheduler::Backoff>(job.state)
+                       ? "waiting"
+                       : std::string(scheduler::state_word(job.state));
+    stored.attempt = job.attempt;
+    stored.crashes = job.crashes;
+    stored.failures = job.failures;
+    stored.last_outcome = job.last_outcome;
+    stored.last_message = job.last_message;
+    if (const auto* running = std::get_if<scheduler::Running>(&job.state)) {
+        stored.worker = running->worker;
+        stored.session = running->session;
+        stored.device = running->device;
+    }
+    return stored;
+}
+
+Result<scheduler::JobRecord> from_stored(const StoredJob& job) {
+    scheduler::JobRecord record;
+    record.key = job.key;
+    record.cell = std::make_shared<const Cell>(job.cell);
+    record.attempt = job.attempt;
+    record.crashes = job.crashes;
+    record.failures = job.failures;
+    record.last_outcome = job.last_outcome;
+    record.last_message = job.last_message;
+    if (job.state == "waiting") {
+        record.state = scheduler::Waiting{};
+    } else if (job.state == "running") {
+        record.state = scheduler::Running{job.worker, job.session, job.device, {}, {}, true};
+    } else if (job.state == "done") {
+        record.state = scheduler::Done{};
+    } else if (job.state == "failed") {
+        record.state = scheduler::Failed{job.last_outcome, job.last_message};
+    } else if (job.state == "cancelled") {
+        record.state = scheduler::Cancelled{job.last_message};
+    } else {
+        return make_error(ErrorCode::corrupt,
+                          "job " + job.key.value + " is stored in the unknown state `" + job.state +
+                              "`: open this database with the release that wrote it");
+    }
+    return record;
+}
+
+std::string event_json(const scheduler::LogEvent& event) {
+    std::string json = "{";
+    if (!event.key.empty()) {
+        json += "\"key\":";
+        append_json_string(json, event.key.value);
+        json += ",\"attempt\":" + std::to_string(event.attempt.value) + ",";
+    }
+    json += "\"text\":";
+    append_json_string(json, event.text);
+    return json + "}";
+}
+
+}  // namespace bitsweep

@@ -1,0 +1,253 @@
+#include "coordinator/server/loop.h"
+
+#include <algorithm>
+
+#include "coordinator/server/convert.h"
+#include "coordinator/server/recover.h"
+#include "coordinator/server/resolve.h"
+
+namespace bitsweep {
+
+namespace {
+
+std::int64_t bounded_wait(Duration wait, TimePoint now, TimePoint due) {
+    return std::clamp<std::int64_t>((due - now).ms, 0, wait.ms);
+}
+
+}  // namespace
+
+Loop::Loop(Router& router, Store& store, Clock clock, LoopOptions options)
+    : router_(router),
+      store_(store),
+      clock_(std::move(clock)),
+      options_(std::move(options)),
+      scheduler_(options_.scheduler),
+      now_(clock_()),
+      retry_wait_(options_.store_retry) {}
+
+Status Loop::recover() {
+    scheduler::Snapshot snapshot = TRY(bitsweep::recover(store_));
+    now_ = clock_();
+    scheduler_.restore(std::move(snapshot), now_);
+    return {};
+}
+
+Duration Loop::wait() const {
+    if (!trouble_.empty()) {
+        return {bounded_wait(options_.longest_wait, now_, retry_at_)};
+    }
+    const auto due = scheduler_.next_deadline();
+    return {due ? bounded_wait(options_.longest_wait, now_, *due) : options_.longest_wait.ms};
+}
+
+void Loop::turn() {
+    std::vector<Incoming> incoming = router_.receive(wait(), options_.most_messages);
+    now_ = clock_();
+    if (!trouble_.empty() && now_ >= retry_at_) {
+        commit();  // the messages below find out whether the store is back
+    }
+    for (Incoming& message : incoming) {
+        take(message);
+    }
+    // After a stall the queue may hold the heartbeats that keep leases alive: read them all first.
+    if (trouble_.empty() && incoming.size() < options_.most_messages) {
+        retry_unsettled();
+        step(scheduler::Tick{});
+    }
+    if (trouble_.empty()) {
+        commit();
+    }
+    forget_sessions();
+}
+
+Status Loop::flush() {
+    now_ = clock_();
+    commit();
+    return trouble_.empty() ? Status{} : make_error(ErrorCode::io, trouble_);
+}
+
+// ---- scheduler's commands
+
+void Loop::step(const scheduler::Event& event) {
+    Batch batch;
+    for (scheduler::Command& command : scheduler_.step(now_, event)) {
+        perform(batch, command);
+    }
+    const bool at_once = !trouble_.empty() && !batch.binding;
+    std::move(batch.writes.begin(), batch.writes.end(), std::back_inserter(pending_.writes));
+    if (at_once) {
+        std::vector<scheduler::Event> unsent;  // nothing is dispatched while the store is away
+        for (const Outgoing& outgoing : batch.sends) {
+            send(outgoing, unsent);
+        }
+        return;
+    }
+    std::move(batch.sends.begin(), batch.sends.end(), std::back_inserter(pending_.sends));
+}
+
+void Loop::perform(Batch& batch, scheduler::Command& command) {
+    if (auto* send = std::get_if<scheduler::Send>(&command)) {
+        const auto peer = sessions_.find(send->to);
+        if (peer == sessions_.end()) {
+            return;  // never heard of in this life of the coordinator
+        }
+        Outgoing outgoing{peer->second, send->to,
+                          std::visit([](auto& m) { return Message(std::move(m)); }, send->message)};
+        const bool early = (!options_.safety.acknowledge_after_commit &&
+                            std::holds_alternative<ResultAck>(outgoing.message)) ||
+                           (!options_.safety.dispatch_after_commit &&
+                            std::holds_alternative<Dispatch>(outgoing.message));
+        if (early) {
+            std::vector<scheduler::Event> ignored;
+            this->send(outgoing, ignored);
+            return;
+        }
+        batch.sends.push_back(std::move(outgoing));
+    } else if (auto* log = std::get_if<scheduler::LogEvent>(&command)) {
+        if (options_.on_event) {
+            options_.on_event(*log);
+        }
+        batch.writes.emplace_back(TimedEvent{now_, std::move(*log)});
+    } else if (auto* instantiate = std::get_if<scheduler::Instantiate>(&command)) {
+        unsettled_.push_back(std::move(*instantiate));
+    } else if (auto* answer = std::get_if<scheduler::Answer>(&command)) {
+        counts_.cells += answer->counts.cells;
+        counts_.new_cells += answer->counts.new_cells;
+        counts_.done += answer->counts.done;
+        counts_.running += answer->counts.running;
+        counts_.failed_before += answer->counts.failed_before;
+        counts_.impossible += answer->counts.impossible;
+    } else if (auto* new_job = std::get_if<scheduler::StoreNewJob>(&command)) {
+        batch.writes.emplace_back(std::move(*new_job));
+        batch.binding = true;
+    } else if (auto* job = std::get_if<scheduler::StoreJob>(&command)) {
+        batch.writes.emplace_back(std::move(*job));
+        batch.binding = true;
+    } else if (auto* run = std::get_if<scheduler::StoreRun>(&command)) {
+        batch.writes.emplace_back(std::move(*run));
+        batch.binding = true;
+    }
+}
+
+void Loop::settle(const scheduler::Instantiate& command) {
+    auto resolved = resolve_cells(store_, command.cells);
+    if (resolved) {
+        step(scheduler::CellsResolved{command.experiment, std::move(resolved).value(),
+                                      command.force, command.retry_failed});
+    } else if (resolved.error().code == ErrorCode::invalid_input) {
+        pending_.writes.emplace_back(
+            TimedEvent{now_, {"template", {}, {}, resolved.error().message}});
+    } else {
+        unsettled_.push_back(command);
+        stop_dispatch(resolved.error());
+    }
+}
+
+void Loop::retry_unsettled() {
+    for (std::size_t left = unsettled_.size(); left > 0 && trouble_.empty(); --left) {
+        const scheduler::Instantiate command = std::move(unsettled_.front());
+        unsettled_.pop_front();
+        settle(command);
+    }
+}
+
+void Loop::reply(const Peer& to, Message message) {
+    pending_.sends.push_back({to, {}, std::move(message)});
+}
+
+// ---- persist, then send
+
+Status Loop::write(StoreWriter& writer, const Write& write) {
+    if (const auto* experiment = std::get_if<StoredExperiment>(&write)) {
+        return writer.put_experiment(*experiment);
+    }
+    if (const auto* new_job = std::get_if<scheduler::StoreNewJob>(&write)) {
+        return writer.put_job(new_job->experiment, to_stored(new_job->job));
+    }
+    if (const auto* job = std::get_if<scheduler::StoreJob>(&write)) {
+        return writer.set_job(to_stored(job->job));
+    }
+    if (const auto* run = std::get_if<scheduler::StoreRun>(&write)) {
+        return writer.put_run(
+            {*run->result, run->worker, run->device, run->device_kind, run->device_name});
+    }
+    const auto& timed = std::get<TimedEvent>(write);
+    return writer.put_event(timed.when, timed.event.kind, event_json(timed.event));
+}
+
+// True when nothing is left to write.
+bool Loop::commit() {
+    // Each round but the first comes from workers that turned out to be gone; one that is gone gets
+    // nothing again, so the rounds end.
+    while (!pending_.writes.empty() || !pending_.sends.empty()) {
+        if (!pending_.writes.empty()) {
+            const Status written = store_.transact([&](StoreWriter& writer) -> Status {
+                for (const Write& one : pending_.writes) {
+                    TRY(write(writer, one));
+                }
+                return {};
+            });
+            if (!written) {
+                stop_dispatch(written.error());
+                return false;
+            }
+            pending_.writes.clear();
+        }
+        send_pending();
+    }
+    if (!trouble_.empty()) {
+        resume_dispatch();
+    }
+    return true;
+}
+
+void Loop::send_pending() {
+    const std::vector<Outgoing> sends = std::move(pending_.sends);
+    pending_.sends.clear();
+    std::vector<scheduler::Event> unsent;
+    for (const Outgoing& outgoing : sends) {
+        send(outgoing, unsent);
+    }
+    for (const scheduler::Event& event : unsent) {
+        step(event);
+    }
+}
+
+void Loop::send(const Outgoing& outgoing, std::vector<scheduler::Event>& unsent) {
+    const Status sent = router_.send(outgoing.to, outgoing.message);
+    const auto* dispatch = std::get_if<Dispatch>(&outgoing.message);
+    if (!sent && dispatch != nullptr) {
+        unsent.push_back(
+            scheduler::DispatchUnsent{outgoing.session, dispatch->key, dispatch->attempt});
+    }
+    // Everything else comes again by itself: results are delivered until acknowledged, clients ask.
+}
+
+void Loop::stop_dispatch(const Error& error) {
+    if (trouble_.empty()) {
+        retry_wait_ = options_.store_retry;
+        step(scheduler::StoreFailed{});
+        if (options_.on_event) {
+            options_.on_event({"stopped", {}, {}, error.message});
+        }
+    } else {
+        retry_wait_ = std::min(Duration{retry_wait_.ms * 2}, options_.store_retry_max);
+    }
+    trouble_ = error.message.empty() ? "the database cannot be used" : error.message;
+    retry_at_ = now_ + retry_wait_;
+}
+
+void Loop::resume_dispatch() {
+    trouble_.clear();
+    if (options_.on_event) {
+        options_.on_event({"resumed", {}, {}, "the database can be written again"});
+    }
+    step(scheduler::StoreMended{});
+    std::deque<Incoming> deferred = std::move(deferred_);
+    deferred_.clear();
+    for (Incoming& message : deferred) {
+        take(message);
+    }
+}
+
+}  // namespace bitsweep

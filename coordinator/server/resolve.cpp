@@ -1,0 +1,74 @@
+#include "coordinator/server/resolve.h"
+
+#include <algorithm>
+
+#include "schemas/catalog/methods.h"
+#include "schemas/codec.h"
+
+namespace bitsweep {
+
+namespace {
+
+constexpr std::size_t most_cells = 1'000'000;  // matrix.md
+constexpr std::int64_t longest_timeout_ms = 30ll * 24 * 3600 * 1000;
+constexpr int most_retries = 1'000;
+
+bool is_digest(const std::string& text) {
+    return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
+               return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+           });
+}
+
+Error flaw(const Cell& cell, const std::string& what) {
+    return make_error(ErrorCode::invalid_input, "cell " + cell.spec.model.name + " " +
+                                                    cell.spec.method + " (line " +
+                                                    std::to_string(cell.yaml_line) + "): " + what);
+}
+
+}  // namespace
+
+Status check_cell(const Cell& cell) {
+    const JobPolicy& policy = cell.policy;
+    if (cell.spec.model.name.empty() || cell.spec.gpu.empty()) {
+        return flaw(cell, "a cell needs a model and a gpu");
+    }
+    if (const auto method = parse_method(cell.spec.method); !method) {
+        return flaw(cell, method.error().message);
+    }
+    if (policy.timeout.ms <= 0 || policy.timeout.ms > longest_timeout_ms) {
+        return flaw(cell, "the timeout must be between 1 ms and 30 days");
+    }
+    if (policy.retries_crash < 0 || policy.retries_crash > most_retries ||
+        policy.retries_fail < 0 || policy.retries_fail > most_retries) {
+        return flaw(cell, "retries must be between 0 and 1000");
+    }
+    for (const std::string& digest : {cell.identity.weights_digest, cell.identity.dataset_digest}) {
+        if (!digest.empty() && !is_digest(digest)) {
+            return flaw(cell, "a digest is 64 hex digits, not `" + digest.substr(0, 80) + "`");
+        }
+    }
+    return {};
+}
+
+Result<std::vector<scheduler::ResolvedCell>> resolve_cells(Store& store, std::vector<Cell> cells) {
+    if (cells.size() > most_cells) {
+        return make_error(ErrorCode::invalid_input,
+                          std::to_string(cells.size()) + " cells; the most is 1,000,000");
+    }
+    std::vector<scheduler::ResolvedCell> resolved;
+    resolved.reserve(cells.size());
+    for (Cell& cell : cells) {
+        TRY(check_cell(cell));
+        const MethodRow& row = method_row(TRY(parse_method(cell.spec.method)));
+        cell.identity.spec_key = spec_key(cell.spec);
+        cell.identity.numerics_revision =
+            cell.spec.gpu == "cpu" ? row.numerics_cpu : row.numerics_cuda;
+        const auto known =
+            TRY(store.find(cell.identity, cell.spec.model.name, cell.spec.quality.text));
+        JobKey key = known ? known->key : cell_key(cell.identity);
+        resolved.push_back({std::move(key), std::move(cell)});
+    }
+    return resolved;
+}
+
+}  // namespace bitsweep
