@@ -18,10 +18,6 @@ namespace bitsweep {
 
 inline constexpr int protocol_version = 1;
 
-// The longest message either side sends or takes: a submission of about 80,000 cells at 800 bytes.
-// A receiver drops the connection of a peer that claims more, so a sender checks first.
-inline constexpr std::int64_t max_message_bytes = std::int64_t{64} << 20;
-
 // A device that can run one job at a time.
 struct DeviceInfo {
     std::string id;    // "cpu", "cuda:0"

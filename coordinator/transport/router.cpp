@@ -88,7 +88,7 @@ class ZmqRouter final : public Router {
         router_.set(zmq::sockopt::router_mandatory, true);
         router_.set(zmq::sockopt::sndhwm, queue_messages);
         router_.set(zmq::sockopt::rcvhwm, queue_messages);
-        router_.set(zmq::sockopt::maxmsgsize, max_message_bytes);
+        router_.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(max_json_bytes));
         router_.set(zmq::sockopt::handshake_ivl, handshake_ms);
         router_.set(zmq::sockopt::heartbeat_ivl, ping_ms);
         router_.set(zmq::sockopt::heartbeat_timeout, silence_ms);
@@ -137,7 +137,7 @@ class ZmqRouter final : public Router {
 
     Status send(const Peer& to, const Message& message) override {
         const std::string text = to_json(message);
-        if (static_cast<std::int64_t>(text.size()) > max_message_bytes) {
+        if (text.size() > max_json_bytes) {
             return make_error(ErrorCode::invalid_input,
                               "a message of " + std::to_string(text.size()) +
                                   " bytes is longer than the protocol permits");

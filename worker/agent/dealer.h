@@ -2,6 +2,7 @@
 // and by the command line client.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -13,6 +14,19 @@
 
 namespace bitsweep {
 
+// The state of the connection below the messages.
+enum class LinkState {
+    connecting,   // nothing known yet
+    connected,    // handshake done
+    unreachable,  // nobody answers at the address, or the connection broke; tried again
+    rejected,     // somebody answers and refuses our key, or is not the server we know
+};
+
+struct Link {
+    LinkState state = LinkState::connecting;
+    std::uint64_t handshakes = 0;  // completed; a raised count means a new connection
+};
+
 // An access file as coordinator/transport/keys.h writes it (JSON).
 struct Access {
     std::string coordinator;  // tcp://host:port
@@ -23,7 +37,7 @@ struct Access {
     std::string role;
 };
 
-// not_found, corrupt (names the missing key).
+// not_found; corrupt (names the missing key); refused: others can read the secret.
 Result<Access> read_access(const std::filesystem::path& file);
 
 class Dealer {
@@ -39,7 +53,9 @@ class Dealer {
     virtual Result<std::optional<Message>> receive(Duration wait) = 0;
     // "connection refused", "handshake failed: wrong key", "" when connected.
     virtual std::string last_failure() const = 0;
-    // A descriptor that becomes readable when receive() may have something, for poll().
+    virtual Link link() const = 0;
+    // A descriptor that becomes readable when receive() may have something, for poll(). Edge
+    // triggered: call receive() until it gives nothing before waiting, also after a send().
     virtual int descriptor() const = 0;
 };
 

@@ -1,0 +1,62 @@
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "worker/agent/dealer.h"
+
+namespace bitsweep {
+
+namespace {
+
+constexpr std::size_t z85_length = 40;  // 32 bytes of key
+
+}  // namespace
+
+Result<Access> read_access(const std::filesystem::path& file) {
+    struct stat facts {};
+    if (stat(file.c_str(), &facts) != 0) {
+        return make_error(
+            errno == ENOENT || errno == ENOTDIR ? ErrorCode::not_found : ErrorCode::io,
+            "cannot read the access file " + file.string() + ": " + std::strerror(errno));
+    }
+    if ((facts.st_mode & 077) != 0) {
+        return make_error(
+            ErrorCode::refused,
+            file.string() + " holds a secret that others can read; chmod 600 " + file.string());
+    }
+    std::ifstream stream(file, std::ios::binary);
+    const std::string text(std::istreambuf_iterator<char>(stream), {});
+    const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
+    if (!json.is_object()) {
+        return make_error(ErrorCode::corrupt, file.string() +
+                                                  " is no access file (not a JSON object); "
+                                                  "`bitsweep keys new NAME --role ROLE` makes one");
+    }
+    Access access;
+    const std::pair<const char*, std::string*> fields[] = {{"coordinator", &access.coordinator},
+                                                           {"server_key", &access.server_key},
+                                                           {"public_key", &access.public_key},
+                                                           {"secret_key", &access.secret_key},
+                                                           {"name", &access.name},
+                                                           {"role", &access.role}};
+    for (const auto& [key, into] : fields) {
+        if (!json.contains(key) || !json[key].is_string()) {
+            return make_error(ErrorCode::corrupt,
+                              file.string() + " has no text `" + key + "`; make a new access file");
+        }
+        *into = json[key].get<std::string>();
+        const bool is_key = std::strstr(key, "_key") != nullptr;
+        if (is_key && into->size() != z85_length) {
+            return make_error(ErrorCode::corrupt,
+                              file.string() + ": `" + key + "` is not a key of 40 Z85 characters");
+        }
+    }
+    return access;
+}
+
+}  // namespace bitsweep

@@ -1,0 +1,346 @@
+#include "worker/agent/agent.h"
+
+#include <algorithm>
+#include <type_traits>
+
+namespace bitsweep::agent {
+
+namespace {
+
+// A coordinator hands out one job for each device; a second one may overtake the end of the first.
+constexpr std::size_t waiting_limit = 4;
+
+std::string short_key(const JobKey& key) {
+    return key.value.substr(0, 12);
+}
+
+}  // namespace
+
+Machine::Machine(Options options, TimePoint now)
+    : options_(std::move(options)), now_(now), born_(now), hello_wait_(options_.hello_first) {
+    for (const DeviceInfo& device : options_.self.devices) {
+        devices_[device.id];
+    }
+    for (RunResult& result : options_.undelivered) {
+        Id id{result.key, result.attempt};
+        undelivered_[std::move(id)] = {std::move(result), {}};
+    }
+    options_.undelivered.clear();
+}
+
+std::vector<Command> Machine::step(TimePoint now, const Event& event) {
+    now_ = now;
+    out_.clear();
+    if (phase_ != Phase::gone) {
+        std::visit([this](const auto& body) { handle(body); }, event);
+    }
+    return std::move(out_);
+}
+
+TimePoint Machine::next_wake() const {
+    TimePoint wake = now_ + Duration{60'000};
+    if (!ever_welcome_) {
+        wake = std::min(wake, born_ + options_.patience);
+    }
+    if (phase_ == Phase::greeting) {
+        wake = std::min(wake, hello_at_ + hello_wait_);
+    }
+    if (phase_ == Phase::working) {
+        wake = std::min(wake, spoke_ + terms_.heartbeat);
+        for (const auto& [id, entry] : undelivered_) {
+            wake = std::min(wake, entry.sent + options_.resend);
+        }
+    }
+    return wake;
+}
+
+void Machine::handle(const LinkUp&) {
+    link_up_ = true;
+    hello_wait_ = options_.hello_first;
+    greet();
+}
+
+void Machine::handle(const LinkDown& event) {
+    if (link_up_ || event.reason != last_reason_) {
+        emit(Say{event.reason + (ever_welcome_ ? "; jobs go on, trying again" : "; trying again")});
+    }
+    link_up_ = false;
+    last_reason_ = event.reason;
+    phase_ = Phase::connecting;
+}
+
+void Machine::handle(const LinkRejected& event) {
+    leave(make_error(ErrorCode::refused, event.reason));
+}
+
+void Machine::handle(const Received& event) {
+    heard_ = now_;
+    std::visit(
+        [this](const auto& body) {
+            if constexpr (requires { take(body); }) {
+                take(body);
+            }  // anything else is no word of a coordinator to a worker
+        },
+        event.message);
+}
+
+void Machine::handle(const JobEnded& event) {
+    const RunResult& result = event.result;
+    for (auto& [name, slot] : devices_) {
+        const std::optional<Dispatch>& job = slot.running;
+        if (!job || job->key != result.key || job->attempt != result.attempt) {
+            continue;
+        }
+        // After a stop the job goes back unharmed: a result `cancelled` would end it for good.
+        const bool hand_back =
+            ending_ == Ending::stop && result.outcome.outcome == OutcomeClass::cancelled;
+        slot.running.reset();
+        slot.killed = false;
+        if (!hand_back) {
+            emit(KeepResult{result});
+            Undelivered& entry = undelivered_[{result.key, result.attempt}];
+            entry.result = result;
+            if (phase_ == Phase::working) {
+                send_result(entry);
+            }
+        }
+        start_next(slot);
+        break;
+    }
+    leave_when_done();
+}
+
+void Machine::handle(const DrainAsked&) {
+    if (ending_ == Ending::no) {
+        ending_ = Ending::drain;
+        for (auto& [name, slot] : devices_) {
+            slot.waiting.clear();  // the goodbye hands them back
+        }
+    }
+    leave_when_done();
+}
+
+void Machine::handle(const StopAsked&) {
+    ending_ = Ending::stop;
+    for (auto& [name, slot] : devices_) {
+        slot.waiting.clear();
+        kill(slot, "the worker was stopped");
+    }
+    leave_when_done();
+}
+
+void Machine::handle(const Tick&) {
+    if (!ever_welcome_ && now_ >= born_ + options_.patience) {
+        leave(make_error(ErrorCode::unavailable, "gave up: " + last_reason_));
+        return;
+    }
+    if (phase_ == Phase::greeting && now_ >= hello_at_ + hello_wait_) {
+        hello_wait_ = std::min(Duration{hello_wait_.ms * 2}, options_.hello_max);
+        greet();
+        return;
+    }
+    if (phase_ != Phase::working) {
+        return;
+    }
+    if (now_ >= heard_ + std::max(terms_.lease, terms_.heartbeat)) {
+        hello_wait_ = options_.hello_first;
+        greet();
+        return;
+    }
+    if (now_ >= spoke_ + terms_.heartbeat) {
+        emit(Send{Heartbeat{options_.self.session, running()}});
+        spoke_ = now_;
+    }
+    for (auto& [id, entry] : undelivered_) {
+        if (now_ >= entry.sent + options_.resend) {
+            send_result(entry);
+        }
+    }
+}
+
+void Machine::take(const Welcome& message) {
+    if (!ever_welcome_) {
+        emit(Say{"connected; waiting for jobs"});
+    } else if (phase_ != Phase::working) {
+        emit(Say{"connected again"});
+    }
+    const bool was_working = phase_ == Phase::working;
+    ever_welcome_ = true;
+    terms_ = message;
+    terms_.heartbeat = std::max(terms_.heartbeat, Duration{10});
+    phase_ = Phase::working;
+    if (was_working) {
+        return;  // an answer to a heartbeat
+    }
+    hello_wait_ = options_.hello_first;
+    spoke_ = now_;
+    for (auto& [id, entry] : undelivered_) {
+        send_result(entry);
+    }
+    leave_when_done();
+}
+
+void Machine::take(const Dispatch& message) {
+    const Id id{message.key, message.attempt};
+    if (const auto known = undelivered_.find(id); known != undelivered_.end()) {
+        send_result(known->second);  // done already: the result was lost on its way
+        return;
+    }
+    const auto found = devices_.find(message.device);
+    if (phase_ != Phase::working || ending_ != Ending::no) {
+        return;  // the next hello or the goodbye says that it does not run here
+    }
+    if (found == devices_.end()) {
+        emit(Send{
+            Refusal{ErrorCode::not_found, "this worker has no device `" + message.device + "`"}});
+        return;
+    }
+    Slot& slot = found->second;
+    const auto same = [&](const Dispatch& job) {
+        return job.key == message.key && job.attempt == message.attempt;
+    };
+    if ((slot.running && same(*slot.running)) ||
+        std::any_of(slot.waiting.begin(), slot.waiting.end(), same)) {
+        return;
+    }
+    if (slot.waiting.size() >= waiting_limit) {
+        emit(Send{Refusal{ErrorCode::unavailable,
+                          "device `" + message.device + "` of this worker is busy"}});
+        return;
+    }
+    if (slot.running && slot.running->key == message.key) {
+        kill(slot, "attempt " + std::to_string(message.attempt.value) + " replaces it");
+    }
+    slot.waiting.push_back(message);
+    start_next(slot);
+}
+
+void Machine::take(const Cancel& message) {
+    for (auto& [name, slot] : devices_) {
+        std::erase_if(slot.waiting, [&](const Dispatch& job) {
+            return job.key == message.key && job.attempt == message.attempt;
+        });
+        if (slot.running && slot.running->key == message.key &&
+            slot.running->attempt == message.attempt) {
+            kill(slot, message.reason);
+        }
+    }
+}
+
+void Machine::take(const ResultAck& message) {
+    if (undelivered_.erase({message.key, message.attempt}) > 0) {
+        emit(DropResult{message.key, message.attempt});
+    }
+    leave_when_done();
+}
+
+void Machine::take(const Drain&) {
+    emit(Say{"the coordinator has no more jobs for this worker"});
+    handle(DrainAsked{});
+}
+
+void Machine::take(const Refusal& message) {
+    if (message.code == ErrorCode::already_exists) {
+        leave(make_error(ErrorCode::refused, "the coordinator refused: " + message.reason));
+        return;
+    }
+    const bool greeted = phase_ == Phase::greeting;
+    if (greeted && message.code != ErrorCode::unavailable && message.code != ErrorCode::not_found) {
+        leave(make_error(ErrorCode::refused, "the coordinator refused: " + message.reason));
+        return;
+    }
+    if (message.protocol_wanted != protocol_version) {
+        leave(make_error(ErrorCode::unsupported,
+                         "the coordinator speaks protocol " +
+                             std::to_string(message.protocol_wanted) + ", this worker " +
+                             std::to_string(protocol_version) + ": " + message.reason));
+        return;
+    }
+    emit(Say{"the coordinator refused: " + message.reason});
+    if (phase_ == Phase::working && message.code == ErrorCode::not_found) {
+        greet();  // it started again and does not know this session
+    }
+}
+
+void Machine::greet() {
+    phase_ = Phase::greeting;
+    hello_at_ = now_;
+    Hello hello = options_.self;
+    hello.running = running();
+    emit(Send{std::move(hello)});
+}
+
+void Machine::send_result(Undelivered& entry) {
+    entry.sent = now_;
+    emit(Send{ResultDelivery{options_.self.session, entry.result}});
+}
+
+void Machine::start_next(Slot& slot) {
+    if (slot.running || slot.waiting.empty() || ending_ != Ending::no) {
+        return;
+    }
+    slot.running = std::move(slot.waiting.front());
+    slot.waiting.pop_front();
+    emit(StartJob{*slot.running});
+    if (phase_ == Phase::working) {
+        emit(Send{Started{options_.self.session, slot.running->key, slot.running->attempt,
+                          slot.running->device}});
+    }
+}
+
+void Machine::kill(Slot& slot, std::string reason) {
+    if (slot.running && !slot.killed) {
+        slot.killed = true;
+        emit(Say{"stopping job " + short_key(slot.running->key) + ": " + reason});
+        emit(KillJob{slot.running->key, slot.running->attempt, std::move(reason)});
+    }
+}
+
+void Machine::leave_when_done() {
+    if (ending_ == Ending::no || !idle()) {
+        return;
+    }
+    // A drained worker waits until everything is acknowledged; a stopped one leaves the rest on
+    // disk for its next start.
+    if (ending_ == Ending::drain && (!undelivered_.empty() && ever_welcome_)) {
+        return;
+    }
+    if (phase_ == Phase::working) {
+        emit(Send{Goodbye{options_.self.session}});
+    }
+    leave(std::nullopt);
+}
+
+void Machine::leave(std::optional<Error> error) {
+    for (auto& [name, slot] : devices_) {
+        kill(slot, "the worker ends");
+    }
+    phase_ = Phase::gone;
+    emit(Leave{std::move(error)});
+}
+
+std::vector<RunningJob> Machine::running() const {
+    std::vector<RunningJob> jobs;
+    for (const auto& [name, slot] : devices_) {
+        if (slot.running) {
+            jobs.push_back({slot.running->key, slot.running->attempt});
+        }
+        for (const Dispatch& job : slot.waiting) {
+            jobs.push_back({job.key, job.attempt});
+        }
+    }
+    // A finished job counts as running until its result is acknowledged, so that a coordinator
+    // that started again does not hand it out once more.
+    for (const auto& [id, entry] : undelivered_) {
+        jobs.push_back({id.first, id.second});
+    }
+    return jobs;
+}
+
+bool Machine::idle() const {
+    return std::all_of(devices_.begin(), devices_.end(), [](const auto& entry) {
+        return !entry.second.running && entry.second.waiting.empty();
+    });
+}
+
+}  // namespace bitsweep::agent

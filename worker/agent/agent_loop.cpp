@@ -1,0 +1,217 @@
+#include "worker/agent/agent_loop.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <optional>
+#include <random>
+
+#include "worker/agent/agent.h"
+#include "worker/agent/outbox.h"
+
+namespace bitsweep::agent {
+
+namespace {
+
+// Signals and libzmq's connection news wake no poll(), so nothing waits longer than this.
+constexpr Duration longest_wait{200};
+
+TimePoint clock_now() {
+    using std::chrono::duration_cast;
+    using std::chrono::milliseconds;
+    // Steady, but counted from the Unix epoch: a step of the wall clock must not end a job.
+    static const auto steady_start = std::chrono::steady_clock::now();
+    static const auto wall_start = std::chrono::system_clock::now();
+    const auto elapsed = std::chrono::steady_clock::now() - steady_start;
+    return {duration_cast<milliseconds>(wall_start.time_since_epoch() + elapsed).count()};
+}
+
+SessionId new_session() {
+    std::random_device random;
+    char text[33];
+    std::snprintf(text, sizeof text, "%08x%08x%08x%08x", random(), random(), random(), random());
+    return {text};
+}
+
+class Loop {
+ public:
+    Loop(const WorkerSetup& setup, const StateFolder& state, Dealer& dealer, Outbox outbox,
+         const StopFlags& flags, const std::function<void(const std::string&)>& say)
+        : dealer_(dealer),
+          outbox_(std::move(outbox)),
+          runners_(settings_of(setup, state)),
+          machine_(options_of(setup, state, outbox_, say), clock_now()),
+          flags_(flags),
+          say_(say) {}
+
+    Status run() {
+        while (!left_) {
+            wait();
+            if (flags_.stop >= 2) {
+                return {};
+            }
+            watch_link();
+            take_messages();
+            for (RunResult& result : runners_.advance(clock_now())) {
+                say_(line_of(result));
+                step(JobEnded{std::move(result)});
+            }
+            watch_flags();
+            if (clock_now() >= machine_.next_wake()) {
+                step(Tick{});
+            }
+            // A send may have swallowed the edge that announces an answer.
+            take_messages();
+        }
+        return failure_ ? Status(*failure_) : Status();
+    }
+
+ private:
+    static RunnerSettings settings_of(const WorkerSetup& setup, const StateFolder& state) {
+        RunnerSettings settings = setup.runners;
+        settings.logs = state.logs();
+        return settings;
+    }
+
+    static Options options_of(const WorkerSetup& setup, const StateFolder& state,
+                              const Outbox& outbox,
+                              const std::function<void(const std::string&)>& say) {
+        Options options;
+        options.self.worker = {state.name()};
+        options.self.session = new_session();
+        options.self.host = host_name();
+        options.self.version = setup.version;
+        options.self.devices = setup.devices;
+        options.self.models = setup.models;
+        options.patience = setup.patience;
+        std::vector<std::string> complaints;
+        options.undelivered = outbox.load(complaints);
+        for (const std::string& complaint : complaints) {
+            say(complaint);
+        }
+        if (!options.undelivered.empty()) {
+            say(std::to_string(options.undelivered.size()) +
+                " results of an earlier life wait to be delivered");
+        }
+        return options;
+    }
+
+    static std::string line_of(const RunResult& result) {
+        std::string line = "job " + result.key.value.substr(0, 12) + " " +
+                           std::string(to_string(result.outcome.outcome));
+        if (!result.outcome.message.empty()) {
+            line += ": " + result.outcome.message;
+        }
+        return line;
+    }
+
+    void wait() {
+        std::vector<pollfd> items = {{dealer_.descriptor(), POLLIN, 0}};
+        runners_.add_descriptors(items);
+        const TimePoint now = clock_now();
+        const TimePoint wake = std::min(machine_.next_wake(), runners_.next_wake(now));
+        const Duration left = std::clamp(wake - now, Duration{0}, longest_wait);
+        poll(items.data(), items.size(), static_cast<int>(left.ms));
+    }
+
+    void watch_link() {
+        const Link link = dealer_.link();
+        if (link.handshakes != seen_.handshakes) {
+            step(LinkUp{});
+        }
+        if (link.state != seen_.state || link.handshakes != seen_.handshakes) {
+            if (link.state == LinkState::rejected) {
+                step(LinkRejected{dealer_.last_failure()});
+            } else if (link.state == LinkState::unreachable) {
+                step(LinkDown{dealer_.last_failure()});
+            }
+        }
+        seen_ = link;
+    }
+
+    void take_messages() {
+        while (!left_) {
+            Result<std::optional<Message>> message = dealer_.receive(Duration{0});
+            if (!message) {
+                say_("not understood: " + message.error().message);
+                return;
+            }
+            if (!*message) {
+                return;
+            }
+            step(Received{std::move(**message)});
+        }
+    }
+
+    void watch_flags() {
+        if (flags_.stop >= 1 && !stop_passed_on_) {
+            stop_passed_on_ = true;
+            step(StopAsked{});
+        } else if (flags_.drain && !drain_passed_on_) {
+            drain_passed_on_ = true;
+            step(DrainAsked{});
+        }
+    }
+
+    void step(const Event& event) {
+        for (const Command& command : machine_.step(clock_now(), event)) {
+            std::visit([this](const auto& body) { perform(body); }, command);
+        }
+    }
+
+    // Lost messages are the machine's business: it repeats what matters.
+    void perform(const Send& command) { (void)dealer_.send(command.message); }
+
+    void perform(const StartJob& command) {
+        const JobSpec& spec = command.dispatch.spec;
+        say_("job " + command.dispatch.key.value.substr(0, 12) + " " + spec.model.name + " " +
+             spec.method + " on " + command.dispatch.device);
+        runners_.start(clock_now(), command.dispatch);
+    }
+
+    void perform(const KillJob& command) {
+        runners_.kill(clock_now(), command.key, command.attempt, command.reason);
+    }
+
+    void perform(const KeepResult& command) {
+        if (const Status kept = outbox_.keep(command.result); !kept) {
+            say_(kept.error().message + "; it is sent all the same");
+        }
+    }
+
+    void perform(const DropResult& command) { outbox_.drop(command.key, command.attempt); }
+    void perform(const Say& command) { say_(command.line); }
+
+    void perform(const Leave& command) {
+        left_ = true;
+        failure_ = command.error;
+    }
+
+    Dealer& dealer_;
+    Outbox outbox_;
+    Runners runners_;
+    Machine machine_;
+    const StopFlags& flags_;
+    const std::function<void(const std::string&)>& say_;
+    Link seen_;
+    bool stop_passed_on_ = false;
+    bool drain_passed_on_ = false;
+    bool left_ = false;
+    std::optional<Error> failure_;
+};
+
+}  // namespace
+
+Status run_worker(const WorkerSetup& setup, const StateFolder& state, const StopFlags& flags,
+                  const std::function<void(const std::string&)>& say) {
+    std::signal(SIGPIPE, SIG_IGN);  // a runner that died while it was given a job
+    Outbox outbox = TRY(Outbox::open(state.outbox()));
+    const std::unique_ptr<Dealer> dealer = TRY(Dealer::connect(setup.access));
+    Loop loop(setup, state, *dealer, std::move(outbox), flags, say);
+    return loop.run();
+}
+
+}  // namespace bitsweep::agent

@@ -1,0 +1,197 @@
+#include "worker/agent/capabilities.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "worker/agent/spawn.h"
+
+namespace bitsweep::agent {
+
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+constexpr std::size_t most_output = 1u << 20;
+
+std::string text_or(const Json& json, const char* key, std::string fallback) {
+    return json.contains(key) && json[key].is_string() ? json[key].get<std::string>() : fallback;
+}
+
+std::uint64_t number_or_zero(const Json& json, const char* key) {
+    return json.contains(key) && json[key].is_number_unsigned() ? json[key].get<std::uint64_t>()
+                                                                : 0;
+}
+
+// Appends what the pipe has until it closes, `deadline` passes or there is too much.
+void read_until(int descriptor, std::string& text, std::chrono::steady_clock::time_point deadline) {
+    char buffer[4'096];
+    while (text.size() < most_output) {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(
+            deadline - std::chrono::steady_clock::now());
+        pollfd item{descriptor, POLLIN, 0};
+        const int ready = poll(&item, 1, static_cast<int>(std::max<long>(left.count(), 0)));
+        if (ready < 0 && errno == EINTR) {
+            continue;
+        }
+        const ssize_t count = ready > 0 ? read(descriptor, buffer, sizeof buffer) : 0;
+        if (count <= 0) {
+            return;
+        }
+        text.append(buffer, static_cast<std::size_t>(count));
+    }
+}
+
+std::string last_line(const std::string& text) {
+    std::istringstream lines(text);
+    std::string line;
+    std::string last;
+    while (std::getline(lines, line)) {
+        last = line.empty() ? last : line;
+    }
+    return last;
+}
+
+std::string names_of(const std::vector<DeviceInfo>& devices) {
+    std::string names;
+    for (const DeviceInfo& device : devices) {
+        names += (names.empty() ? "" : ", ") + device.id;
+    }
+    return names.empty() ? "none" : names;
+}
+
+}  // namespace
+
+Result<fs::path> find_runner(const fs::path& given) {
+    const char* variable = std::getenv("BITSWEEP_RUNNER");
+    fs::path runner = given;
+    if (runner.empty() && variable != nullptr && *variable != '\0') {
+        runner = variable;
+    }
+    std::error_code code;
+    if (runner.empty()) {
+        runner = fs::read_symlink("/proc/self/exe", code).parent_path() / "bitsweep-runner";
+    }
+    if (!fs::is_regular_file(runner, code) || access(runner.c_str(), X_OK) != 0) {
+        return make_error(ErrorCode::not_found,
+                          "there is no program " + runner.string() +
+                              "; build it, or say where it is with --runner or BITSWEEP_RUNNER");
+    }
+    return fs::absolute(runner, code);
+}
+
+Result<Capabilities> ask_runner(const fs::path& runner, Duration limit) {
+    Pipe output;
+    Pipe words;
+    if (!open_pipe(output) || !open_pipe(words)) {
+        return make_error(ErrorCode::io, std::string("pipe: ") + std::strerror(errno));
+    }
+    pid_t pid = -1;
+    const int failure = spawn(pid, {runner.string(), "capabilities"},
+                              {{output.write, STDOUT_FILENO}, {words.write, STDERR_FILENO}});
+    close_if_open(output.write);
+    close_if_open(words.write);
+    if (failure != 0) {
+        close_pipe(output);
+        close_pipe(words);
+        return make_error(ErrorCode::io,
+                          "cannot start " + runner.string() + ": " + std::strerror(failure));
+    }
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(limit.ms);
+    std::string text;
+    std::string complaints;
+    read_until(output.read, text, deadline);
+    const bool late = std::chrono::steady_clock::now() >= deadline;
+    if (late || text.size() >= most_output) {
+        kill(-pid, SIGKILL);
+    }
+    read_until(words.read, complaints, std::chrono::steady_clock::now() + std::chrono::seconds(1));
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    close_pipe(output);
+    close_pipe(words);
+    if (late) {
+        return make_error(ErrorCode::timeout, runner.string() + " capabilities gave no answer in " +
+                                                  std::to_string(limit.ms / 1'000) + " s");
+    }
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        return make_error(ErrorCode::io,
+                          runner.string() + " capabilities failed: " +
+                              (complaints.empty() ? "it said nothing" : last_line(complaints)));
+    }
+    return parse_capabilities(text);
+}
+
+Result<Capabilities> parse_capabilities(std::string_view json) {
+    const Json root = Json::parse(json, nullptr, false);
+    if (!root.is_object() || !root.contains("devices") || !root["devices"].is_array()) {
+        return make_error(ErrorCode::corrupt,
+                          "the runner's capabilities are not an object with `devices`");
+    }
+    Capabilities found;
+    found.version = text_or(root, "version", "unknown");
+    for (const Json& entry : root["devices"]) {
+        DeviceInfo device;
+        if (entry.is_object()) {
+            device.id = text_or(entry, "id", "");
+            device.kind = text_or(entry, "kind", "");
+            device.name = text_or(entry, "name", device.kind);
+            device.memory_bytes = number_or_zero(entry, "memory_bytes");
+            device.free_bytes = number_or_zero(entry, "free_bytes");
+        }
+        if (device.id.empty() || device.kind.empty()) {
+            return make_error(ErrorCode::corrupt,
+                              "the runner's capabilities name a device without id or kind");
+        }
+        if (entry.contains("facts") && entry["facts"].is_object()) {
+            for (const auto& [key, value] : entry["facts"].items()) {
+                device.facts[key] = value.is_string() ? value.get<std::string>() : value.dump();
+            }
+        }
+        found.devices.push_back(std::move(device));
+    }
+    return found;
+}
+
+Result<std::vector<DeviceInfo>> choose_devices(const std::vector<DeviceInfo>& found,
+                                               const DeviceChoice& choice) {
+    const bool any_gpu = std::any_of(found.begin(), found.end(),
+                                     [](const DeviceInfo& device) { return device.id != "cpu"; });
+    const bool all_gpus = choice.gpus == "all" || (choice.gpus.empty() && !choice.cpu && any_gpu);
+    const bool cpu = choice.cpu || (choice.gpus.empty() && !any_gpu);
+    std::vector<std::string> wanted;
+    std::istringstream indices(choice.gpus == "all" ? "" : choice.gpus);
+    for (std::string index; std::getline(indices, index, ',');) {
+        wanted.push_back("cuda:" + index);
+    }
+    std::vector<DeviceInfo> chosen;
+    for (const DeviceInfo& device : found) {
+        const auto named = std::find(wanted.begin(), wanted.end(), device.id);
+        if (device.id == "cpu" ? cpu : (all_gpus || named != wanted.end())) {
+            chosen.push_back(device);
+        }
+        if (named != wanted.end()) {
+            wanted.erase(named);
+        }
+    }
+    if (!wanted.empty() || chosen.empty()) {
+        return make_error(ErrorCode::not_found, (wanted.empty() ? std::string("no such device")
+                                                                : "no device " + wanted.front()) +
+                                                    " here; this machine has: " + names_of(found));
+    }
+    return chosen;
+}
+
+}  // namespace bitsweep::agent

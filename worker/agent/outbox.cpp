@@ -1,0 +1,119 @@
+#include "worker/agent/outbox.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+#include "schemas/codec.h"
+
+namespace bitsweep::agent {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+Error system_error(const fs::path& file) {
+    return make_error(ErrorCode::io,
+                      "cannot keep a result in " + file.string() + ": " + std::strerror(errno));
+}
+
+bool write_durably(const fs::path& file, const std::string& text) {
+    const int descriptor = open(file.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
+    if (descriptor < 0) {
+        return false;
+    }
+    std::size_t written = 0;
+    while (written < text.size()) {
+        const ssize_t count = write(descriptor, text.data() + written, text.size() - written);
+        if (count < 0 && errno != EINTR) {
+            break;
+        }
+        written += count > 0 ? static_cast<std::size_t>(count) : 0;
+    }
+    const bool durable = written == text.size() && fsync(descriptor) == 0;
+    const int why = errno;
+    close(descriptor);
+    errno = why;
+    return durable;
+}
+
+void sync_folder(const fs::path& folder) {
+    const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor >= 0) {
+        fsync(descriptor);
+        close(descriptor);
+    }
+}
+
+}  // namespace
+
+std::string file_stem(const JobKey& key, Attempt attempt) {
+    std::string stem = key.value.substr(0, 64);
+    std::replace_if(
+        stem.begin(), stem.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
+    return stem + "-" + std::to_string(attempt.value);
+}
+
+Result<Outbox> Outbox::open(fs::path folder) {
+    std::error_code code;
+    fs::create_directories(folder, code);
+    if (code) {
+        return make_error(ErrorCode::io,
+                          "cannot make the folder " + folder.string() + ": " + code.message());
+    }
+    return Outbox(std::move(folder));
+}
+
+Status Outbox::keep(const RunResult& result) const {
+    const fs::path file = folder_ / (file_stem(result.key, result.attempt) + ".json");
+    const fs::path temporary = file.string() + ".tmp";
+    if (!write_durably(temporary, to_json(result)) ||
+        rename(temporary.c_str(), file.c_str()) != 0) {
+        Error error = system_error(file);
+        unlink(temporary.c_str());
+        return error;
+    }
+    sync_folder(folder_);
+    return {};
+}
+
+void Outbox::drop(const JobKey& key, Attempt attempt) const {
+    unlink((folder_ / (file_stem(key, attempt) + ".json")).c_str());
+}
+
+std::vector<RunResult> Outbox::load(std::vector<std::string>& complaints) const {
+    std::vector<RunResult> results;
+    std::error_code code;
+    std::vector<fs::path> files;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder_, code)) {
+        files.push_back(entry.path());
+    }
+    std::sort(files.begin(), files.end());
+    for (const fs::path& file : files) {
+        if (file.extension() == ".tmp") {
+            fs::remove(file, code);  // never promised to anybody
+        }
+        if (file.extension() != ".json") {
+            continue;
+        }
+        std::ifstream stream(file, std::ios::binary);
+        const std::string text(std::istreambuf_iterator<char>(stream), {});
+        Result<RunResult> result = result_from_json(text);
+        if (result) {
+            results.push_back(std::move(*result));
+            continue;
+        }
+        complaints.push_back(file.string() +
+                             " is no result and was set aside as *.bad: " + result.error().message);
+        fs::rename(file, file.string() + ".bad", code);
+    }
+    return results;
+}
+
+}  // namespace bitsweep::agent
