@@ -1,7 +1,15 @@
 // JSON for every noun; validated against schemas/*.schema.json where data enters.
 // Exceptions of the JSON library stop in codec.cpp.
+//
+// Every reader: at most max_json_bytes, max_json_depth, max_json_values; unknown fields, missing
+// fields, wrong types and sizes above the schema's are invalid_input and the message names the path.
+// Numbers that are not finite have no JSON: a writer puts null, which a measurement or a sample
+// reads back as NaN and a threshold as absent. Bytes that are not UTF-8 are replaced (U+FFFD).
+// A writer shortens two texts that come from outside, so that no result is refused for them:
+// Outcome::evidence keeps its last max_evidence_bytes, Outcome::message its first max_line_bytes.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -11,6 +19,13 @@
 #include "schemas/status.h"
 
 namespace bitsweep {
+
+inline constexpr std::size_t max_json_bytes = 64u << 20;  // one frame: 80,000 cells of 800 bytes
+inline constexpr int max_json_depth = 16;                 // the deepest noun has 7
+// 64 bytes of memory at most for each: 256 MiB for the worst frame.
+inline constexpr std::size_t max_json_values = 4'000'000;
+inline constexpr std::size_t max_evidence_bytes = 16'384;
+inline constexpr std::size_t max_line_bytes = 2'048;
 
 // The nouns that have a schema of their own.
 enum class Noun { experiment, job, result, message };
@@ -29,8 +44,13 @@ Result<JobSpec> job_from_json(std::string_view json);
 Result<RunResult> result_from_json(std::string_view json);
 Result<Message> message_from_json(std::string_view json);  // checks the protocol version first
 
-// Sorted keys, no spaces, shortest round-trip numbers, only the fields that the method reads;
-// `model.path` is left out. Stable across platforms and releases (golden list in tests/schemas).
+// Sorted keys, no spaces, shortest round-trip numbers, the model's name in lower case, only the
+// fields that are read: `threshold` where the method reads one, `weights_seed` of random weights,
+// `quality` where it runs (mode once, repeat 0, real weights), `prompt` or else `prompt_tokens` with
+// the text they come from, `warmup` of seed-report and quick. `model.path` is left out. Stable
+// across platforms and releases (golden list in tests/schemas). A method that does not exist keeps
+// its threshold. These three live in catalog/canonical.cpp, since they ask the method table: link
+// bitsweep_catalog.
 std::string canonical_json(const JobSpec& spec);
 
 // SHA-256 of canonical_json, 64 hex digits.

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "schemas/ids.h"
@@ -15,6 +16,14 @@ namespace bitsweep {
 enum class WeightsSource { real, random };
 enum class Protocol { seed_report, quick, standard, headline };
 enum class QualityMode { off, once };
+
+// The words of JSON, SQL and YAML: "real", "seed-report", "once" ...
+std::string_view to_string(WeightsSource source);
+std::string_view to_string(Protocol protocol);
+std::string_view to_string(QualityMode mode);
+std::optional<WeightsSource> weights_source_from_string(std::string_view text);
+std::optional<Protocol> protocol_from_string(std::string_view text);
+std::optional<QualityMode> quality_mode_from_string(std::string_view text);
 
 struct ModelRef {
     std::string name;                             // "llama-nano", "smollm2-135m", "llama-3.2-1b"
@@ -28,7 +37,7 @@ struct ModelRef {
 struct QualitySpec {
     QualityMode mode = QualityMode::once;
     std::string text = "heldout-fiction";  // data set name, resolved to TEXT.txt on the worker
-    std::int64_t tokens = 2048;
+    std::int64_t tokens = 2048;  // at most, the text may be shorter; 0: only the greedy text is compared
     std::int64_t window =
         512;  // tokens; clamped to the model's positions by the expander's default
 };

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +30,7 @@ enum class OutcomeClass {
 };
 
 std::string_view to_string(OutcomeClass outcome);
+std::optional<OutcomeClass> outcome_from_string(std::string_view text);
 
 struct Outcome {
     OutcomeClass outcome = OutcomeClass::done;

@@ -3,7 +3,9 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -27,6 +29,10 @@ enum class ErrorCode {
     io,        // the operating system said no; the message carries its words
     internal,  // a bug in bitsweep
 };
+
+// The words of JSON: "invalid_input" ... (names.cpp)
+std::string_view to_string(ErrorCode code);
+std::optional<ErrorCode> error_code_from_string(std::string_view text);
 
 struct Error {
     ErrorCode code = ErrorCode::internal;

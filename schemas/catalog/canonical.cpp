@@ -1,0 +1,174 @@
+// The canonical form of a cell: what identifies it. It asks the method table which axes are read,
+// so it lives in the catalog; the contract is in schemas/codec.h.
+#include <charconv>
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "schemas/catalog/methods.h"
+#include "schemas/codec.h"
+#include "schemas/content.h"
+
+namespace bitsweep {
+namespace {
+
+// JSON by hand on purpose: the bytes are hashed, so no library release may change them.
+class CanonicalObject {
+ public:
+    // Names must arrive in sorted order.
+    CanonicalObject& text(std::string_view name, std::string_view value) {
+        begin(name);
+        append_string(value);
+        return *this;
+    }
+    CanonicalObject& integer(std::string_view name, std::int64_t value) {
+        begin(name);
+        out_ += std::to_string(value);
+        return *this;
+    }
+    CanonicalObject& unsigned_integer(std::string_view name, std::uint64_t value) {
+        begin(name);
+        out_ += std::to_string(value);
+        return *this;
+    }
+    CanonicalObject& boolean(std::string_view name, bool value) {
+        begin(name);
+        out_ += value ? "true" : "false";
+        return *this;
+    }
+    // Shortest digits that read back as the same double: 6, 0.5, 3.0000000000000004
+    CanonicalObject& number(std::string_view name, double value) {
+        begin(name);
+        if (!std::isfinite(value)) {
+            out_ += "null";
+            return *this;
+        }
+        char digits[32];
+        const double plain = value == 0 ? 0 : value;  // no negative zero
+        const auto end = std::to_chars(digits, digits + sizeof digits, plain);
+        out_.append(digits, end.ptr);
+        return *this;
+    }
+    CanonicalObject& object(std::string_view name, CanonicalObject& value) {
+        begin(name);
+        out_ += value.close();
+        return *this;
+    }
+    std::string close() {
+        out_ += '}';
+        return std::move(out_);
+    }
+
+ private:
+    void begin(std::string_view name) {
+        ASSERT(last_.empty() || last_ < name);
+        out_ += last_.empty() ? '{' : ',';
+        last_ = name;
+        append_string(name);
+        out_ += ':';
+    }
+    void append_string(std::string_view value) {
+        static constexpr char hex[] = "0123456789abcdef";
+        out_ += '"';
+        for (const char c : value) {
+            const auto byte = static_cast<unsigned char>(c);
+            if (c == '"' || c == '\\') {
+                out_ += '\\';
+                out_ += c;
+            } else if (byte < 0x20) {
+                out_ += "\\u00";
+                out_ += hex[byte >> 4];
+                out_ += hex[byte & 15];
+            } else {
+                out_ += c;
+            }
+        }
+        out_ += '"';
+    }
+
+    std::string out_;
+    std::string last_;
+};
+
+std::string lower_case(std::string_view text) {
+    std::string out(text);
+    for (char& c : out) {
+        c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    }
+    return out;
+}
+
+bool reads_threshold(std::string_view method) {
+    const Result<MethodId> id = parse_method(method);
+    return !id || method_row(*id).reads_threshold;
+}
+
+bool reads_warmup(Protocol protocol) {
+    return protocol == Protocol::seed_report || protocol == Protocol::quick;
+}
+
+bool runs_quality(const JobSpec& spec) {
+    return spec.quality.mode == QualityMode::once && spec.repeat == 0 &&
+           spec.model.weights == WeightsSource::real;
+}
+
+}  // namespace
+
+std::string canonical_json(const JobSpec& spec) {
+    CanonicalObject model;
+    model.text("name", lower_case(spec.model.name));
+    model.text("weights", to_string(spec.model.weights));
+    if (spec.model.weights == WeightsSource::random) {
+        model.unsigned_integer("weights_seed", spec.model.weights_seed);
+    }
+
+    CanonicalObject cell;
+    cell.integer("batch", spec.batch);
+    cell.text("gpu", spec.gpu);
+    cell.integer("head_bits", spec.head_bits);
+    cell.text("kv", spec.kv);
+    cell.text("method", spec.method);
+    cell.object("model", model);
+    cell.integer("new_tokens", spec.new_tokens);
+    if (spec.prompt_tokens > 0) {
+        cell.text("prompt_text", spec.quality.text);
+        cell.integer("prompt_tokens", spec.prompt_tokens);
+    } else {
+        cell.text("prompt", spec.prompt);
+    }
+    cell.text("protocol", to_string(spec.protocol));
+    if (runs_quality(spec)) {
+        CanonicalObject quality;
+        quality.text("text", spec.quality.text);
+        quality.integer("tokens", spec.quality.tokens);
+        quality.integer("window", spec.quality.window);
+        cell.object("quality", quality);
+    }
+    cell.integer("repeat", spec.repeat);
+    cell.unsigned_integer("seed", spec.seed);
+    cell.boolean("stop_at_eos", spec.stop_at_eos);
+    cell.integer("threads", spec.threads);
+    if (spec.threshold && reads_threshold(spec.method)) {
+        cell.number("threshold", *spec.threshold);
+    }
+    if (reads_warmup(spec.protocol)) {
+        cell.integer("warmup", spec.warmup);
+    }
+    return cell.close();
+}
+
+std::string spec_key(const JobSpec& spec) {
+    return sha256_hex(canonical_json(spec));
+}
+
+JobKey cell_key(const CellIdentity& identity) {
+    CanonicalObject key;
+    key.text("dataset_digest", identity.dataset_digest);
+    key.integer("numerics_revision", identity.numerics_revision);
+    key.text("spec_key", identity.spec_key);
+    key.text("weights_digest", identity.weights_digest);
+    return JobKey{sha256_hex(key.close())};
+}
+
+}  // namespace bitsweep

@@ -1,0 +1,343 @@
+// Inside the codec only (codec*.cpp): one list of fields per noun that serves both directions, so
+// that the writer and the reader cannot drift apart. The JSON library throws here; codec.cpp is the
+// seam that catches.
+//
+// A field that is absent keeps the default of its struct: which fields must be present is said
+// once, in the JSON Schema, and checked before decoding. That is how a later release adds a field.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "schemas/codec.h"
+#include "schemas/ids.h"
+#include "schemas/job.h"
+#include "schemas/message.h"
+#include "schemas/run_result.h"
+#include "schemas/time.h"
+
+namespace bitsweep::codec {
+
+using Json = nlohmann::json;
+
+// A value that the schema let through and that is still wrong; the text is for people.
+struct BadValue : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+// Names that travel become file names and SQL values: 1 to 128 of A-Z a-z 0-9 . _ - and not
+// starting with . or -
+bool is_plain_name(std::string_view text);
+
+template <class M, class T>
+concept Like = std::same_as<std::remove_const_t<M>, T>;
+
+struct Encoder;
+struct Decoder;
+
+// ---- encode: never throws on a value that exists in C++ (bad UTF-8 is replaced when dumped)
+
+inline Json encode(const std::string& value) {
+    return value;
+}
+inline Json encode(bool value) {
+    return value;
+}
+template <class T>
+requires std::is_integral_v<T> Json encode(T value) {
+    return value;
+}
+// NaN and infinity have no JSON: both are written as null, and null is read as NaN.
+inline Json encode(double value) {
+    return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
+inline Json encode(Attempt value) {
+    return value.value;
+}
+inline Json encode(Duration value) {
+    return value.ms;
+}
+template <class Tag>
+Json encode(const StringId<Tag>& value) {
+    return value.value;
+}
+template <class E>
+requires std::is_enum_v<E> Json encode(E value) {
+    return std::string(to_string(value));
+}
+template <class T>
+requires std::is_class_v<T> Json encode(const T& value);
+
+template <class T>
+Json encode(const std::vector<T>& values) {
+    Json out = Json::array();
+    for (const T& value : values) {
+        out.push_back(encode(value));
+    }
+    return out;
+}
+template <class T>
+Json encode(const std::map<std::string, T>& values) {
+    Json out = Json::object();
+    for (const auto& [name, value] : values) {
+        out[name] = encode(value);
+    }
+    return out;
+}
+
+// ---- decode: throws Json::exception or BadValue
+
+inline void decode(const Json& in, std::string& out) {
+    out = in.get<std::string>();
+}
+inline void decode(const Json& in, bool& out) {
+    out = in.get<bool>();
+}
+template <class T>
+requires std::is_integral_v<T>
+void decode(const Json& in, T& out) {
+    out = in.get<T>();  // the schema has bounded it
+}
+inline void decode(const Json& in, double& out) {
+    out = in.is_null() ? std::numeric_limits<double>::quiet_NaN() : in.get<double>();
+}
+inline void decode(const Json& in, Attempt& out) {
+    out.value = in.get<std::uint32_t>();
+}
+inline void decode(const Json& in, Duration& out) {
+    out.ms = in.get<std::int64_t>();
+}
+template <class Tag>
+void decode(const Json& in, StringId<Tag>& out) {
+    out.value = in.get<std::string>();
+    if (!out.value.empty() && !is_plain_name(out.value)) {
+        throw BadValue(in.dump(-1, ' ', true).substr(0, 64) +
+                       " is not a name: 1 to 128 of A-Z a-z 0-9 . _ - and no leading . or -");
+    }
+}
+
+inline std::optional<OutcomeClass> enum_from(std::string_view text, OutcomeClass) {
+    return outcome_from_string(text);
+}
+inline std::optional<WeightsSource> enum_from(std::string_view text, WeightsSource) {
+    return weights_source_from_string(text);
+}
+inline std::optional<Protocol> enum_from(std::string_view text, Protocol) {
+    return protocol_from_string(text);
+}
+inline std::optional<QualityMode> enum_from(std::string_view text, QualityMode) {
+    return quality_mode_from_string(text);
+}
+inline std::optional<ErrorCode> enum_from(std::string_view text, ErrorCode) {
+    return error_code_from_string(text);
+}
+template <class E>
+requires std::is_enum_v<E>
+void decode(const Json& in, E& out) {
+    const std::string text = in.get<std::string>();
+    const std::optional<E> value = enum_from(text, E{});
+    if (!value) {
+        throw BadValue("unknown value " + in.dump(-1, ' ', true).substr(0, 64));
+    }
+    out = *value;
+}
+template <class T>
+requires std::is_class_v<T>
+void decode(const Json& in, T& out);
+
+template <class T>
+void decode(const Json& in, std::vector<T>& out) {
+    out.clear();
+    out.reserve(in.size());
+    for (const Json& value : in) {
+        decode(value, out.emplace_back());
+    }
+}
+template <class T>
+void decode(const Json& in, std::map<std::string, T>& out) {
+    out.clear();
+    for (const auto& [name, value] : in.items()) {
+        decode(value, out[name]);
+    }
+}
+
+// ---- the two visitors that the field lists are called with
+
+struct Encoder {
+    Json out = Json::object();
+    template <class T>
+    void operator()(const char* name, const T& value) {
+        out[name] = encode(value);
+    }
+    template <class T>
+    void operator()(const char* name, const std::optional<T>& value) {
+        if (value) {
+            out[name] = encode(*value);
+        }
+    }
+};
+
+struct Decoder {
+    const Json& in;
+    template <class T>
+    void operator()(const char* name, T& value) {
+        if (const auto found = in.find(name); found != in.end()) {
+            decode(*found, value);
+        }
+    }
+    template <class T>
+    void operator()(const char* name, std::optional<T>& value) {
+        value.reset();
+        if (const auto found = in.find(name); found != in.end() && !found->is_null()) {
+            decode(*found, value.emplace());
+        }
+    }
+};
+
+// ---- the fields of every noun
+
+template <class F, Like<ModelRef> M>
+void fields(F& f, M& m) {
+    f("name", m.name);
+    f("weights", m.weights);
+    f("weights_seed", m.weights_seed);
+    f("path", m.path);
+}
+
+template <class F, Like<QualitySpec> M>
+void fields(F& f, M& m) {
+    f("mode", m.mode);
+    f("text", m.text);
+    f("tokens", m.tokens);
+    f("window", m.window);
+}
+
+template <class F, Like<JobSpec> M>
+void fields(F& f, M& m) {
+    f("model", m.model);
+    f("method", m.method);
+    f("threshold", m.threshold);
+    f("head_bits", m.head_bits);
+    f("kv", m.kv);
+    f("gpu", m.gpu);
+    f("batch", m.batch);
+    f("prompt", m.prompt);
+    f("prompt_tokens", m.prompt_tokens);
+    f("new_tokens", m.new_tokens);
+    f("stop_at_eos", m.stop_at_eos);
+    f("warmup", m.warmup);
+    f("protocol", m.protocol);
+    f("quality", m.quality);
+    f("threads", m.threads);
+    f("seed", m.seed);
+    f("repeat", m.repeat);
+}
+
+template <class F, Like<JobPolicy> M>
+void fields(F& f, M& m) {
+    f("priority", m.priority);
+    f("timeout_ms", m.timeout);
+    f("retries_crash", m.retries_crash);
+    f("retries_fail", m.retries_fail);
+}
+
+template <class F, Like<CellIdentity> M>
+void fields(F& f, M& m) {
+    f("spec_key", m.spec_key);
+    f("weights_digest", m.weights_digest);
+    f("dataset_digest", m.dataset_digest);
+    f("numerics_revision", m.numerics_revision);
+}
+
+template <class F, Like<Cell> M>
+void fields(F& f, M& m) {
+    f("spec", m.spec);
+    f("identity", m.identity);
+    f("policy", m.policy);
+    f("yaml_line", m.yaml_line);
+}
+
+template <class F, Like<Measurement> M>
+void fields(F& f, M& m) {
+    f("metric", m.metric);
+    f("unit", m.unit);
+    f("sample", m.sample);
+    f("value", m.value);
+}
+
+template <class F, Like<SampleSeries> M>
+void fields(F& f, M& m) {
+    f("metric", m.metric);
+    f("unit", m.unit);
+    f("values", m.values);
+}
+
+template <class F, Like<Outcome> M>
+void fields(F& f, M& m) {
+    f("class", m.outcome);
+    f("message", m.message);
+    f("evidence", m.evidence);
+}
+
+template <class F, Like<GeneratedText> M>
+void fields(F& f, M& m) {
+    f("prompt_ids", m.prompt_ids);
+    f("new_ids", m.new_ids);
+    f("text", m.text);
+}
+
+template <class F, Like<RunResult> M>
+void fields(F& f, M& m) {
+    f("key", m.key);
+    f("attempt", m.attempt);
+    f("outcome", m.outcome);
+    f("started_unix_ms", m.started_unix_ms);
+    f("finished_unix_ms", m.finished_unix_ms);
+    f("weights_digest", m.weights_digest);
+    f("dataset_digest", m.dataset_digest);
+    f("measurements", m.measurements);
+    f("samples", m.samples);
+    f("generated", m.generated);
+    f("provenance", m.provenance);
+}
+
+// The messages' lists stand in codec_message.cpp. They are found there by argument-dependent
+// lookup through the visitor, at the point where encode and decode are instantiated.
+
+template <class T>
+requires std::is_class_v<T> Json encode(const T& value) {
+    Encoder encoder;
+    fields(encoder, value);
+    return std::move(encoder.out);
+}
+template <class T>
+requires std::is_class_v<T>
+void decode(const Json& in, T& out) {
+    Decoder decoder{in};
+    fields(decoder, out);
+}
+
+// ---- codec_schema.cpp
+
+std::string_view name_of(Noun noun);
+// `pointer` into the document that holds all four schemas: "/job", "/message/definitions/hello".
+// invalid_input names the path inside the value. Throws only when our own schema files are wrong.
+Status check_against(const std::string& pointer, const Json& json);
+
+// ---- codec_message.cpp
+
+Json encode_message(const Message& message);
+// `in` has been validated against the schema of its type.
+Message decode_message(const Json& in);
+// Every type name, in the order of the variant.
+const std::vector<std::string>& message_types();
+
+}  // namespace bitsweep::codec

@@ -1,0 +1,202 @@
+// The fields of every message. Names are those of schemas/message.schema.json.
+#include <array>
+#include <utility>
+
+#include "schemas/codec_fields.h"
+
+namespace bitsweep::codec {
+
+template <class F, Like<DeviceInfo> M>
+void fields(F& f, M& m) {
+    f("id", m.id);
+    f("kind", m.kind);
+    f("name", m.name);
+    f("memory_bytes", m.memory_bytes);
+    f("free_bytes", m.free_bytes);
+    f("facts", m.facts);
+}
+
+template <class F, Like<RunningJob> M>
+void fields(F& f, M& m) {
+    f("key", m.key);
+    f("attempt", m.attempt);
+}
+
+template <class F, Like<Hello> M>
+void fields(F& f, M& m) {
+    f("worker", m.worker);
+    f("session", m.session);
+    f("host", m.host);
+    f("version", m.version);
+    f("devices", m.devices);
+    f("models", m.models);
+    f("running", m.running);
+}
+
+template <class F, Like<Heartbeat> M>
+void fields(F& f, M& m) {
+    f("session", m.session);
+    f("running", m.running);
+}
+
+template <class F, Like<Started> M>
+void fields(F& f, M& m) {
+    f("session", m.session);
+    f("key", m.key);
+    f("attempt", m.attempt);
+    f("device", m.device);
+}
+
+template <class F, Like<ResultDelivery> M>
+void fields(F& f, M& m) {
+    f("session", m.session);
+    f("result", m.result);
+}
+
+template <class F, Like<Goodbye> M>
+void fields(F& f, M& m) {
+    f("session", m.session);
+}
+
+template <class F, Like<Welcome> M>
+void fields(F& f, M& m) {
+    f("heartbeat_ms", m.heartbeat);
+    f("lease_ms", m.lease);
+}
+
+template <class F, Like<Dispatch> M>
+void fields(F& f, M& m) {
+    f("key", m.key);
+    f("attempt", m.attempt);
+    f("device", m.device);
+    f("timeout_ms", m.timeout);
+    f("spec", m.spec);
+    f("weights_digest", m.weights_digest);
+    f("dataset_digest", m.dataset_digest);
+}
+
+template <class F, Like<Cancel> M>
+void fields(F& f, M& m) {
+    f("key", m.key);
+    f("attempt", m.attempt);
+    f("reason", m.reason);
+}
+
+template <class F, Like<ResultAck> M>
+void fields(F& f, M& m) {
+    f("key", m.key);
+    f("attempt", m.attempt);
+}
+
+template <class F, Like<Drain> M>
+void fields(F&, M&) {}
+
+template <class F, Like<Submit> M>
+void fields(F& f, M& m) {
+    f("experiment", m.experiment);
+    f("yaml", m.yaml);
+    f("cells", m.cells);
+    f("force", m.force);
+    f("retry_failed", m.retry_failed);
+    f("tags", m.tags);
+}
+
+template <class F, Like<StatusRequest> M>
+void fields(F& f, M& m) {
+    f("experiment", m.experiment);
+}
+
+template <class F, Like<Shutdown> M>
+void fields(F&, M&) {}
+
+template <class F, Like<Submitted> M>
+void fields(F& f, M& m) {
+    f("experiment", m.experiment);
+    f("cells", m.cells);
+    f("new_cells", m.new_cells);
+    f("done", m.done);
+    f("running", m.running);
+    f("failed_before", m.failed_before);
+    f("impossible", m.impossible);
+}
+
+template <class F, Like<WorkerStatus> M>
+void fields(F& f, M& m) {
+    f("worker", m.worker);
+    f("host", m.host);
+    f("state", m.state);
+    f("devices", m.devices);
+    f("running", m.running);
+    f("silent_ms", m.silent_ms);
+}
+
+template <class F, Like<ExperimentStatus> M>
+void fields(F& f, M& m) {
+    f("experiment", m.experiment);
+    f("jobs", m.jobs);
+    f("failures", m.failures);
+    f("retries", m.retries);
+    f("reasons", m.reasons);
+    f("eta_ms", m.eta_ms);
+}
+
+template <class F, Like<StatusReply> M>
+void fields(F& f, M& m) {
+    f("experiments", m.experiments);
+    f("workers", m.workers);
+    f("state", m.state);
+}
+
+template <class F, Like<Refusal> M>
+void fields(F& f, M& m) {
+    f("code", m.code);
+    f("reason", m.reason);
+    f("protocol_wanted", m.protocol_wanted);
+}
+
+const std::vector<std::string>& message_types() {
+    static const std::vector<std::string> types = {
+        "hello",    "heartbeat", "started",      "result", "goodbye", "welcome",
+        "dispatch", "cancel",    "result_ack",   "drain",  "submit",  "status_request",
+        "shutdown", "submitted", "status_reply", "refusal"};
+    static_assert(std::variant_size_v<Message> == 16, "name the new message here");
+    return types;
+}
+
+Json encode_message(const Message& message) {
+    Json out = std::visit([](const auto& value) { return encode(value); }, message);
+    out["protocol"] = protocol_version;
+    out["type"] = message_types().at(message.index());
+    return out;
+}
+
+namespace {
+
+template <std::size_t I>
+Message decode_as(const Json& in) {
+    std::variant_alternative_t<I, Message> value;
+    decode(in, value);
+    return value;
+}
+
+template <std::size_t... I>
+Message decode_at(std::size_t index, const Json& in, std::index_sequence<I...>) {
+    using Decode = Message (*)(const Json&);
+    static constexpr std::array<Decode, sizeof...(I)> table = {decode_as<I>...};
+    return table.at(index)(in);
+}
+
+}  // namespace
+
+Message decode_message(const Json& in) {
+    const std::string type = in.at("type").get<std::string>();
+    const std::vector<std::string>& types = message_types();
+    for (std::size_t i = 0; i < types.size(); ++i) {
+        if (types[i] == type) {
+            return decode_at(i, in, std::make_index_sequence<std::variant_size_v<Message>>{});
+        }
+    }
+    throw BadValue("unknown message type '" + type.substr(0, 64) + "'");
+}
+
+}  // namespace bitsweep::codec
