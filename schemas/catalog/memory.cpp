@@ -1,6 +1,7 @@
 #include "schemas/catalog/memory.h"
 
 #include <algorithm>
+#include <initializer_list>
 
 namespace bitsweep {
 namespace {
@@ -27,23 +28,21 @@ struct Sum {
         bytes.weight_codes += packed.codes * static_cast<std::uint64_t>(times);
         bytes.weight_scales += packed.scales * static_cast<std::uint64_t>(times);
     }
-};
 
-MethodId head_method(const MethodId& method, int head_bits) {
-    if (head_bits == 8) {
-        return MethodId{MethodFamily::int8, "int8", 8, 0, false};
+    // Layers that read the same input, packed as one where that changes nothing.
+    void joint(std::initializer_list<std::int64_t> outs, std::int64_t in, std::int64_t times) {
+        std::int64_t all = 0;
+        for (const std::int64_t out : outs) {
+            all += out;
+            if (!joins_rows(method, in)) {
+                linear(out, in, times);
+            }
+        }
+        if (joins_rows(method, in)) {
+            linear(all, in, times);
+        }
     }
-    if (head_bits == 4) {
-        return MethodId{MethodFamily::int_group, "int4-g64", 4, 64, false};
-    }
-    if (method.family == MethodFamily::fp32) {
-        return MethodId{MethodFamily::fp32, "fp32", 32, 0, false};
-    }
-    if (method.family == MethodFamily::bf16) {
-        return MethodId{MethodFamily::bf16, "bf16", 16, 0, false};
-    }
-    return MethodId{MethodFamily::fp16, "fp16", 16, 0, false};
-}
+};
 
 std::uint64_t embedding_bytes(const ModelShape& shape, const MethodId& method, int head_bits) {
     const PackedBytes table =
@@ -101,14 +100,44 @@ std::uint64_t workspace_bytes(const MemoryQuestion& question) {
 
 }  // namespace
 
+MethodId head_method(const MethodId& method, int head_bits) {
+    if (head_bits == 8) {
+        return MethodId{MethodFamily::int8, "int8", 8, 0, false};
+    }
+    if (head_bits == 4) {
+        return MethodId{MethodFamily::int_group, "int4-g64", 4, 64, false};
+    }
+    if (method.family == MethodFamily::fp32) {
+        return MethodId{MethodFamily::fp32, "fp32", 32, 0, false};
+    }
+    if (method.family == MethodFamily::bf16) {
+        return MethodId{MethodFamily::bf16, "bf16", 16, 0, false};
+    }
+    return MethodId{MethodFamily::fp16, "fp16", 16, 0, false};
+}
+
+bool joins_rows(const MethodId& method, std::int64_t in_features) {
+    const bool blocks_cross_rows =
+        method.family == MethodFamily::nf4 || method.family == MethodFamily::fp4;
+    return !blocks_cross_rows || in_features % method.group == 0;
+}
+
 MemoryBytes estimate_memory(const MemoryQuestion& question) {
     const ModelShape& shape = *question.shape;
     const std::int64_t q = shape.heads * shape.head_dim;
     const std::int64_t kv = shape.kv_heads * shape.head_dim;
     Sum sum{question.method, {}};
-    sum.linear(q + 2 * kv, shape.width, shape.layers);
+    if (shape.family == ModelFamily::gpt2) {
+        sum.linear(q + 2 * kv, shape.width, shape.layers);  // c_attn is one layer
+    } else {
+        sum.joint({q, kv, kv}, shape.width, shape.layers);
+    }
     sum.linear(shape.width, q, shape.layers);
-    sum.linear(gated(shape) ? 2 * shape.ffn : shape.ffn, shape.width, shape.layers);
+    if (gated(shape)) {
+        sum.joint({shape.ffn, shape.ffn}, shape.width, shape.layers);
+    } else {
+        sum.linear(shape.ffn, shape.width, shape.layers);
+    }
     sum.linear(shape.width, shape.ffn, shape.layers);
     if (shape.embed_width != shape.width) {
         sum.linear(shape.width, shape.embed_width, 1);

@@ -33,6 +33,14 @@ struct MemoryQuestion {
     std::int64_t context = 2048;  // prompt + new tokens
 };
 
+// What the output head and the embeddings are packed with: head_bits 16 (fp16; fp32 and bf16 for
+// the methods of that name), 8 (int8 rows) or 4 (int4-g64).
+MethodId head_method(const MethodId& method, int head_bits);
+
+// Whether layers with `in_features` inputs may be packed as one (q, k and v; gate and up) without
+// changing a number: not when blocks of nf4 and fp4 would run from one layer into the next.
+bool joins_rows(const MethodId& method, std::int64_t in_features);
+
 // Weights and KV cache are exact; activations and workspace are an upper estimate.
 MemoryBytes estimate_memory(const MemoryQuestion& question);
 

@@ -1,0 +1,209 @@
+#include "worker/inference/models/loader.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+namespace bitsweep {
+namespace {
+
+std::int64_t now_ns() {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(
+               std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+}
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+    std::string text = "[";
+    for (const std::int64_t size : shape) {
+        text += (text.size() > 1 ? ", " : "") + std::to_string(size);
+    }
+    return text + "]";
+}
+
+// Values per share of a parallel read: about 1 ms of the random generator.
+constexpr std::int64_t values_per_share = 64 << 10;
+
+}  // namespace
+
+Result<std::unique_ptr<Buffer>> EmbeddingBackend::allocate(std::size_t bytes,
+                                                           MemoryCategory category) {
+    const bool weights =
+        category == MemoryCategory::weight_codes || category == MemoryCategory::weight_scales;
+    return backend_.allocate(bytes, weights ? MemoryCategory::embeddings : category);
+}
+
+Status Loader::check_shape(const std::string& name, std::vector<std::int64_t> wanted) const {
+    const std::vector<std::int64_t> shape = TRY(weights_.shape(name));
+    if (shape != wanted) {
+        return make_error(ErrorCode::corrupt, config_.name + ": tensor " + name + " has shape " +
+                                                  shape_text(shape) + ", its config asks for " +
+                                                  shape_text(wanted));
+    }
+    return {};
+}
+
+Result<std::vector<float>> Loader::read_vector(const std::string& name, std::int64_t width) {
+    TRY(check_shape(name, {width}));
+    std::vector<float> values(static_cast<std::size_t>(width));
+    const std::int64_t start = now_ns();
+    TRY(weights_.read_rows(name, 0, 1, values.data()));
+    read_ns_ += now_ns() - start;
+    if (!ops().all_finite(values.data(), width)) {
+        return make_error(ErrorCode::invalid_numbers,
+                          config_.name + ": tensor " + name + " holds NaN or infinity");
+    }
+    return values;
+}
+
+Status Loader::read_joint(const std::vector<Piece>& pieces, std::int64_t in_features,
+                          std::int64_t begin, std::int64_t end, float* dst) {
+    std::int64_t first = 0;  // row of the joint matrix where this piece begins
+    for (const Piece& piece : pieces) {
+        const std::int64_t from = std::max(begin, first) - first;
+        const std::int64_t to = std::min(end, first + piece.out_features) - first;
+        if (from < to) {
+            TRY(weights_.read_rows(piece.name, from, to, dst));
+            dst += (to - from) * in_features;
+        }
+        first += piece.out_features;
+    }
+    return {};
+}
+
+Result<std::unique_ptr<Linear>> Loader::pack(const std::string& name,
+                                             const std::vector<Piece>& pieces,
+                                             std::int64_t in_features, std::vector<float> bias,
+                                             const MethodOptions& method, Backend& backend) {
+    DenseWeight weight;
+    weight.name = name;
+    weight.in_features = in_features;
+    weight.bias = std::move(bias);
+    for (const Piece& piece : pieces) {
+        TRY(check_shape(piece.name, {piece.out_features, in_features}));
+        weight.out_features += piece.out_features;
+    }
+    const std::int64_t reading_before = read_ns_;
+    weight.rows = [&](std::int64_t begin, std::int64_t end, float* dst) -> Status {
+        const std::int64_t start = now_ns();
+        std::unique_lock lock(reading_, std::try_to_lock);
+        Status status;
+        if (!lock.owns_lock()) {
+            status = read_joint(pieces, in_features, begin, end, dst);
+        } else {
+            std::mutex failed;
+            const auto body = [&](std::int64_t from, std::int64_t to) {
+                Status part = read_joint(pieces, in_features, begin + from, begin + to,
+                                         dst + from * in_features);
+                if (!part.ok()) {
+                    const std::lock_guard guard(failed);
+                    status = std::move(part);
+                }
+            };
+            const std::int64_t rows_per_share =
+                std::max<std::int64_t>(1, values_per_share / in_features);
+            threads_.parallel_for(end - begin, rows_per_share, std::cref(body));
+        }
+        read_ns_ += now_ns() - start;
+        return status;
+    };
+    const std::int64_t start = now_ns();
+    auto packed = TRY(pack_linear(weight, method, backend));
+    pack_ns_ += now_ns() - start - (read_ns_ - reading_before);
+    return packed;
+}
+
+Result<Projection> Loader::projection(const std::string& name, const std::string& prefix,
+                                      std::vector<PartSpec> parts, std::int64_t in_features,
+                                      Bias bias) {
+    Projection projection;
+    projection.name = name;
+    projection.in_features = in_features;
+    projection.index = inputs_.size();
+    inputs_.push_back({name, in_features});
+    const bool joined = joins_rows(options_.method, in_features);
+    std::vector<Piece> pieces;
+    std::vector<float> biases;
+    std::int64_t rows = 0;
+    for (const PartSpec& part : parts) {
+        const std::string tensor = prefix + std::string(part.suffix);
+        pieces.push_back({tensor + ".weight", part.out_features});
+        rows += part.out_features;
+        projection.out_features += part.out_features;
+        if (bias == Bias::yes) {
+            const auto values = TRY(read_vector(tensor + ".bias", part.out_features));
+            biases.insert(biases.end(), values.begin(), values.end());
+        }
+        const bool last = &part == &parts.back();
+        if (!joined || last) {
+            auto packed = TRY(pack(joined ? name : tensor, pieces, in_features, std::move(biases),
+                                   MethodOptions{options_.method, options_.threshold}, backend_));
+            projection.parts.push_back({std::move(packed), rows});
+            pieces.clear();
+            biases.clear();
+            rows = 0;
+        }
+    }
+    return projection;
+}
+
+Result<Norm> Loader::norm(Norm::Kind kind, const std::string& name, std::int64_t vectors) {
+    Norm norm;
+    norm.kind = kind;
+    norm.eps = config_.norm_eps;
+    norm.width = config_.width;
+    if (vectors == 0) {
+        return norm;
+    }
+    const std::size_t bytes = static_cast<std::size_t>(config_.width) * sizeof(float);
+    norm.buffer = TRY(backend_.allocate(bytes * static_cast<std::size_t>(vectors),
+                                        MemoryCategory::other_weights));
+    const auto weight = TRY(read_vector(name + ".weight", config_.width));
+    TRY(backend_.copy_to_device(*norm.buffer, 0, weight.data(), bytes));
+    if (vectors == 2) {
+        const auto bias = TRY(read_vector(name + ".bias", config_.width));
+        TRY(backend_.copy_to_device(*norm.buffer, bytes, bias.data(), bytes));
+    }
+    return norm;
+}
+
+Result<Norm> Loader::rms_norm(const std::string& name) {
+    return norm(Norm::Kind::rms, name, 1);
+}
+
+Result<Norm> Loader::layer_norm(const std::string& name) {
+    return norm(Norm::Kind::layer, name, config_.norm_affine ? 2 : 0);
+}
+
+Result<std::unique_ptr<Linear>> Loader::position_table(const std::string& name, std::int64_t rows) {
+    return pack(name, {{name, rows}}, config_.width, {},
+                MethodOptions{head_method(options_.method, 16), 0}, embedding_backend_);
+}
+
+Result<Embeddings> Loader::embeddings(const std::string& token_table) {
+    const MethodOptions method{head_method(options_.method, options_.head_bits), 0};
+    const std::int64_t width = config_.embed_width;
+    const std::string head = config_.tied_head ? token_table : "lm_head.weight";
+    Embeddings made;
+    made.head.name = "lm_head";
+    made.head.out_features = config_.vocabulary;
+    made.head.in_features = width;
+    made.head.index = inputs_.size();
+    inputs_.push_back({made.head.name, width});
+    auto packed =
+        TRY(pack("lm_head", {{head, config_.vocabulary}}, width, {}, method, embedding_backend_));
+    made.tokens.width = width;
+    made.tokens.packed = packed.get();
+    made.head.parts.push_back({std::move(packed), config_.vocabulary});
+    if (!config_.tied_head) {
+        made.own_table = TRY(pack(token_table, {{token_table, config_.vocabulary}}, width, {},
+                                  method, embedding_backend_));
+        made.tokens.packed = made.own_table.get();
+        made.row_bytes =
+            made.own_table->bytes_per_call() / static_cast<std::uint64_t>(config_.vocabulary);
+    }
+    return made;
+}
+
+}  // namespace bitsweep
