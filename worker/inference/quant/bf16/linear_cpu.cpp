@@ -1,0 +1,31 @@
+#include <cstdint>
+
+#include "worker/inference/quant/bf16/bf16.h"
+#include "worker/inference/quant/shared/halves.h"
+
+namespace bitsweep::quant {
+namespace {
+
+void encode(const float* from, std::int64_t count, void* to) {
+    auto* halves = static_cast<std::uint16_t*>(to);
+    for (std::int64_t i = 0; i < count; ++i) {
+        halves[i] = f32_to_bf16(from[i]);
+    }
+}
+
+void decode(const void* from, std::int64_t count, float* to) {
+    const auto* halves = static_cast<const std::uint16_t*>(from);
+    for (std::int64_t i = 0; i < count; ++i) {
+        to[i] = bf16_to_f32(halves[i]);
+    }
+}
+
+}  // namespace
+
+const DenseType& bf16_type() {
+    static constexpr DenseType type{2, encode, decode, &Kernels::dense_bf16,
+                                    "little-endian bfloat16, row-major"};
+    return type;
+}
+
+}  // namespace bitsweep::quant

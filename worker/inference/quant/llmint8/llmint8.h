@@ -1,0 +1,24 @@
+// Methods llmint8-bnb and llmint8-fused; see README.md here.
+#pragma once
+
+#include <span>
+
+#include "worker/inference/quant/shared/layer.h"
+
+namespace bitsweep::quant {
+
+// A layer from codes that somebody else chose (a bitsandbytes checkpoint: CB row-major [out, in],
+// SCB [out]). `weight.rows` is not called.
+Result<std::unique_ptr<Linear>> llmint8_from_codes(const DenseWeight& weight,
+                                                   std::span<const std::int8_t> cb,
+                                                   std::span<const float> scb,
+                                                   const MethodOptions& options, Backend& backend);
+
+// `body` holds 8-bit codes in tile order, float32 scales [out] (absmax of the fp16 row) and a bias
+// of fp16 values.
+std::unique_ptr<Linear> make_llmint8(LayerBody body, double threshold);
+
+// f16(f32(f32(code * scb) * 7.874015718698502e-3f)): the weight that meets an outlier activation.
+float outlier_weight(int code, float scb);
+
+}  // namespace bitsweep::quant

@@ -1,0 +1,80 @@
+#include <cmath>
+#include <vector>
+
+#include "worker/inference/quant/llmint8/llmint8.h"
+#include "worker/inference/quant/methods.h"
+#include "worker/inference/quant/shared/halves.h"
+#include "worker/inference/quant/shared/int8_weights.h"
+#include "worker/inference/quant/shared/read_weight.h"
+#include "worker/inference/quant/shared/tiles.h"
+#include "worker/inference/quant/shared/tokens.h"
+
+namespace bitsweep::quant {
+namespace {
+
+Status check_options(const DenseWeight& weight, const MethodOptions& options) {
+    if (!(options.threshold >= 0) || !std::isfinite(options.threshold)) {
+        return make_error(ErrorCode::invalid_input,
+                          "threshold " + std::to_string(options.threshold) +
+                              ": an outlier threshold is 0 (no decomposition) or positive");
+    }
+    return check_exact_width(weight);
+}
+
+// bitsandbytes keeps the bias in the dtype of the layer, fp16.
+Result<LayerBody> allocate_with_half_bias(const DenseWeight& weight, const MethodOptions& options,
+                                          Backend& backend) {
+    LayerBody body = TRY(allocate_body(weight, options, backend));
+    for (std::size_t o = 0; o < weight.bias.size(); ++o) {
+        body.bias->as<float>()[o] = round_to_f16(weight.bias[o]);
+    }
+    return body;
+}
+
+}  // namespace
+
+PackResult pack_llmint8(const DenseWeight& weight, const MethodOptions& options, Backend& backend) {
+    TRY(check_options(weight, options));
+    LayerBody body = TRY(allocate_with_half_bias(weight, options, backend));
+    const TileLayout layout{8, body.out, body.in};
+    std::vector<std::int8_t> codes(static_cast<std::size_t>(body.in));
+    std::vector<std::uint8_t> stored(codes.size());
+    TRY(for_each_row(weight, Element::f16, [&](std::int64_t row, const float* values) -> Status {
+        quantize_token(values, body.in, 0, codes.data(), body.scales->as<float>() + row);
+        for (std::size_t i = 0; i < codes.size(); ++i) {
+            stored[i] = static_cast<std::uint8_t>(codes[i] + 128);
+        }
+        layout.pack_row(body.codes->as<std::uint8_t>(), row, stored.data());
+        return {};
+    }));
+    return make_llmint8(std::move(body), options.threshold);
+}
+
+Result<std::unique_ptr<Linear>> llmint8_from_codes(const DenseWeight& weight,
+                                                   std::span<const std::int8_t> cb,
+                                                   std::span<const float> scb,
+                                                   const MethodOptions& options, Backend& backend) {
+    TRY(check_options(weight, options));
+    if (std::cmp_not_equal(cb.size(), weight.out_features * weight.in_features) ||
+        std::cmp_not_equal(scb.size(), weight.out_features)) {
+        return make_error(ErrorCode::invalid_input, weight.name + ": " + std::to_string(cb.size()) +
+                                                        " codes and " + std::to_string(scb.size()) +
+                                                        " scales do not fit [" +
+                                                        std::to_string(weight.out_features) + ", " +
+                                                        std::to_string(weight.in_features) + "]");
+    }
+    LayerBody body = TRY(allocate_with_half_bias(weight, options, backend));
+    const TileLayout layout{8, body.out, body.in};
+    std::vector<std::uint8_t> stored(static_cast<std::size_t>(body.in));
+    for (std::int64_t row = 0; row < body.out; ++row) {
+        for (std::int64_t i = 0; i < body.in; ++i) {
+            stored[static_cast<std::size_t>(i)] =
+                static_cast<std::uint8_t>(cb[static_cast<std::size_t>(row * body.in + i)] + 128);
+        }
+        layout.pack_row(body.codes->as<std::uint8_t>(), row, stored.data());
+        body.scales->as<float>()[row] = scb[static_cast<std::size_t>(row)];
+    }
+    return make_llmint8(std::move(body), options.threshold);
+}
+
+}  // namespace bitsweep::quant

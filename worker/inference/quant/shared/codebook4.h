@@ -1,0 +1,32 @@
+// 4-bit code books with one float32 absmax per block of 64 weights, as bitsandbytes lays them out:
+// blocks run over the flattened row-major weight. nf4 and fp4 differ in the sixteen values only.
+#pragma once
+
+#include <array>
+
+#include "worker/inference/quant/shared/layer.h"
+
+namespace bitsweep::quant {
+
+inline constexpr std::int64_t codebook_block = 64;
+
+struct Codebook {
+    alignas(64) std::array<float, 16> value;
+    // value[order[0..15]] ascending, and the float32 midpoints between neighbours.
+    std::array<std::uint8_t, 16> order;
+    std::array<float, 15> midpoint;
+};
+
+Codebook make_codebook(const std::array<float, 16>& values);
+
+// Codes of up to 64 weights of one block: the entry nearest to w * (1 / absmax), computed in
+// float32; a value above a midpoint goes up. A block of zeros gets code 0, as on bitsandbytes' GPU
+// path (for nf4 that is -1 and dequantises to -0).
+void codes_of_block(const Codebook& book, const float* values, std::int64_t count, float absmax,
+                    std::uint8_t* codes);
+
+Result<std::unique_ptr<Linear>> pack_codebook(const DenseWeight& weight,
+                                              const MethodOptions& options, Backend& backend,
+                                              const Codebook& book);
+
+}  // namespace bitsweep::quant

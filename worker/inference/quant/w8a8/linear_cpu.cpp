@@ -1,0 +1,75 @@
+#include "worker/inference/quant/shared/int8_weights.h"
+#include "worker/inference/quant/shared/tiles.h"
+#include "worker/inference/quant/shared/tokens.h"
+#include "worker/inference/quant/w8a8/w8a8.h"
+
+namespace bitsweep::quant {
+namespace {
+
+class W8A8Layer final : public Linear {
+ public:
+    explicit W8A8Layer(LayerBody body) : body_(std::move(body)), kernels_(kernels(body_.isa)) {}
+
+    Status forward(const LinearCall& call) const override {
+        if (call.outliers != nullptr) {
+            call.outliers->add(call.x, call.rows);
+        }
+        const Tokens tokens = TRY(reserve_tokens(body_, call));
+        for (std::int64_t row = 0; row < call.rows; ++row) {
+            quantize_token(call.x + row * body_.in, body_.in, 0, tokens.codes + row * tokens.stride,
+                           tokens.scale + row);
+            finish_token(tokens, row);
+        }
+        const TileLayout layout{8, body_.out, body_.in};
+        const auto share = [&](std::int64_t first, std::int64_t last) {
+            for (std::int64_t tile = first; tile < last; ++tile) {
+                for (std::int64_t row = 0; row < call.rows; row += few_rows) {
+                    tile_product(tokens, call, tile, row, layout.lanes(tile));
+                }
+            }
+        };
+        call.threads.parallel_for(layout.tiles(), 1, std::cref(share));
+        return {};
+    }
+
+    void dequantize_rows(std::int64_t begin, std::int64_t end, float* dst) const override {
+        dequantize_int8(body_, body_.scales->as<float>(), begin, end, dst);
+    }
+
+    std::uint64_t bytes_per_call() const override { return body_.bytes(); }
+
+    PackedExport export_packed() const override {
+        return export_int8(body_, "int8 row-major; weight = code * scale[row]");
+    }
+
+ private:
+    // y = acc * (absmax(x) / 127 * weight scale) + bias, float32.
+    void tile_product(const Tokens& tokens, const LinearCall& call, std::int64_t tile,
+                      std::int64_t first, std::int64_t lanes) const {
+        alignas(64) std::int32_t acc[few_rows * tile_rows];
+        const std::int64_t rows = std::min(few_rows, call.rows - first);
+        exact_tile(body_, kernels_, tokens, first, rows, tile, acc);
+        const std::int64_t begin = tile * tile_rows;
+        const float* scales = body_.scales->as<float>() + begin;
+        const float* bias = body_.bias_or_null();
+        for (std::int64_t r = 0; r < rows; ++r) {
+            const float scale = tokens.scale[first + r] / 127.0f;
+            float* y = call.y + (first + r) * body_.out + begin;
+            for (std::int64_t lane = 0; lane < lanes; ++lane) {
+                const auto sum = static_cast<float>(acc[r * tile_rows + lane]);
+                y[lane] = sum * (scale * scales[lane]) + (bias ? bias[begin + lane] : 0.0f);
+            }
+        }
+    }
+
+    LayerBody body_;
+    const Kernels* kernels_;
+};
+
+}  // namespace
+
+std::unique_ptr<Linear> make_w8a8(LayerBody body) {
+    return std::make_unique<W8A8Layer>(std::move(body));
+}
+
+}  // namespace bitsweep::quant
