@@ -2,13 +2,20 @@
 
 #include <iterator>
 #include <string>
+#include <string_view>
 
-#include "results/store/migration_sql.h"
+#include "results/store/embedded_migrations.h"
 
 namespace bitsweep {
+namespace {
+
+// Migration N brings user_version from N to N + 1.
+constexpr std::string_view migrations[] = {embedded::_001_init_sql};
+
+}  // namespace
 
 int newest_schema() {
-    return static_cast<int>(std::size(migration_sql));
+    return static_cast<int>(std::size(migrations));
 }
 
 Result<SchemaState> check_schema(Connection& connection, const std::filesystem::path& file) {
@@ -37,7 +44,7 @@ Status migrate(Connection& connection) {
     const std::int64_t version = TRY(connection.integer("PRAGMA user_version"));
     for (std::int64_t next = version; next < newest_schema(); ++next) {
         const std::string script =
-            "BEGIN IMMEDIATE;" + std::string(migration_sql[next]) +
+            "BEGIN IMMEDIATE;" + std::string(migrations[next]) +
             ";PRAGMA application_id = " + std::to_string(database_application_id) +
             ";PRAGMA user_version = " + std::to_string(next + 1) + ";COMMIT;";
         if (Status done = connection.exec(script.c_str()); !done) {

@@ -8,8 +8,7 @@ namespace bitsweep::sql {
 // Once per connection. FULL: a commit has reached the disk when it returns. 2 s: longer than any
 // reader's checkpoint block, shorter than a heartbeat's patience.
 inline constexpr const char* settings =
-    "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 2000;"
-    "PRAGMA trusted_schema = OFF;";
+    "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 2000;";
 
 inline constexpr std::string_view put_experiment =
     "INSERT INTO experiments (name, yaml, submitted_unix_ms) VALUES (?1, ?2, ?3)"
