@@ -1,9 +1,13 @@
 // Durations of the scheduler. Production values are the defaults; tests shorten them.
 #pragma once
 
+#include "coordinator/scheduler/job_state.h"
 #include "schemas/time.h"
 
 namespace bitsweep::scheduler {
+
+// What a job asks of a device, from the catalog (placement.cpp).
+Needs needs_of(const JobSpec& spec);
 
 // Rules that the simulator switches off one by one, to show that its checkers notice.
 // Production code never touches them.
@@ -24,6 +28,7 @@ struct Options {
     Duration overtime{60'000};  // beyond a job's timeout until the coordinator stops waiting for
                                 // the worker's own verdict
     Duration forget{600'000};   // silence after which a lost worker leaves the table
+    Needs (*needs)(const JobSpec&) = needs_of;  // tests have a catalog of their own
     SafetyRules rules;
 };
 

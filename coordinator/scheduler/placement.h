@@ -34,8 +34,6 @@ inline bool is_impossible(Obstacle obstacle) {
 // kind means itself.
 bool kind_matches(const std::string& wanted, const DeviceInfo& device);
 
-Needs needs_of(const JobSpec& spec);
-
 Obstacle obstacle(const Job& job, const Worker& worker, const Device& device);
 
 // The obstacle of the nearest attached device.

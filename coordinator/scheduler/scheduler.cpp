@@ -113,7 +113,7 @@ void Scheduler::restore(Snapshot snapshot, TimePoint now) {
             job.state = Waiting{};
         }
         job.order = state_.next_order++;
-        job.needs = needs_of(job.cell->spec);
+        job.needs = options_.needs(job.cell->spec);
         state_.add(std::move(job));
     }
     for (Snapshot::Sweep& sweep : snapshot.experiments) {

@@ -19,13 +19,13 @@ bool must_run_again(const JobState& state, Wishes wishes) {
            (std::holds_alternative<Failed>(state) && (wishes.force || wishes.retry_failed));
 }
 
-JobIndex add_new(State& state, const ResolvedCell& resolved) {
+JobIndex add_new(Step& step, const ResolvedCell& resolved) {
     Job job;
     job.key = resolved.key;
     job.cell = std::make_shared<const Cell>(resolved.cell);
-    job.order = state.next_order++;
-    job.needs = needs_of(resolved.cell.spec);
-    return state.add(std::move(job));
+    job.order = step.state.next_order++;
+    job.needs = step.options.needs(resolved.cell.spec);
+    return step.state.add(std::move(job));
 }
 
 // The policy of the newest request holds, but nobody's request makes a job less urgent.
@@ -90,7 +90,7 @@ Submitted add_cells(Step& step, const ExperimentName& experiment,
         auto index = state.find(resolved.key);
         const bool is_new = !index;
         if (is_new) {
-            index = add_new(state, resolved);
+            index = add_new(step, resolved);
             state.link(experiment, *index);
             step.out.push_back(StoreNewJob{experiment, state.job(*index)});
             ++counts.new_cells;
@@ -128,14 +128,16 @@ void instantiate(Step& step, Experiment& experiment) {
             }
             Instantiate command{experiment.name, {}, experiment.force, experiment.retry_failed};
             for (const Cell& cell : experiment.templates) {
-                const Needs needs = needs_of(cell.spec);
+                const Needs needs = step.options.needs(cell.spec);
                 if (kind == "cpu" ? needs.runs_on_cpu : needs.runs_on_cuda) {
                     command.cells.push_back(cell);
                     command.cells.back().spec.gpu = kind;
                     command.cells.back().identity.spec_key.clear();
                 }
             }
-            step.out.push_back(std::move(command));
+            if (!command.cells.empty()) {
+                step.out.push_back(std::move(command));
+            }
         }
     }
 }

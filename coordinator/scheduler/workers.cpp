@@ -72,12 +72,18 @@ void release_predecessor(Step& step, const Hello& hello) {
                          {}});
         }
     }
-    while (const Worker* old = state.find_worker(hello.worker)) {
+    std::vector<SessionId> old;
+    for (const auto& [session, worker] : state.workers()) {
+        if (worker.name == hello.worker && session != hello.session) {
+            old.push_back(session);
+        }
+    }
+    for (const SessionId& session : old) {
         if (state.replaced.size() >= most_replaced) {
             state.replaced.erase(state.replaced.begin());
         }
-        state.replaced.emplace(old->session, old->name);
-        state.detach(SessionId(old->session));
+        state.replaced.emplace(session, hello.worker);
+        state.detach(session);
     }
 }
 

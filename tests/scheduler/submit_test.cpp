@@ -1,0 +1,79 @@
+// What a submission does to jobs that exist.
+#include "tests/scheduler/scheduler_fixture.h"
+
+namespace bitsweep::scheduler {
+namespace {
+
+class Submitting : public SchedulerTest {
+ protected:
+    // One job done, one failed, one running, one waiting.
+    void mixed() {
+        join("w1-1");
+        submit_new("sweep", {"a=m/fp16", "b=m/int8", "c=m/nf4", "d=m/fp4"});
+        claim_dispatch("w1-1", "a#1");
+        finish("w1-1", "a#1");
+        claim_dispatch("w1-1", "b#1");
+        step(result("w1-1", "b#1", OutcomeClass::failure, "bad"));
+        claim_all({"run b#1 failure on w1/cpu", "job b failed #1 failure: bad failures 1",
+                   "log failed b#1: failure: bad", "w1-1 <- ack b#1", "job c running #1 w1-1/cpu",
+                   "w1-1 <- dispatch c#1 on cpu"});
+    }
+    const std::vector<std::string> cells_ = {"a=m/fp16", "b=m/int8", "c=m/nf4", "d=m/fp4"};
+};
+
+TEST_F(Submitting, submitting_again_runs_nothing_again) {
+    mixed();
+    step(submission("sweep", cells_));
+    claim_all({"answer sweep: 4 cells, 0 new, 1 done, 2 running, 1 failed before, 0 impossible"});
+}
+
+TEST_F(Submitting, retry_failed_runs_the_failed_ones_again_with_fresh_counters) {
+    mixed();
+    Submission again = submission("sweep", cells_);
+    again.retry_failed = true;
+    step(again);
+    claim_all({"answer sweep: 4 cells, 1 new, 1 done, 2 running, 0 failed before, 0 impossible",
+               "job b waiting #1"});
+    finish("w1-1", "c#1");
+    claim_dispatch("w1-1", "d#1");
+    finish("w1-1", "d#1");
+    claim_dispatch("w1-1", "b#2");
+}
+
+TEST_F(Submitting, force_runs_done_and_failed_ones_again_but_not_what_runs_now) {
+    mixed();
+    Submission again = submission("sweep", cells_);
+    again.force = true;
+    step(again);
+    claim_all({"answer sweep: 4 cells, 2 new, 0 done, 2 running, 0 failed before, 0 impossible",
+               "job a waiting #1", "job b waiting #1"});
+}
+
+TEST_F(Submitting, another_experiment_shares_the_jobs_of_equal_cells) {
+    mixed();
+    step(submission("other", {"a=m/fp16", "c=m/nf4"}));
+    claim_all({"link other a done #1", "link other c running #1 w1-1/cpu",
+               "answer other: 2 cells, 0 new, 1 done, 1 running, 0 failed before, 0 impossible"});
+}
+
+TEST_F(Submitting, two_equal_cells_of_one_submission_are_one_job) {
+    step(submission("sweep", {"a=m/fp16", "a=m/fp16"}));
+    claim_all({"link sweep a waiting #0",
+               "answer sweep: 1 cells, 1 new, 0 done, 0 running, 0 failed before, 1 impossible"});
+}
+
+TEST_F(Submitting, a_later_submission_makes_a_waiting_job_more_urgent_but_never_less) {
+    submit_new("sweep", {"a=m/fp16", "b=m/int8"}, 2);
+    Submission urgent = submission("sweep", {"b=m/int8"});
+    urgent.cells[0].cell.policy.priority = 2;
+    step(urgent);
+    step(submission("sweep", {"b=m/int8"}));
+    for (int i = 0; i < 2; ++i) {
+        claim("answer sweep: 1 cells, 0 new, 0 done, 1 running, 0 failed before, 1 impossible");
+    }
+    join("w1-1");
+    claim_dispatch("w1-1", "b#1");
+}
+
+}  // namespace
+}  // namespace bitsweep::scheduler
