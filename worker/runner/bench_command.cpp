@@ -1,0 +1,180 @@
+// `bitsweep-runner bench`: a table of decode and prefill beside the measured memory bandwidth.
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "worker/runner/bench.h"
+#include "worker/runner/command.h"
+#include "worker/runner/model_session.h"
+#include "worker/runner/options.h"
+
+namespace bitsweep {
+namespace {
+
+namespace po = boost::program_options;
+
+struct BenchOptions {
+    ModelChoice model;
+    BenchPlan plan;
+    std::string methods = "fp16,int8,int4-g64";
+    std::string threads = "1";
+    bool json = false;
+};
+
+struct Subject {
+    std::string label;
+    ModelChoice choice;
+};
+
+std::vector<std::string> split(const std::string& text) {
+    std::vector<std::string> parts;
+    std::istringstream in(text);
+    for (std::string part; std::getline(in, part, ',');) {
+        if (!part.empty()) {
+            parts.push_back(part);
+        }
+    }
+    return parts;
+}
+
+Result<std::vector<int>> thread_counts(const std::string& text) {
+    std::vector<int> counts;
+    for (const std::string& part : split(text)) {
+        const int count =
+            part.find_first_not_of("0123456789") == std::string::npos && part.size() <= 4
+                ? std::stoi(part)
+                : 0;
+        if (count < 1) {
+            return make_error(ErrorCode::invalid_input,
+                              "--threads '" + text + "' is not a list like 1,2");
+        }
+        counts.push_back(count);
+    }
+    return counts;
+}
+
+// Without --model: the real model of the set-up where it is, and a shape that no cache holds.
+std::vector<Subject> subjects_of(const BenchOptions& options) {
+    if (!options.model.model.empty()) {
+        return {{options.model.model, options.model}};
+    }
+    std::vector<Subject> subjects;
+    ModelChoice real = options.model;
+    real.model = "smollm2-135m";
+    const std::vector<std::filesystem::path> dirs(real.model_dirs.begin(), real.model_dirs.end());
+    if (locate_model(real.model, dirs)) {
+        subjects.push_back({real.model, real});
+    }
+    ModelChoice shape = options.model;
+    shape.model = "llama-3.2-1b";
+    shape.weights = "random";
+    subjects.push_back({shape.model, shape});
+    return subjects;
+}
+
+void print_header() {
+    std::printf("%-14s %-12s %4s %3s %10s %19s %11s %9s %7s %9s %6s %8s %6s\n", "model", "method",
+                "head", "T", "decode t/s", "(slowest-fastest)", "prefill t/s", "MB/token", "GB/s",
+                "RAM GB/s", "share", "vs fp16", "act.");
+}
+
+void print_row(const std::string& model, const BenchRow& row) {
+    char range[32];
+    std::snprintf(range, sizeof range, "(%.1f-%.1f)", row.decode_low, row.decode_high);
+    char ratio[16] = "-";
+    if (row.over_fp16 > 0) {
+        std::snprintf(ratio, sizeof ratio, "%.2fx", row.over_fp16);
+    }
+    std::printf("%-14s %-12s %4d %3d %10.2f %19s %11.1f %9.1f %7.1f %9.1f %5.0f%% %8s %6s\n",
+                model.c_str(), row.method.c_str(), row.head_bits, row.threads,
+                row.decode_tokens_per_s, range, row.prefill_tokens_per_s, row.bytes_per_token / 1e6,
+                row.bytes_per_token * row.decode_tokens_per_s / 1e9, row.read_bandwidth / 1e9,
+                row.share * 100, ratio, row.rounds_activations ? "8 bits" : "float");
+    std::fflush(stdout);
+}
+
+void add_figures(const std::string& model, const BenchRow& row, nlohmann::ordered_json& figures) {
+    const std::string name = model + "/" + row.method + "/head" + std::to_string(row.head_bits) +
+                             "/t" + std::to_string(row.threads) + "/";
+    figures[name + "decode_tokens_per_s"] = row.decode_tokens_per_s;
+    figures[name + "prefill_tokens_per_s"] = row.prefill_tokens_per_s;
+    figures[name + "bytes_per_token"] = row.bytes_per_token;
+    figures[name + "read_bandwidth"] = row.read_bandwidth;
+    figures[name + "read_bandwidth_share"] = row.share;
+    figures[name + "rounds_activations"] = row.rounds_activations ? 1 : 0;
+    figures[name + "load_s"] = row.load_s;
+    if (row.over_fp16 > 0) {
+        figures[name + "over_fp16"] = row.over_fp16;
+    }
+}
+
+Status bench(BenchOptions& options) {
+    TRY(check_device(options.model.device));
+    const std::vector<int> counts = TRY(thread_counts(options.threads));
+    options.plan.methods = split(options.methods);
+    MethodChoice check{.head_bits = options.plan.head_bits};
+    for (const std::string& method : options.plan.methods) {
+        check.method = method;
+        TRY(engine_options_of(check));
+    }
+    if (options.plan.methods.empty() || options.plan.rounds < 1 || options.plan.decode_tokens < 1 ||
+        options.plan.prefill_tokens < 1) {
+        return make_error(ErrorCode::invalid_input,
+                          "--methods, --rounds, --tokens and --prefill must name at least one");
+    }
+    nlohmann::ordered_json figures;
+    print_header();
+    for (const Subject& subject : subjects_of(options)) {
+        const ModelFiles files = TRY(open_chosen(subject.choice));
+        for (const int threads : counts) {
+            options.plan.threads = threads;
+            const auto rows = TRY(bench_model(files, options.plan, [&](const std::string& what) {
+                std::fprintf(stderr, "bench: %s, %d threads: %s\n", subject.label.c_str(), threads,
+                             what.c_str());
+            }));
+            for (const BenchRow& row : rows) {
+                print_row(subject.label, row);
+                add_figures(subject.label, row, figures);
+            }
+        }
+    }
+    if (options.json) {
+        std::puts(figures.dump().c_str());
+    }
+    return {};
+}
+
+}  // namespace
+
+int command_bench(const Arguments& arguments) {
+    BenchOptions options;
+    po::options_description all = model_options(options.model);
+    po::options_description own("Bench");
+    own.add_options()("methods", po::value(&options.methods)->value_name("A,B"),
+                      "(fp16,int8,int4-g64)");
+    own.add_options()("threads", po::value(&options.threads)->value_name("1,2"), "(1)");
+    own.add_options()("head", po::value(&options.plan.head_bits)->value_name("16|8|4"),
+                      "bits of head and embedding (8)");
+    own.add_options()("threshold", po::value(&options.plan.threshold)->value_name("T"),
+                      "of llmint8 methods (6)");
+    own.add_options()("rounds", po::value(&options.plan.rounds)->value_name("N"),
+                      "interleaved over the methods (5)");
+    own.add_options()("tokens", po::value(&options.plan.decode_tokens)->value_name("N"),
+                      "decode steps per round (32)");
+    own.add_options()("prefill", po::value(&options.plan.prefill_tokens)->value_name("N"),
+                      "tokens of the measured prompt (128)");
+    own.add_options()("json", po::bool_switch(&options.json),
+                      "one JSON object of named figures on the last line");
+    all.add(own);
+    if (parse(arguments, "bench [--model NAME|PATH] [--methods A,B] [--threads 1,2]", all) ==
+        Parsed::help_shown) {
+        return 0;
+    }
+    const Status done = bench(options);
+    return done ? 0 : report("bench", done.error());
+}
+
+}  // namespace bitsweep

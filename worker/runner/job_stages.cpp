@@ -1,0 +1,120 @@
+#include "worker/runner/job_stages.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "schemas/catalog/memory.h"
+#include "worker/metrics/text.h"
+#include "worker/runner/process_memory.h"
+#include "worker/runner/ram_bandwidth.h"
+
+namespace bitsweep {
+namespace {
+
+// Below this, caches may answer and a share of the memory bandwidth would mean nothing
+// (worker/metrics/bandwidth.cpp leaves it out), so its 0.3 s are not spent.
+constexpr std::uint64_t least_bytes_for_bandwidth = 64ULL << 20;
+
+ModelShape shape_of(const ModelConfig& config) {
+    return {.name = config.name,
+            .family = config.family,
+            .layers = config.layers,
+            .width = config.width,
+            .heads = config.heads,
+            .kv_heads = config.kv_heads,
+            .head_dim = config.head_dim,
+            .ffn = config.ffn,
+            .vocabulary = config.vocabulary,
+            .positions = config.positions,
+            .tied = config.tied_head,
+            .embed_width = config.embed_width,
+            .rope_theta = config.rope.theta,
+            .parameters = 0};
+}
+
+EngineOptions engine_options(const JobSpec& spec, const JobPlan& plan) {
+    EngineOptions options;
+    options.method = plan.method;
+    options.threshold = plan.threshold;
+    options.head_bits = spec.head_bits;
+    options.threads = plan.threads;
+    options.batch = spec.batch;
+    options.context = plan.context();
+    return options;
+}
+
+// 0 where it cannot be read: the share is then absent.
+double bandwidth_now(int threads) {
+    const auto meter = BandwidthMeter::create(threads);
+    return meter ? (*meter)->read() : 0;
+}
+
+}  // namespace
+
+std::uint64_t fp16_weight_bytes(const ModelConfig& config) {
+    const auto fp16 = parse_method("fp16");
+    ASSERT(fp16.ok());
+    const ModelShape shape = shape_of(config);
+    const MemoryBytes bytes = estimate_memory({.shape = &shape, .method = *fp16, .context = 1});
+    return bytes.weight_codes + bytes.weight_scales + bytes.embeddings + bytes.other_weights;
+}
+
+Result<SpeedRun> run_speed(const JobSpec& spec, const JobPlan& plan, const ModelFiles& files,
+                           const Progress& progress) {
+    SpeedRun speed;
+    return_freed_memory();
+    speed.resident_before = resident_bytes();
+    const bool own_peak = reset_peak_resident();
+    speed.notes["peak_rss"] = own_peak ? "of this job" : "cumulative over the process";
+    progress("loading");
+    LoadTrace load;
+    speed.engine = TRY(load_engine(files, engine_options(spec, plan), &load));
+    // Half of the new tokens: the mean position of the measured steps.
+    speed.bytes_per_token = speed.engine->bytes_per_token(plan.context() - spec.new_tokens / 2);
+    const bool from_memory = speed.bytes_per_token >= least_bytes_for_bandwidth;
+    std::uint64_t peak = peak_resident_bytes();
+    double before = 0;
+    if (from_memory) {
+        progress("memory bandwidth");
+        before = bandwidth_now(plan.threads);
+        reset_peak_resident();
+    }
+    speed.workload = TRY(run_workload(
+        sampling_rule(spec.protocol, spec.warmup),
+        [&] { return run_sequence(*speed.engine, plan.sequence, progress); }, progress));
+    speed.workload.trace.load = load;
+    speed.ledger = speed.engine->memory();
+    peak = std::max(peak, peak_resident_bytes());
+    speed.peak_rss = peak;
+    if (from_memory && before > 0) {
+        const double after = bandwidth_now(plan.threads);
+        speed.read_bandwidth = after > 0 ? (before + after) / 2 : 0;
+    }
+    speed.notes["stop_reason"] = speed.workload.trace.stop_reason;
+    speed.notes["same_text_every_sequence"] = speed.workload.same_text ? "yes" : "no";
+    return speed;
+}
+
+Status run_quality(const JobSpec& spec, const JobPlan& plan, OpenedModel& model, SpeedRun& speed,
+                   const Progress& progress, QualityResult& to) {
+    if (plan.compare_text) {
+        const std::vector<std::int32_t> fp32 =
+            TRY(model.reference.greedy(model.files, plan.sequence, plan.threads, progress));
+        to.text = compare_text(fp32, speed.workload.new_ids);
+    }
+    if (!plan.score_text) {
+        return {};
+    }
+    const ModelConfig& config = model.files.config;
+    const ScoredWindows windows =
+        TRY(scored_windows(*plan.text, spec.quality.window, config.positions, plan.dataset_digest));
+    TRY(model.reference.prepare(model.files, windows, plan.threads, progress));
+    const bool outliers = plan.reads_threshold && plan.threshold > 0;
+    to.run =
+        TRY(score_quality(*speed.engine, model.reference, *plan.text, windows, config.vocabulary,
+                          outliers ? Outliers::record : Outliers::ignore, progress));
+    speed.workload.trace.outliers = to.run->outliers;
+    return {};
+}
+
+}  // namespace bitsweep

@@ -1,0 +1,98 @@
+#include "worker/runner/sequence.h"
+
+#include <bit>
+#include <chrono>
+#include <span>
+
+namespace bitsweep {
+namespace {
+
+constexpr std::int64_t progress_every_ns = 2'000'000'000;
+
+// NaN and infinity have the largest bit patterns of all |x|, so an integer maximum finds them.
+bool all_finite(std::span<const float> logits) {
+    std::uint32_t largest = 0;
+    for (const float logit : logits) {
+        const std::uint32_t bits = std::bit_cast<std::uint32_t>(logit) & 0x7fffffffU;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest < 0x7f800000U;
+}
+
+Error not_finite(std::int64_t position) {
+    return make_error(ErrorCode::invalid_numbers,
+                      "NaN or infinity in the logits at position " + std::to_string(position));
+}
+
+}  // namespace
+
+std::int64_t monotonic_ns() {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(
+               std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+}
+
+std::int64_t unix_ms() {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+}
+
+SparseProgress::SparseProgress(const Progress& progress)
+    : progress_(progress), last_ns_(monotonic_ns()) {}
+
+void SparseProgress::say(const std::string& what) {
+    if (progress_ && monotonic_ns() - last_ns_ >= progress_every_ns) {
+        last_ns_ = monotonic_ns();
+        progress_(what);
+    }
+}
+
+Result<Sequence> run_sequence(Engine& engine, const SequencePlan& plan, const Progress& progress) {
+    ASSERT(!plan.prompt.empty() && plan.batch >= 1 && plan.new_tokens >= 1);
+    const auto prompt_tokens = static_cast<std::int64_t>(plan.prompt.size());
+    const auto batch = static_cast<std::size_t>(plan.batch);
+    const auto vocabulary = static_cast<std::size_t>(plan.vocabulary);
+    std::vector<std::int32_t> ids;
+    for (std::size_t b = 0; b < batch; ++b) {
+        ids.insert(ids.end(), plan.prompt.begin(), plan.prompt.end());
+    }
+    std::vector<float> logits(batch * vocabulary);
+    std::vector<std::int32_t> next(batch);
+    const auto choose = [&] {
+        for (std::size_t b = 0; b < batch; ++b) {
+            next[b] = argmax(std::span(logits).subspan(b * vocabulary, vocabulary));
+        }
+    };
+    Sequence sequence;
+    sequence.trace.prompt_tokens = prompt_tokens;
+    sequence.trace.batch = plan.batch;
+    sequence.trace.token_ns.reserve(static_cast<std::size_t>(plan.new_tokens));
+    SparseProgress sparse(progress);
+    engine.reset();
+
+    std::int64_t begin = monotonic_ns();
+    TRY(engine.forward(ids, prompt_tokens, logits.data()));
+    choose();
+    sequence.trace.prefill_ns = monotonic_ns() - begin;
+    if (!all_finite(logits)) {
+        return not_finite(prompt_tokens);
+    }
+    sequence.new_ids.push_back(next[0]);
+    while (static_cast<std::int64_t>(sequence.new_ids.size()) < plan.new_tokens &&
+           (plan.stop_id < 0 || next[0] != plan.stop_id)) {
+        begin = monotonic_ns();
+        TRY(engine.forward(next, 1, logits.data()));
+        choose();
+        sequence.trace.token_ns.push_back(monotonic_ns() - begin);
+        sequence.new_ids.push_back(next[0]);
+        if (!all_finite(logits)) {
+            return not_finite(prompt_tokens +
+                              static_cast<std::int64_t>(sequence.trace.token_ns.size()));
+        }
+        sparse.say("token " + std::to_string(sequence.new_ids.size()));
+    }
+    return sequence;
+}
+
+}  // namespace bitsweep
