@@ -1,0 +1,129 @@
+#include "results/analysis/answer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "results/analysis/number_text.h"
+
+namespace bitsweep {
+namespace {
+
+using Rows = std::vector<const SummaryRow*>;
+
+bool same_place(const SummaryRow& a, const SummaryRow& b) {
+    return a.model == b.model && a.device == b.device && a.head_bits == b.head_bits;
+}
+
+// Weights at 16 bits, so that a packed row does not make its model look small; -1: not measured.
+double full_size(const SummaryRow& row) {
+    const double size = row.weights_mib / row.weights_ratio;
+    return std::isfinite(size) ? size : -1;
+}
+
+// The rows of one device that belong to the model with the largest weights.
+Rows largest_model(const Summary& summary, const std::string& device) {
+    const SummaryRow* largest = nullptr;
+    for (const SummaryRow& row : summary.rows) {
+        if (row.device == device && (largest == nullptr || full_size(row) > full_size(*largest))) {
+            largest = &row;
+        }
+    }
+    Rows rows;
+    for (const SummaryRow& row : summary.rows) {
+        if (same_place(row, *largest)) {
+            rows.push_back(&row);
+        }
+    }
+    return rows;
+}
+
+bool resolved(const SummaryRow& row) {
+    return row.pairs > 1 && (row.speedup_low > 1 || row.speedup_high < 1);
+}
+
+std::string evidence(const SummaryRow& row) {
+    if (row.pairs < 2) {
+        return "one repeat: " + ratio_text(row.speedup) + "x";
+    }
+    return "95 % " + ratio_text(row.speedup_low) + "-" + ratio_text(row.speedup_high) + ", " +
+           std::to_string(row.pairs) + " repeats";
+}
+
+// "int8 decodes 1.62x as fast as fp16 (95 % 1.58-1.66, 3 repeats)", the rest shorter.
+std::string verdicts(const Rows& rows, const std::string& baseline) {
+    std::string out;
+    for (const SummaryRow* row : rows) {
+        out += out.empty() ? "" : "; ";
+        if (row->pairs == 0) {
+            out += row->method + " was not compared";
+        } else if (resolved(*row)) {
+            out += row->method + " decodes " + ratio_text(row->speedup) + "x as fast as " +
+                   baseline + " (" + evidence(*row) + ")";
+        } else {
+            out += row->method + " is not resolved (" + evidence(*row) +
+                   (row->pairs < 2 ? ")" : ", spans 1)");
+        }
+    }
+    return out;
+}
+
+std::string place(const SummaryRow& row, bool name_device, bool name_head) {
+    return "on " + row.model + (name_head ? " head " + std::to_string(row.head_bits) : "") +
+           (name_device ? " on " + row.device : "");
+}
+
+std::string answer_for(const Summary& summary, const std::string& device, bool name_device) {
+    Rows rows = largest_model(summary, device);
+    const SummaryRow& first = *rows.front();
+    const bool name_head =
+        std::any_of(summary.rows.begin(), summary.rows.end(),
+                    [&](const SummaryRow& row) { return row.head_bits != first.head_bits; });
+    const std::string where = place(first, name_device, name_head);
+    const auto base =
+        std::find_if(rows.begin(), rows.end(), [](const SummaryRow* r) { return r->is_baseline; });
+    if (base == rows.end()) {
+        return where + ", not resolved: no 16-bit baseline was measured";
+    }
+    const std::string baseline = (*base)->method;
+    rows.erase(base);
+    if (rows.empty()) {
+        return where + ", nothing was measured beside " + baseline;
+    }
+    // Fastest first; what is not resolved last, in the experiment's order.
+    std::stable_sort(rows.begin(), rows.end(), [](const SummaryRow* a, const SummaryRow* b) {
+        const double left = resolved(*a) ? a->speedup : -1;
+        const double right = resolved(*b) ? b->speedup : -1;
+        return left > right;
+    });
+    const bool any = resolved(*rows.front());
+    const bool single =
+        std::all_of(rows.begin(), rows.end(), [](const SummaryRow* row) { return row->pairs < 2; });
+    if (single) {
+        return where + ", not resolved: one repeat (" + verdicts(rows, baseline) + ")";
+    }
+    return where + (any ? ", " : ", not resolved: ") + verdicts(rows, baseline);
+}
+
+}  // namespace
+
+std::string answer_of(const Summary& summary) {
+    if (summary.rows.empty()) {
+        return "not resolved: no cell has a result";
+    }
+    std::vector<std::string> devices;
+    for (const SummaryRow& row : summary.rows) {
+        if (std::find(devices.begin(), devices.end(), row.device) == devices.end()) {
+            devices.push_back(row.device);
+        }
+    }
+    std::string sentence;
+    for (const std::string& device : devices) {
+        sentence +=
+            (sentence.empty() ? "" : "; ") + answer_for(summary, device, devices.size() > 1);
+    }
+    sentence.front() = 'O';  // every clause begins with "on"
+    return sentence + ".";
+}
+
+}  // namespace bitsweep

@@ -1,0 +1,15 @@
+// The one sentence that a summary answers its question with.
+#pragma once
+
+#include <string>
+
+#include "results/analysis/summary.h"
+
+namespace bitsweep {
+
+// Says for the largest model of each device, method by method, whether it decodes faster or slower
+// than the 16-bit baseline, with the interval; "not resolved" when the interval spans 1 or there is
+// only one repeat. Claims nothing about models and settings that were not measured.
+std::string answer_of(const Summary& summary);
+
+}  // namespace bitsweep

@@ -1,0 +1,50 @@
+#include "results/analysis/number_text.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace bitsweep {
+
+std::string fixed_text(double value, int decimals) {
+    if (std::isnan(value)) {
+        return "-";
+    }
+    char buffer[64];
+    std::snprintf(buffer, sizeof buffer, "%.*f", decimals, value);
+    return buffer;
+}
+
+std::string significant(double value, int digits) {
+    const double size = std::fabs(value);
+    if (std::isnan(value) || size == 0) {
+        return std::isnan(value) ? "-" : "0";
+    }
+    if (!std::isfinite(value) || size < 1e-4 || size >= 1e9) {
+        char buffer[64];
+        std::snprintf(buffer, sizeof buffer, "%.*g", digits, value);
+        return buffer;
+    }
+    // Rounding may carry into a new digit: 99.96 to three is 100, not 100.0.
+    char rounded[64];
+    std::snprintf(rounded, sizeof rounded, "%.*e", digits - 1, value);
+    const int exponent = std::atoi(std::strchr(rounded, 'e') + 1);
+    return fixed_text(value, std::max(0, digits - 1 - exponent));
+}
+
+std::string ratio_text(double value) {
+    return significant(value, 3);
+}
+
+std::string small_text(double value) {
+    if (std::isnan(value)) {
+        return "-";
+    }
+    char buffer[64];
+    std::snprintf(buffer, sizeof buffer, "%.2g", value);
+    return buffer;
+}
+
+}  // namespace bitsweep

@@ -1,0 +1,303 @@
+#include "results/analysis/summary.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
+
+#include "results/analysis/answer.h"
+#include "results/analysis/interval.h"
+#include "results/analysis/number_text.h"
+#include "results/analysis/question.h"
+#include "schemas/catalog/methods.h"
+
+namespace bitsweep {
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+std::string sql_text(const std::string& text) {
+    std::string out = "'";
+    for (const char c : text) {
+        out += c;
+        if (c == '\'') {
+            out += c;
+        }
+    }
+    return out + "'";
+}
+
+// A row of a result set by column name. A column that is not there is a bug of the query's text.
+class Row {
+ public:
+    Row(const Table& table, std::size_t index) : table_(table), cells_(table.rows[index]) {}
+    double number(std::string_view column) const {
+        const Table::Value& value = at(column);
+        return value.kind == Table::Kind::integer ? static_cast<double>(value.integer)
+               : value.kind == Table::Kind::real  ? value.real
+                                                  : nan;
+    }
+    // The value as a label shows it.
+    std::string label(std::string_view column) const {
+        const Table::Value& value = at(column);
+        switch (value.kind) {
+            case Table::Kind::null:
+                return "";
+            case Table::Kind::text:
+                return value.text;
+            case Table::Kind::integer:
+                return std::to_string(value.integer);
+            case Table::Kind::real:
+                return significant(value.real, 6);
+        }
+        return "";
+    }
+
+ private:
+    const Table::Value& at(std::string_view column) const {
+        const auto found = std::find(table_.columns.begin(), table_.columns.end(), column);
+        ASSERT(found != table_.columns.end());
+        return cells_[static_cast<std::size_t>(found - table_.columns.begin())];
+    }
+    const Table& table_;
+    const std::vector<Table::Value>& cells_;
+};
+
+// What may differ between cells beside model, method, threshold, head and device. Where one of them
+// differs within an experiment it belongs to the model's label, or two rows would look the same.
+struct Setting {
+    const char* column;
+    const char* label;  // "batch=": the value follows
+};
+constexpr std::array settings = {
+    Setting{"weights", "weights="},       Setting{"kv", "kv="},
+    Setting{"batch", "batch="},           Setting{"prompt_tokens", "prompt_tokens="},
+    Setting{"new_tokens", "new_tokens="}, Setting{"protocol", ""},
+    Setting{"threads", "threads="},       Setting{"seed", "seed="},
+    Setting{"prompt", "prompt="}};
+
+// One row of the summary in the making.
+struct Group {
+    SummaryRow row;
+    std::vector<double> decode, ratios;
+};
+
+using Labels = std::map<std::string, std::set<std::string>>;  // column -> values that occur
+
+Labels labels_of(const Table& cells) {
+    Labels labels;
+    for (std::size_t i = 0; i < cells.rows.size(); ++i) {
+        const Row row(cells, i);
+        for (const Setting& setting : settings) {
+            labels[setting.column].insert(row.label(setting.column));
+        }
+        labels["device " + row.label("device")].insert(row.label("device_name"));
+    }
+    return labels;
+}
+
+std::string method_label(const Row& row) {
+    const std::string threshold = row.label("threshold");
+    return row.label("method") + (threshold.empty() ? "" : " T=" + threshold);
+}
+
+SummaryRow start_row(const Row& cell, const Labels& labels) {
+    SummaryRow row;
+    row.model = cell.label("model");
+    for (const Setting& setting : settings) {
+        if (labels.at(setting.column).size() > 1) {
+            row.model += " " + std::string(setting.label) + cell.label(setting.column);
+        }
+    }
+    row.method = method_label(cell);
+    row.device = cell.label("device");
+    if (labels.at("device " + row.device).size() > 1) {
+        row.device += " (" + cell.label("device_name") + ")";
+    }
+    row.head_bits = static_cast<int>(cell.number("head"));
+    row.weights_mib = row.weights_ratio = row.perplexity = row.kl_mean = row.top1 = nan;
+    row.stored_types = cell.label("stored_types");
+    if (const auto method = parse_method(cell.label("method"))) {
+        row.rounds_activations = method->rounds_activations;
+    }
+    return row;
+}
+
+// The first repeat that measured it gives the value: bytes and quality do not vary over repeats.
+void keep_first(double& kept, double value) {
+    if (std::isnan(kept)) {
+        kept = value;
+    }
+}
+
+void add_cell(Group& group, const Row& cell) {
+    SummaryRow& row = group.row;
+    ++row.repeats;
+    if (const double rate = cell.number("decode_tokens_per_s"); std::isfinite(rate)) {
+        group.decode.push_back(rate);
+    }
+    constexpr double bytes_per_mib = 1048576;
+    keep_first(row.weights_mib, cell.number("weights_bytes") / bytes_per_mib);
+    keep_first(row.weights_ratio, cell.number("weights_ratio"));
+    keep_first(row.perplexity, cell.number("perplexity"));
+    keep_first(row.kl_mean, cell.number("kl_mean"));
+    keep_first(row.top1, cell.number("top1_agreement"));
+    const double identical = cell.number("text_identical");
+    if (row.text.empty() && !std::isnan(identical)) {
+        row.text = identical == 1 ? "identical"
+                                  : "diverges at token " + cell.label("text_first_divergence");
+    }
+}
+
+void add_pair(Group& group, const Row& pair) {
+    group.row.baseline = pair.label("baseline");
+    group.row.is_baseline = pair.label("method") == group.row.baseline;
+    if (const double ratio = pair.number("speedup"); std::isfinite(ratio)) {
+        group.ratios.push_back(ratio);
+    }
+}
+
+SummaryRow finish(Group& group) {
+    SummaryRow& row = group.row;
+    const Interval decode = log_t_interval(group.decode);
+    row.decode_tokens_per_s = median(group.decode);
+    row.decode_low = decode.low;
+    row.decode_high = decode.high;
+    const Interval speedup = log_t_interval(group.ratios);
+    row.speedup = speedup.centre;
+    row.speedup_low = speedup.low;
+    row.speedup_high = speedup.high;
+    row.pairs = static_cast<int>(group.ratios.size());
+    return std::move(row);
+}
+
+std::string key_of(const Row& row) {
+    return row.label("series") + "\n" + row.label("device") + "\n" + row.label("device_name");
+}
+
+Result<std::vector<SummaryRow>> read_rows(Store& store, const std::string& name) {
+    const Table cells = TRY(store.query(
+        "SELECT v.*, j.spec ->> '$.prompt' AS prompt, r.provenance ->> 'weights_type' AS"
+        " stored_types FROM v_results v JOIN jobs j ON j.id = v.job JOIN runs r ON r.id = v.run"
+        " WHERE v.experiment = " +
+        sql_text(name) + " ORDER BY v.position"));
+    const Table pairs =
+        TRY(store.query("SELECT * FROM v_speedup WHERE experiment = " + sql_text(name)));
+    const Labels labels = labels_of(cells);
+    std::vector<Group> groups;
+    std::map<std::string, std::size_t> index;
+    for (std::size_t i = 0; i < cells.rows.size(); ++i) {
+        const Row cell(cells, i);
+        const auto [place, is_new] = index.try_emplace(key_of(cell), groups.size());
+        if (is_new) {
+            groups.push_back({start_row(cell, labels), {}, {}});
+        }
+        add_cell(groups[place->second], cell);
+    }
+    for (std::size_t i = 0; i < pairs.rows.size(); ++i) {
+        const Row pair(pairs, i);
+        // A result may have arrived between the two queries: the next summary has it.
+        if (const auto place = index.find(key_of(pair)); place != index.end()) {
+            add_pair(groups[place->second], pair);
+        }
+    }
+    std::vector<SummaryRow> rows;
+    for (Group& group : groups) {
+        rows.push_back(finish(group));
+    }
+    return rows;
+}
+
+Result<std::vector<std::string>> read_failures(Store& store, const std::string& name) {
+    const Table jobs =
+        TRY(store.query("SELECT j.model, j.method, j.threshold, j.repeat, j.state, j.last_outcome,"
+                        " j.last_message FROM experiment_jobs l JOIN jobs j ON j.id = l.job"
+                        " WHERE j.result IS NULL AND l.experiment = " +
+                        sql_text(name) + " ORDER BY l.id"));
+    std::vector<std::string> failures;
+    int open = 0;
+    for (std::size_t i = 0; i < jobs.rows.size(); ++i) {
+        const Row job(jobs, i);
+        if (job.label("state") == "waiting" || job.label("state") == "running") {
+            ++open;
+            continue;
+        }
+        const std::string outcome =
+            job.label("state") == "cancelled" ? "cancelled" : job.label("last_outcome");
+        const std::string message = job.label("last_message");
+        failures.push_back(job.label("model") + " " + method_label(job) + " repeat " +
+                           job.label("repeat") + ": " + outcome +
+                           (message.empty() ? "" : ": " + message));
+    }
+    if (open > 0) {
+        failures.push_back(std::to_string(open) +
+                           (open == 1 ? " cell has no result yet" : " cells have no result yet"));
+    }
+    return failures;
+}
+
+bool stored_at_four_bits(const SummaryRow& row) {
+    return row.stored_types.starts_with("Q4") || row.stored_types.find(",Q4") != std::string::npos;
+}
+
+// How to read the table: only what applies to its rows, each once.
+std::vector<std::string> notes_of(const std::vector<SummaryRow>& rows) {
+    std::vector<std::string> notes;
+    const auto any = [&](auto predicate) {
+        return std::any_of(rows.begin(), rows.end(), predicate);
+    };
+    if (any([](const SummaryRow& r) { return !std::isnan(r.decode_low); })) {
+        notes.push_back(
+            "decode: median over repeats; brackets: 95 % interval over repeats (Student's t on the "
+            "logarithms); the speed-up is the geometric mean of ratios paired by repeat");
+    }
+    if (any([](const SummaryRow& r) { return r.rounds_activations; })) {
+        notes.push_back("*: activations are rounded to 8 bits as well, not only weights");
+    }
+    if (any([](const SummaryRow& r) { return r.text.starts_with("diverges"); })) {
+        notes.push_back("text: greedy, against the same model at fp32; tokens count from 0");
+    }
+    std::set<std::string> models;
+    for (const SummaryRow& row : rows) {
+        if (stored_at_four_bits(row) &&
+            models.insert(row.model.substr(0, row.model.find(' '))).second) {
+            notes.push_back(row.model.substr(0, row.model.find(' ')) + " is stored as " +
+                            row.stored_types +
+                            ": its weights were rounded to about 4 bits before any method saw "
+                            "them, which flatters the 4-bit methods");
+        }
+    }
+    return notes;
+}
+
+Result<StoredExperiment> find_experiment(Store& store, const std::string& name) {
+    std::string known;
+    for (StoredExperiment& experiment : TRY(store.experiments())) {
+        if (experiment.name.value == name) {
+            return std::move(experiment);
+        }
+        known += (known.empty() ? "" : ", ") + experiment.name.value;
+    }
+    return make_error(ErrorCode::not_found,
+                      "no experiment `" + name + "` in this database" +
+                          (known.empty() ? "; it has none" : "; it has " + known));
+}
+
+}  // namespace
+
+Result<Summary> summarize(Store& store, const ExperimentName& experiment) {
+    const StoredExperiment stored = TRY(find_experiment(store, experiment.value));
+    Summary summary;
+    summary.experiment = experiment.value;
+    const auto tag = stored.tags.find("question");
+    summary.question = tag != stored.tags.end() ? tag->second : question_of(stored.yaml);
+    summary.rows = TRY(read_rows(store, experiment.value));
+    summary.failures = TRY(read_failures(store, experiment.value));
+    summary.notes = notes_of(summary.rows);
+    summary.answer = answer_of(summary);
+    return summary;
+}
+
+}  // namespace bitsweep
