@@ -1,6 +1,5 @@
 #include "worker/runner/sequence.h"
 
-#include <bit>
 #include <chrono>
 #include <span>
 
@@ -8,21 +7,6 @@ namespace bitsweep {
 namespace {
 
 constexpr std::int64_t progress_every_ns = 2'000'000'000;
-
-// NaN and infinity have the largest bit patterns of all |x|, so an integer maximum finds them.
-bool all_finite(std::span<const float> logits) {
-    std::uint32_t largest = 0;
-    for (const float logit : logits) {
-        const std::uint32_t bits = std::bit_cast<std::uint32_t>(logit) & 0x7fffffffU;
-        largest = bits > largest ? bits : largest;
-    }
-    return largest < 0x7f800000U;
-}
-
-Error not_finite(std::int64_t position) {
-    return make_error(ErrorCode::invalid_numbers,
-                      "NaN or infinity in the logits at position " + std::to_string(position));
-}
 
 }  // namespace
 
@@ -75,9 +59,6 @@ Result<Sequence> run_sequence(Engine& engine, const SequencePlan& plan, const Pr
     TRY(engine.forward(ids, prompt_tokens, logits.data()));
     choose();
     sequence.trace.prefill_ns = monotonic_ns() - begin;
-    if (!all_finite(logits)) {
-        return not_finite(prompt_tokens);
-    }
     sequence.new_ids.push_back(next[0]);
     while (static_cast<std::int64_t>(sequence.new_ids.size()) < plan.new_tokens &&
            (plan.stop_id < 0 || next[0] != plan.stop_id)) {
@@ -86,10 +67,6 @@ Result<Sequence> run_sequence(Engine& engine, const SequencePlan& plan, const Pr
         choose();
         sequence.trace.token_ns.push_back(monotonic_ns() - begin);
         sequence.new_ids.push_back(next[0]);
-        if (!all_finite(logits)) {
-            return not_finite(prompt_tokens +
-                              static_cast<std::int64_t>(sequence.trace.token_ns.size()));
-        }
         sparse.say("token " + std::to_string(sequence.new_ids.size()));
     }
     return sequence;

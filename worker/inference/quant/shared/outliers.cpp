@@ -32,6 +32,8 @@ LayerOutliers OutlierRecorder::report(std::string layer) const {
     out.columns = std::count(seen_.begin(), seen_.end(), std::uint8_t{1});
     out.columns_per_token = rows_ > 0 ? static_cast<double>(hits_) / static_cast<double>(rows_) : 0;
     out.max_abs = max_abs_;
+    out.tokens = rows_;
+    out.seen = seen_;
     return out;
 }
 
