@@ -12,8 +12,12 @@ namespace bitsweep {
 namespace {
 
 // Below this, caches may answer and a share of the memory bandwidth would mean nothing
-// (worker/metrics/bandwidth.cpp leaves it out), so its 0.3 s are not spent.
+// (worker/metrics/bandwidth.cpp leaves it out), so its time is not spent.
 constexpr std::uint64_t least_bytes_for_bandwidth = 64ULL << 20;
+
+// Half of the bench's buffer, eight times the largest last-level cache seen: touching new pages is
+// what a reading costs, twice in every job.
+constexpr std::size_t bandwidth_bytes = std::size_t{256} << 20;
 
 ModelShape shape_of(const ModelConfig& config) {
     return {.name = config.name,
@@ -45,7 +49,7 @@ EngineOptions engine_options(const JobSpec& spec, const JobPlan& plan) {
 
 // 0 where it cannot be read: the share is then absent.
 double bandwidth_now(int threads) {
-    const auto meter = BandwidthMeter::create(threads);
+    const auto meter = BandwidthMeter::create(threads, bandwidth_bytes);
     return meter ? (*meter)->read() : 0;
 }
 

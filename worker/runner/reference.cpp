@@ -80,7 +80,7 @@ Status Reference::prepare(const ModelFiles& files, const ScoredWindows& windows,
     kept_all_ = false;
     kept_key_ = key;
     kept_ = {};
-    TRY(load_engine_for(files, windows.window, threads, progress));
+    TRY(load_engine_for(files, 1, threads, progress));  // a window brings its own cache
     const auto row_floats = static_cast<std::uint64_t>((windows.window - 1) * vocabulary_);
     const auto all_floats = row_floats * static_cast<std::uint64_t>(windows.count);
     if (all_floats * sizeof(float) > most_bytes_) {

@@ -39,7 +39,8 @@ struct Sequence {
     std::vector<std::int32_t> new_ids;  // of the first sequence of the batch
 };
 
-// Resets the engine first. Errors are the engine's (invalid_numbers for logits that are not finite).
+// Resets the engine first. Errors are the engine's (invalid_numbers for logits that are not
+// finite).
 Result<Sequence> run_sequence(Engine& engine, const SequencePlan& plan, const Progress& progress);
 
 std::int64_t monotonic_ns();
