@@ -5,21 +5,15 @@
 
 #include <chrono>
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
+
+#include "tests/files/support.h"
 
 namespace bitsweep {
 namespace {
 
-const std::filesystem::path source = BITSWEEP_SOURCE_DIR;
-
-std::string read_file(const std::filesystem::path& path) {
-    std::ifstream in(path, std::ios::binary);
-    std::ostringstream out;
-    out << in.rdbuf();
-    return out.str();
-}
+using namespace testing_files;
+const std::filesystem::path source = source_dir;
 
 nlohmann::json reference(const char* name) {
     return nlohmann::json::parse(
