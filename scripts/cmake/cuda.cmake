@@ -6,7 +6,7 @@ if(NOT BITSWEEP_CUDA STREQUAL "OFF")
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER)
     if(NOT CMAKE_CUDA_ARCHITECTURES)
-      set(CMAKE_CUDA_ARCHITECTURES 75-real 90a-real)
+      set(CMAKE_CUDA_ARCHITECTURES 75-real 90a-real)  # releases add 80, 86, 89 and PTX
     endif()
     enable_language(CUDA)
     set(CMAKE_CUDA_STANDARD 20)

@@ -45,3 +45,8 @@ target_link_libraries(third_party_torch INTERFACE
   ${BITSWEEP_TORCH_DIR}/lib/libtorch_cpu.so ${BITSWEEP_TORCH_DIR}/lib/libc10.so)
 # torch's libraries name CUDA libraries that its own run path finds at load time, not at link time.
 target_link_options(third_party_torch INTERFACE -Wl,--allow-shlib-undefined)
+
+if(BITSWEEP_HAS_CUDA)
+  add_library(third_party_cudart INTERFACE)
+  target_link_libraries(third_party_cudart INTERFACE CUDA::cudart_static)
+endif()

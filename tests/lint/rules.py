@@ -42,7 +42,7 @@ MAY_INCLUDE = {
 # Third-party headers (prefix of the <...> name) and who may use them: rooms or single files.
 THIRD_PARTY = {
     "nlohmann/": {"schemas/codec", "schemas/content.cpp", "agent", "runner", "results/analysis/", "cli",
-                  "worker/inference/config", "worker/inference/safetensors", "worker/inference/tokenizer",
+                  "worker/inference/json_file", "worker/inference/safetensors", "worker/inference/tokenizer",
                   "results/store/", "coordinator/transport/keys", "coordinator/server/"},
     "valijson/": {"schemas/codec"},
     "sodium": {"schemas/content.cpp", "transport"},
@@ -92,6 +92,7 @@ MAY_LINK = {
                                    "third_party_threads"},
     "bitsweep_inference_models": {"bitsweep_schemas", "bitsweep_catalog", "bitsweep_inference_files",
                                   "bitsweep_inference_quant", "bitsweep_inference_backend", "third_party_torch"},
+    "bitsweep_inference_decode": {"third_party_cudart"},
     "bitsweep_store": {"bitsweep_schemas", "bitsweep_catalog", "third_party_sqlite"},
     "bitsweep_analysis": {"bitsweep_schemas", "bitsweep_catalog", "bitsweep_store", "third_party_json",
                           "third_party_eigen"},

@@ -1,0 +1,222 @@
+// The weight queue: every lane keeps its own next 16-byte chunks in flight (cp.async into shared
+// memory), in the fixed order of the program. Weights do not depend on activations, so the queue
+// runs ahead over stage and token boundaries while the lanes wait for inputs.
+#pragma once
+
+#include <cstdint>
+
+#include "worker/inference/decode/program.h"
+#include "worker/inference/decode/stream_kernel.h"
+
+namespace bitsweep::decode {
+
+inline constexpr int stream_warps = stream_threads / 32;
+
+// What the producer needs of a product; a whole model's list lies in shared memory.
+struct Feed {
+    const std::uint8_t* codes;
+    const std::uint8_t* scales;  // group scales; null: none streamed
+    std::int32_t rows;
+    std::int32_t row_chunks;
+    std::int32_t rows_per_unit;
+    std::int32_t first_warp;   // which warp of the grid takes unit 0, so that remainders even out
+    std::int32_t scale_bytes;  // 2 (half) or 4 (float) per group; 0: no group scales
+    std::int32_t scale_shift;  // log2 of chunks per scale
+    std::int32_t scales_per_row;
+    const float* row_scales;  // one float a row, or null
+    const float* bias;        // one float a row, or null
+};
+
+// Shared memory of a block, in this order. The first four parts have fixed places, so that their
+// addresses cost no register.
+extern __shared__ __align__(128) std::uint8_t stream_memory[];
+
+struct Layout {
+    static constexpr std::size_t scale_ring = stream_depth * stream_chunks * stream_threads * 16;
+    static constexpr std::size_t row_ring =
+        scale_ring + stream_depth * stream_chunks * stream_threads * 4;
+    static constexpr std::size_t scratch = row_ring + stream_depth * stream_warps * 8;
+    static constexpr std::size_t x = scratch + 256;
+
+    // Room for the inputs: halves, or 8-bit codes and a list of outliers.
+    static __host__ __device__ std::size_t outliers(const Program& p) {
+        return x + (p.max_in_features + 63) / 16 * 16;
+    }
+    static __host__ __device__ std::size_t head_sums(const Program& p) {
+        const std::size_t n = static_cast<std::size_t>(p.max_in_features);
+        return x + (n * (p.outliers ? 5 : 2) + 63) / 64 * 64 + 512;
+    }
+    static __host__ __device__ std::size_t feeds(const Program& p) {
+        return head_sums(p) + stream_warps * (p.head_dim + 2) * sizeof(float);
+    }
+    static __host__ __device__ std::size_t lut(const Program& p) {
+        return (feeds(p) + p.stage_count * sizeof(Feed) + 15) / 16 * 16;
+    }
+    static __host__ __device__ std::size_t end(const Program& p, bool has_lut) {
+        return lut(p) + (has_lut ? 256 * 32 * sizeof(std::uint32_t) : 0);
+    }
+};
+
+template <class T>
+__device__ __forceinline__ T* shared_at(std::size_t offset) {
+    return reinterpret_cast<T*>(stream_memory + offset);
+}
+__device__ __forceinline__ uint4* ring() {
+    return shared_at<uint4>(0);
+}  // [depth][chunks][threads]
+__device__ __forceinline__ std::uint32_t* scale_ring() {  // [depth][chunks][threads] group scales
+    return shared_at<std::uint32_t>(Layout::scale_ring);
+}
+__device__ __forceinline__ float* row_ring() {  // [depth][warps][2] scale and bias of a row
+    return shared_at<float>(Layout::row_ring);
+}
+__device__ __forceinline__ float* scratch() {
+    return shared_at<float>(Layout::scratch);
+}  // [64]
+__device__ __forceinline__ int* outlier_count() {
+    return shared_at<int>(Layout::scratch) + 63;
+}
+__device__ __forceinline__ uint4* x_words() {
+    return shared_at<uint4>(Layout::x);
+}
+
+// Asynchronous copies need sm_80; before it they are plain ones, and the queue is only as deep as
+// the hardware's own.
+__device__ __forceinline__ void copy16(void* to, const void* from) {
+#if __CUDA_ARCH__ >= 800
+    const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from) : "memory");
+#else
+    *static_cast<uint4*>(to) = __ldg(static_cast<const uint4*>(from));
+#endif
+}
+
+__device__ __forceinline__ void copy4(void* to, const void* from) {
+#if __CUDA_ARCH__ >= 800
+    const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(address), "l"(from) : "memory");
+#else
+    *static_cast<unsigned*>(to) = __ldg(static_cast<const unsigned*>(from));
+#endif
+}
+
+__device__ __forceinline__ void commit() {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+template <int pending>
+__device__ __forceinline__ void wait_for_all_but() {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+#endif
+}
+
+// The producer half of a lane: walks the program's chunks in order, `stream_depth` ahead.
+struct Producer {
+    const Feed* feeds;
+    int gemvs;        // feeds in the list
+    int tokens_left;  // tokens still to stream
+    int feed = 0;
+    int unit = 0, row = 0;
+    int left = 0;      // chunks of this row from this lane's next one on; <= 0: none
+    int row_left = 0;  // chunks of this row from lane 0's next one on
+    int slot = 0;
+    bool first_step = true;
+    const std::uint8_t* next = nullptr;    // this lane's next chunk
+    const std::uint8_t* scales = nullptr;  // the word that holds its group scale
+    Feed f;
+
+    __device__ int grid_warps() const { return gridDim.x * stream_warps; }
+
+    __device__ __forceinline__ void open_feed() {
+        for (;;) {
+            if (feed == gemvs) {
+                feed = 0;
+                if (--tokens_left <= 0) {
+                    row_left = left = 0;
+                    return;
+                }
+            }
+            f = feeds[feed];
+            unit = blockIdx.x * stream_warps + threadIdx.x / 32 - f.first_warp;
+            unit += unit < 0 ? grid_warps() : 0;
+            if (unit * f.rows_per_unit < f.rows) {
+                row = unit * f.rows_per_unit;
+                open_row();
+                return;
+            }
+            ++feed;
+        }
+    }
+
+    __device__ __forceinline__ void open_row() {
+        const int lane = threadIdx.x % 32;
+        next = f.codes + (static_cast<std::int64_t>(row) * f.row_chunks + lane) * 16;
+        row_left = f.row_chunks;
+        left = f.row_chunks - lane;
+        first_step = true;
+        if (f.scale_bytes != 0) {
+            const std::int64_t scale =
+                static_cast<std::int64_t>(row) * f.scales_per_row + (lane >> f.scale_shift);
+            scales = f.scales + (scale * f.scale_bytes & ~std::int64_t{3});
+        }
+    }
+
+    __device__ __forceinline__ void next_row() {
+        ++row;
+        if (row % f.rows_per_unit == 0) {
+            row += (grid_warps() - 1) * f.rows_per_unit;
+            if (row >= f.rows) {
+                ++feed;
+                open_feed();
+                return;
+            }
+        }
+        open_row();
+    }
+
+    __device__ __forceinline__ void copy_row_constants() {
+        const int lane = threadIdx.x % 32;
+        float* to = &row_ring()[(slot * stream_warps + threadIdx.x / 32) * 2];
+        if (lane == 0 && f.row_scales != nullptr) {
+            copy4(to, f.row_scales + row);
+        } else if (lane == 1 && f.bias != nullptr) {
+            copy4(to + 1, f.bias + row);
+        }
+        first_step = false;
+    }
+
+    // Group scales of the chunks of one step lie an even number of scales apart (groups of at most
+    // 512 weights), so the half of a word that a lane needs is the same along a row.
+    __device__ __forceinline__ void issue() {
+        const int at = slot * stream_chunks * stream_threads + threadIdx.x;
+#pragma unroll
+        for (int c = 0; c < stream_chunks; ++c) {
+            if (left > 32 * c) {
+                copy16(&ring()[at + c * stream_threads], next + c * 512);
+                if (f.scale_bytes != 0) {
+                    copy4(&scale_ring()[at + c * stream_threads],
+                          scales + (32 * c >> f.scale_shift) * f.scale_bytes);
+                }
+            }
+        }
+        if (row_left > 0) {
+            if (first_step) {
+                copy_row_constants();
+            }
+            next += 512 * stream_chunks;
+            scales += (32 * stream_chunks >> f.scale_shift) * f.scale_bytes;
+            left -= 32 * stream_chunks;
+            row_left -= 32 * stream_chunks;
+            if (row_left <= 0) {
+                next_row();
+            }
+        }
+        commit();
+        slot = slot + 1 == stream_depth ? 0 : slot + 1;
+    }
+};
+
+}  // namespace bitsweep::decode

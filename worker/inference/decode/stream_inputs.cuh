@@ -1,0 +1,327 @@
+// The first half of a product: waiting for the input vector, normalising it, and laying it out in
+// shared memory in the form that the codes want.
+#pragma once
+
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+#include "worker/inference/decode/chunks.cuh"
+#include "worker/inference/decode/stream_feed.cuh"
+
+namespace bitsweep::decode {
+
+// One lane of the warp waits for a pair that stands for its neighbours; the others sleep at the
+// warp's barrier. Without this, early blocks' polling fills the second-level cache's bandwidth.
+__device__ __forceinline__ void await_sentinel(const void* words, bool half, std::uint32_t tag) {
+    if (threadIdx.x % 32 == 0) {
+        const std::uint32_t want = half ? tag << 16 : tag, mask = half ? 0xffff0000u : 0xffffffffu;
+        std::uint32_t first, second;
+        for (;;) {
+            asm volatile("ld.volatile.global.v2.u32 {%0, %1}, [%2];"
+                         : "=r"(first), "=r"(second)
+                         : "l"(words)
+                         : "memory");
+            if ((second & mask) == want) {
+                break;
+            }
+            __nanosleep(20);
+        }
+    }
+    __syncwarp();
+}
+
+// Two neighbouring float words, once both carry `tag`.
+__device__ __forceinline__ float2 await_pair(const FloatWord* words, std::uint32_t tag) {
+    std::uint32_t a, a_tag, b, b_tag;
+    do {
+        asm volatile("ld.volatile.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(a), "=r"(a_tag), "=r"(b), "=r"(b_tag)
+                     : "l"(words)
+                     : "memory");
+    } while (a_tag != tag || b_tag != tag);
+    return {__uint_as_float(a), __uint_as_float(b)};
+}
+
+// Four neighbouring half words, likewise.
+__device__ __forceinline__ void await_four(const HalfWord* words, std::uint32_t tag, float* to) {
+    std::uint32_t w[4];
+    const std::uint32_t want = tag << 16;
+    do {
+        asm volatile("ld.volatile.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(w[0]), "=r"(w[1]), "=r"(w[2]), "=r"(w[3])
+                     : "l"(words)
+                     : "memory");
+    } while ((w[0] & 0xffff0000u) != want || (w[1] & 0xffff0000u) != want ||
+             (w[2] & 0xffff0000u) != want || (w[3] & 0xffff0000u) != want);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        to[i] = __half2float(__ushort_as_half(static_cast<unsigned short>(w[i] & 0xffffu)));
+    }
+}
+
+__device__ __forceinline__ void store_word(FloatWord* to, float value, std::uint32_t tag) {
+    asm volatile("st.volatile.global.v2.u32 [%0], {%1, %2};" ::"l"(to), "r"(__float_as_uint(value)),
+                 "r"(tag)
+                 : "memory");
+}
+
+__device__ __forceinline__ void store_word(HalfWord* to, float value, std::uint32_t tag) {
+    const std::uint32_t bits = __half_as_ushort(__float2half(value)) | tag << 16;
+    asm volatile("st.volatile.global.u32 [%0], %1;" ::"l"(to), "r"(bits) : "memory");
+}
+
+// Sums of two values over the block; one barrier, `scratch` [2 * warps] must be free.
+__device__ __forceinline__ float2 block_sums(float2 value, float* scratch) {
+#pragma unroll
+    for (int offset = 16; offset > 0; offset /= 2) {
+        value.x += __shfl_xor_sync(0xffffffffu, value.x, offset);
+        value.y += __shfl_xor_sync(0xffffffffu, value.y, offset);
+    }
+    if (threadIdx.x % 32 == 0) {
+        reinterpret_cast<float2*>(scratch)[threadIdx.x / 32] = value;
+    }
+    __syncthreads();
+    float2 total = {0, 0};
+#pragma unroll
+    for (int warp = 0; warp < stream_warps; ++warp) {
+        const float2 one = reinterpret_cast<const float2*>(scratch)[warp];
+        total.x += one.x;
+        total.y += one.y;
+    }
+    return total;
+}
+
+__device__ __forceinline__ float block_max(float value, float* scratch) {
+#pragma unroll
+    for (int offset = 16; offset > 0; offset /= 2) {
+        value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, offset));
+    }
+    if (threadIdx.x % 32 == 0) {
+        scratch[threadIdx.x / 32] = value;
+    }
+    __syncthreads();
+    float best = scratch[0];
+#pragma unroll
+    for (int warp = 1; warp < stream_warps; ++warp) {
+        best = fmaxf(best, scratch[warp]);
+    }
+    return best;
+}
+
+__device__ __forceinline__ int split_count(const Program& program, int length) {
+    const int wanted = (length + 127) / 128;
+    return wanted < program.splits ? wanted : program.splits;
+}
+
+// Two neighbouring values of the attention's result: partial sums of every split, weighted.
+__device__ __forceinline__ float2 await_attention(const Program& p, const FloatWord* partial, int i,
+                                                  int splits, std::uint32_t tag) {
+    const int head = i / p.head_dim, inside = i % p.head_dim, stride = p.head_dim + 2;
+    float best = -INFINITY, weight = 0;
+    float2 sum = {0, 0};
+    for (int s = 0; s < splits; ++s) {
+        const FloatWord* words = partial + (static_cast<std::int64_t>(s) * p.heads + head) * stride;
+        const float2 ml = await_pair(words + p.head_dim, tag);
+        const float2 part = await_pair(words + inside, tag);
+        const float top = fmaxf(best, ml.x);
+        const float keep = __expf(best - top), w = __expf(ml.x - top);
+        sum = {sum.x * keep + part.x * w, sum.y * keep + part.y * w};
+        weight = weight * keep + ml.y * w;
+        best = top;
+    }
+    return {sum.x / weight, sum.y / weight};
+}
+
+// A thread's share of the input vector, in registers: `quads` runs of four neighbouring values.
+template <int quads>
+struct Inputs {
+    float value[quads][4];
+    int n;
+
+    __device__ __forceinline__ int at(int j) const {
+        return (j * stream_threads + threadIdx.x) * 4;
+    }
+
+    template <class Body>
+    __device__ __forceinline__ void each(Body body) {
+#pragma unroll
+        for (int j = 0; j < quads; ++j) {
+            if (at(j) < n) {
+#pragma unroll
+                for (int e = 0; e < 4; ++e) {
+                    body(value[j][e], at(j) + e);
+                }
+            }
+        }
+    }
+
+    __device__ __forceinline__ void load(const Program& p, const Gemv& g, int position,
+                                         std::uint32_t tag) {
+        const bool normed = g.prologue == Prologue::rms_norm || g.prologue == Prologue::layer_norm;
+        if (normed) {
+            return load_normed(g, tag);
+        }
+        const int splits = split_count(p, position + 1);
+        for (int j = 0; j < quads; ++j) {
+            const int last = min((j * stream_threads + threadIdx.x / 32 * 32 + 32) * 4, n) - 2;
+            if (last < (j * stream_threads + threadIdx.x / 32 * 32) * 4) {
+                break;
+            }
+            if (g.prologue == Prologue::attention) {
+                const auto* words = static_cast<const FloatWord*>(g.input) +
+                                    (last / p.head_dim + (splits - 1) * p.heads) * (p.head_dim + 2);
+                await_sentinel(words + p.head_dim, false, tag);
+            } else {
+                await_sentinel(static_cast<const HalfWord*>(g.input) + last, true, tag);
+            }
+        }
+#pragma unroll
+        for (int j = 0; j < quads; ++j) {
+            if (at(j) >= n) {
+                continue;
+            }
+            if (g.prologue == Prologue::attention) {
+                const auto* partial = static_cast<const FloatWord*>(g.input);
+                const float2 a = await_attention(p, partial, at(j), splits, tag);
+                const float2 b = await_attention(p, partial, at(j) + 2, splits, tag);
+                value[j][0] = a.x, value[j][1] = a.y, value[j][2] = b.x, value[j][3] = b.y;
+            } else {
+                await_four(static_cast<const HalfWord*>(g.input) + at(j), tag & 0xffffu, value[j]);
+            }
+        }
+    }
+
+    __device__ __forceinline__ void load_normed(const Gemv& g, std::uint32_t tag) {
+        const bool layer_norm = g.prologue == Prologue::layer_norm;
+        float4 weight[quads], bias[quads];  // asked for before the wait
+#pragma unroll
+        for (int j = 0; j < quads; ++j) {
+            weight[j] = bias[j] = {0, 0, 0, 0};
+            if (at(j) < n) {
+                weight[j] = __ldg(reinterpret_cast<const float4*>(g.norm_weight + at(j)));
+                if (layer_norm) {
+                    bias[j] = __ldg(reinterpret_cast<const float4*>(g.norm_bias + at(j)));
+                }
+            }
+        }
+        float2 sums = {0, 0};
+        for (int j = 0; j < quads; ++j) {
+            const int first = (j * stream_threads + threadIdx.x / 32 * 32) * 4;
+            if (first < n) {
+                const auto* words = static_cast<const FloatWord*>(g.input);
+                await_sentinel(words + min(first + 128, n) - 1, false, tag);
+            }
+        }
+#pragma unroll
+        for (int j = 0; j < quads; ++j) {
+            if (at(j) < n) {
+                const auto* words = static_cast<const FloatWord*>(g.input) + at(j);
+                const float2 a = await_pair(words, tag), b = await_pair(words + 2, tag);
+                value[j][0] = a.x, value[j][1] = a.y, value[j][2] = b.x, value[j][3] = b.y;
+                sums.x += (a.x + a.y) + (b.x + b.y);
+                sums.y += a.x * a.x + a.y * a.y + b.x * b.x + b.y * b.y;
+            }
+        }
+        sums = block_sums(sums, scratch());
+        const float mean = layer_norm ? sums.x / n : 0.0f;
+        const float scale = rsqrtf(fmaxf(sums.y / n - mean * mean, 0.0f) + g.norm_eps);
+#pragma unroll
+        for (int j = 0; j < quads; ++j) {
+            const float w[4] = {weight[j].x, weight[j].y, weight[j].z, weight[j].w};
+            const float b[4] = {bias[j].x, bias[j].y, bias[j].z, bias[j].w};
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                value[j][e] = (value[j][e] - mean) * scale * w[e] + b[e];
+            }
+        }
+    }
+
+    // Inputs as half, times `factor`, in the order of chunks.cuh.
+    __device__ __forceinline__ void store_half(const Gemv& g, float factor) {
+        const int w = weights_per_chunk(g.kind), shift = w == 8 ? 3 : w == 16 ? 4 : 5;
+        auto* half = reinterpret_cast<__half*>(x_words());
+        const auto place = [&](int i) {
+            const int chunk = i >> shift, inside = i & (w - 1);
+            return ((inside >> 3) * g.row_chunks + chunk) * 8 + (inside & 7);
+        };
+#pragma unroll
+        for (int j = 0; j < quads; ++j) {
+            if (at(j) < n) {
+                auto* to = reinterpret_cast<__half2*>(half + place(at(j)));
+                to[0] = __floats2half2_rn(value[j][0] * factor, value[j][1] * factor);
+                to[1] = __floats2half2_rn(value[j][2] * factor, value[j][3] * factor);
+            }
+        }
+        for (int i = n + threadIdx.x; i < g.row_chunks * w; i += stream_threads) {
+            half[place(i)] = __float2half(0.0f);
+        }
+    }
+
+    // Inputs rounded to 8 bits by the largest value below the threshold, which is returned; inputs
+    // at or above it go to the list of outliers and count as 0 (LLM.int8, one row).
+    __device__ __forceinline__ float store_codes(const Program& p, const Gemv& g) {
+        if (threadIdx.x == 0) {
+            *outlier_count() = 0;
+        }
+        float absmax = 0;
+        each([&](float& v, int) {
+            v = __half2float(__float2half(v));
+            const float a = fabsf(v);
+            absmax = g.threshold > 0 && a >= g.threshold ? absmax : fmaxf(absmax, a);
+        });
+        absmax = block_max(absmax, scratch() + 32);
+        const float scale = absmax > 0 ? 127.0f / absmax : 0;
+        auto* codes = reinterpret_cast<std::int8_t*>(x_words());
+        auto* list = shared_at<std::uint32_t>(Layout::outliers(p));
+        each([&](float& v, int i) {
+            const bool outlier = g.threshold > 0 && fabsf(v) >= g.threshold;
+            codes[i] = outlier ? 0 : static_cast<std::int8_t>(__float2int_rn(v * scale));
+            if (outlier) {
+                const unsigned bits = __half_as_ushort(__float2half(v));
+                list[atomicAdd(outlier_count(), 1)] = i << 16 | bits;
+            }
+        });
+        for (int i = n + threadIdx.x; i < g.row_chunks * 16; i += stream_threads) {
+            codes[i] = 0;
+        }
+        return absmax;
+    }
+};
+
+// Half inputs are scaled by a power of two where products are summed in half precision, so that an
+// input of 30,000 times the largest code stays in range; the row's scale undoes it.
+__device__ constexpr float input_factor(Codes kind) {
+    return kind == Codes::i8                                ? 1.0f / 256
+           : kind == Codes::i4_group || kind == Codes::lut4 ? 1.0f / 64
+                                                            : 1.0f;
+}
+
+template <int quads>
+__device__ __noinline__ float prepare(const Program& program, const Gemv& g, int position,
+                                      std::uint32_t tag) {
+    Inputs<quads> inputs;
+    inputs.n = g.in_features;
+    inputs.load(program, g, position, tag);
+    if (g.kind == Codes::i8_i8) {
+        return inputs.store_codes(program, g);
+    }
+    inputs.store_half(g, input_factor(g.kind));
+    return 0;
+}
+
+// Returns the activation scale of i8_i8 (absmax of the values below the threshold), else 0.
+__device__ __forceinline__ float prepare_inputs(const Program& program, const Gemv& g, int position,
+                                                std::uint32_t tag) {
+    const int quads = (g.in_features + 4 * stream_threads - 1) / (4 * stream_threads);
+    if (quads <= 1) {
+        return prepare<1>(program, g, position, tag);
+    }
+    if (quads <= 2) {
+        return prepare<2>(program, g, position, tag);
+    }
+    return quads <= 4 ? prepare<4>(program, g, position, tag)
+                      : prepare<8>(program, g, position, tag);
+}
+
+}  // namespace bitsweep::decode

@@ -1,0 +1,295 @@
+// One launch, one or more tokens: a persistent grid, one block a multiprocessor. Weights stream
+// through each lane's own queue (stream_feed.cuh) ahead of the computation; activations travel as
+// tagged words (program.h), so a block waits only for the inputs of its own next rows and no grid
+// barrier separates the stages.
+//
+// Why a block may overwrite a buffer without asking: it writes stage s only after it has read all
+// inputs of s, which every block that has rows in the stages before wrote after reading theirs.
+//
+// Version ladder (prediction -> measured; NVIDIA H100 80GB HBM3, batch 1, 128 tokens; share of the
+// byte floor at fp16 for GPT-2 124M / Llama-3.2-1B / Llama-3.1-8B, goals 40 / 80 / 88 %):
+//   1  queue of 12 chunks a lane, grid barriers, 5 a layer -> 14 / 52 / 70 %. A stage cost 9 us:
+//      inputs unrolled to 32 a thread, row constants fetched at the end of each row
+//   2  constants through the queue, inputs by size -> 20 % (124M). A stage: 3.5 k cycles inputs,
+//      4.4 k product, 4.5 k barrier; attention 8.7 k
+//   3  tagged words instead of barriers, one reduction a norm -> 21 / 63 / 75 %
+//   4  one lane of a warp polls (predicted: less traffic in L2) -> 22 / 66 / 74 %: little
+//   5  two chunks a step, stage descriptions through a register, cached keys asked for before the
+//      query -> 24 / 68 / 78 %; int8 53 % (1B), 66 % (8B); int4-g64 36 %, 48 %
+#include "worker/inference/decode/stream_kernel.h"
+
+#include "worker/inference/decode/stream_attention.cuh"
+#include "worker/inference/decode/stream_feed.cuh"
+#include "worker/inference/decode/stream_inputs.cuh"
+#include "worker/inference/decode/stream_rows.cuh"
+
+namespace bitsweep::decode {
+namespace {
+
+__device__ std::uint64_t global_ns() {
+    std::uint64_t ns = 0;
+    asm volatile("mov.u64 %0, %globaltimer;" : "=l"(ns));
+    return ns;
+}
+
+// Where block 0's time goes: appends (clock, mark) pairs when a buffer is given.
+__device__ __forceinline__ void stamp(const Program& p, std::uint64_t mark) {
+    if (p.stamps != nullptr && blockIdx.x == 0 && threadIdx.x == 0) {
+        const std::uint64_t at = p.stamps[0]++;
+        if (at < 4000) {
+            p.stamps[1 + at] = static_cast<std::uint64_t>(clock64()) << 8 | mark;
+        }
+    }
+}
+
+template <Codes kind>
+__device__ __forceinline__ void run_gemv(const Program& p, const Gemv& g, const Feed& feed,
+                                         Producer& producer, Consumer& consumer, int position,
+                                         std::uint32_t token_tag, std::uint32_t stage,
+                                         std::uint64_t& best) {
+    stamp(p, 4);
+    const float activation_scale = prepare_inputs(p, g, position, token_tag + g.input_stage);
+    __syncthreads();
+    stamp(p, 1);
+    run_units<kind>(p, g, feed, producer, consumer, position, activation_scale, token_tag + stage,
+                    best);
+    stamp(p, 2);
+}
+
+__device__ __forceinline__ void dispatch_gemv(const Program& p, const Gemv& g, const Feed& feed,
+                                              Producer& producer, Consumer& consumer, int position,
+                                              std::uint32_t token_tag, std::uint32_t stage,
+                                              std::uint64_t& best) {
+#define BITSWEEP_CASE(kind) \
+    case kind:              \
+        return run_gemv<kind>(p, g, feed, producer, consumer, position, token_tag, stage, best)
+    switch (g.kind) {
+        BITSWEEP_CASE(Codes::f16);
+        BITSWEEP_CASE(Codes::bf16);
+        BITSWEEP_CASE(Codes::i8);
+        BITSWEEP_CASE(Codes::i8_i8);
+        BITSWEEP_CASE(Codes::i4_group);
+        BITSWEEP_CASE(Codes::lut4);
+    }
+#undef BITSWEEP_CASE
+}
+
+__device__ float embedding_value(const Program& p, int token, int i) {
+    const std::int64_t at = static_cast<std::int64_t>(token) * p.width + i;
+    if (p.embedding_kind == Codes::i8) {
+        return reinterpret_cast<const std::int8_t*>(p.embedding)[at] * p.embedding_scales[token];
+    }
+    if (p.embedding_kind == Codes::bf16) {
+        return __bfloat162float(reinterpret_cast<const __nv_bfloat16*>(p.embedding)[at]);
+    }
+    return __half2float(reinterpret_cast<const __half*>(p.embedding)[at]);
+}
+
+__device__ __noinline__ void run_embedding(const Program& p, int token, int position,
+                                           std::uint32_t tag) {
+    for (int i = blockIdx.x * stream_threads + threadIdx.x; i < p.width;
+         i += gridDim.x * stream_threads) {
+        float value = embedding_value(p, token, i);
+        if (p.position_embedding != nullptr) {
+            value += p.position_embedding[static_cast<std::int64_t>(position + p.position_offset) *
+                                              p.width +
+                                          i];
+        }
+        store_word(p.hidden + i, value, tag);
+    }
+}
+
+__device__ __forceinline__ std::uint64_t warp_max(std::uint64_t value) {
+#pragma unroll
+    for (int offset = 16; offset > 0; offset /= 2) {
+        const std::uint64_t other = __shfl_xor_sync(0xffffffffu, value, offset);
+        value = other > value ? other : value;
+    }
+    return value;
+}
+
+// After the head: the best of every block, reduced by everyone, so that all agree on the token.
+__device__ __noinline__ int choose_token(const Program& p, std::uint64_t best, std::uint32_t tag,
+                                         std::uint64_t* scratch) {
+    best = warp_max(best);
+    if (threadIdx.x % 32 == 0) {
+        scratch[threadIdx.x / 32] = best;
+    }
+    __syncthreads();
+    auto* words = reinterpret_cast<FloatWord*>(p.best);
+    if (threadIdx.x < 32) {
+        best = warp_max(threadIdx.x < stream_warps ? scratch[threadIdx.x] : 0);
+        if (threadIdx.x == 0) {
+            store_word(words + 2 * blockIdx.x,
+                       __uint_as_float(static_cast<std::uint32_t>(best >> 32)), tag);
+            store_word(words + 2 * blockIdx.x + 1,
+                       __uint_as_float(static_cast<std::uint32_t>(best)), tag);
+        }
+        std::uint64_t all = 0;
+        for (unsigned block = threadIdx.x; block < gridDim.x; block += 32) {
+            const float2 pair = await_pair(words + 2 * block, tag);
+            const std::uint64_t other =
+                static_cast<std::uint64_t>(__float_as_uint(pair.x)) << 32 | __float_as_uint(pair.y);
+            all = other > all ? other : all;
+        }
+        all = warp_max(all);
+        if (threadIdx.x == 0) {
+            scratch[stream_warps] = all;
+        }
+    }
+    __syncthreads();
+    return static_cast<int>(0xffffffffu - static_cast<std::uint32_t>(scratch[stream_warps]));
+}
+
+// The producer's list, one entry a product; returns their number.
+__device__ int fill_feeds(const Program& p, Feed* feeds) {
+    int count = 0, first_warp = 0;
+    for (int i = 0; i < p.stage_count; ++i) {
+        if (p.stages[i].kind != StageKind::gemv) {
+            continue;
+        }
+        const Gemv& g = p.stages[i].gemv;
+        const bool grouped = g.kind == Codes::i4_group || g.kind == Codes::lut4;
+        if (threadIdx.x == 0) {
+            const auto* scales = static_cast<const std::uint8_t*>(g.scales);
+            const bool per_row = !grouped && scales != nullptr;
+            feeds[count] = {g.codes,
+                            grouped ? scales : nullptr,
+                            static_cast<std::int32_t>(g.rows),
+                            g.row_chunks,
+                            g.rows_per_unit,
+                            first_warp,
+                            g.kind == Codes::i4_group ? 2
+                            : grouped                 ? 4
+                                                      : 0,
+                            grouped ? 31 - __clz(g.group / 32) : 0,
+                            grouped ? g.in_features / g.group : 0,
+                            per_row ? static_cast<const float*>(g.scales) : nullptr,
+                            g.bias};
+        }
+        first_warp =
+            static_cast<int>((first_warp + g.rows / g.rows_per_unit) % (gridDim.x * stream_warps));
+        ++count;
+    }
+    return count;
+}
+
+// The table of all pairs of codes, a column for each lane.
+__device__ void fill_lut(std::uint32_t* lut, const float* code_book) {
+    for (int i = threadIdx.x; i < 256 * 32; i += stream_threads) {
+        const __half2 pair = __floats2half2_rn(code_book[(i / 32) & 15], code_book[i / 32 / 16]);
+        lut[i] = *reinterpret_cast<const std::uint32_t*>(&pair);
+    }
+}
+
+// The description of stage `i` travels through a register: asked for before a stage, put into
+// shared memory after it, so that nobody waits for it.
+constexpr int stage_words = sizeof(Stage) / sizeof(std::uint64_t);
+static_assert(sizeof(Stage) % sizeof(std::uint64_t) == 0 && stage_words <= stream_threads);
+
+__device__ __forceinline__ std::uint64_t ask_stage(const Program& p, int i) {
+    const auto* words = reinterpret_cast<const unsigned long long*>(p.stages + i % p.stage_count);
+    return threadIdx.x < stage_words ? __ldg(words + threadIdx.x) : 0;
+}
+
+__device__ __forceinline__ void put_stage(Stage* current, int i, std::uint64_t word) {
+    if (threadIdx.x < stage_words) {
+        reinterpret_cast<std::uint64_t*>(&current[i % 2])[threadIdx.x] = word;
+    }
+}
+
+// Whether this block has rows of the product; if not it must not wait for the inputs, which may be
+// overwritten before it looks.
+__device__ __forceinline__ bool has_rows(const Feed& feed) {
+    const int grid_warps = gridDim.x * stream_warps, units = feed.rows / feed.rows_per_unit;
+    int first = blockIdx.x * stream_warps - feed.first_warp;
+    first += first < 0 ? grid_warps : 0;
+    return first < units || first + stream_warps > grid_warps;
+}
+
+__global__ void __launch_bounds__(stream_threads, 1)
+    stream_kernel(const __grid_constant__ Program program, const float* code_book, int tokens) {
+    __shared__ std::uint64_t best_scratch[stream_warps + 1];
+    __shared__ Stage current[2];
+    // 1. Open: producer's list, code book, first chunks in flight.
+    auto* feeds = shared_at<Feed>(Layout::feeds(program));
+    const int feed_count = fill_feeds(program, feeds);
+    if (code_book != nullptr) {
+        fill_lut(shared_at<std::uint32_t>(Layout::lut(program)), code_book);
+    }
+    __syncthreads();
+    Producer producer{feeds, feed_count, tokens};
+    producer.open_feed();
+    for (int i = 0; i < stream_depth; ++i) {
+        producer.issue();
+    }
+    Consumer consumer;
+    int token = *program.token, position = *program.position;
+    std::uint32_t token_tag = *program.epoch + 1;
+    // 2. Tokens.
+    for (int n = 0; n < tokens; ++n) {
+        std::uint64_t best = 0;
+        int feed = 0;
+        put_stage(current, 0, ask_stage(program, 0));
+        __syncthreads();
+        for (int i = 0; i < program.stage_count; ++i) {
+            const Stage& stage = current[i % 2];
+            const std::uint64_t next = ask_stage(program, i + 1);
+            if (stage.kind == StageKind::embed) {
+                run_embedding(program, token, position, token_tag + i);
+            } else if (stage.kind == StageKind::attention) {
+                stamp(program, 3);
+                run_attention(program, stage.attention, position, token_tag + i - 1, token_tag + i);
+                stamp(program, 5);
+            } else {
+                if (has_rows(feeds[feed])) {
+                    dispatch_gemv(program, stage.gemv, feeds[feed], producer, consumer, position,
+                                  token_tag, i, best);
+                }
+                ++feed;
+            }
+            put_stage(current, i + 1, next);
+            __syncthreads();
+        }
+        // 3. The next token, chosen by every block alike.
+        token = choose_token(program, best, token_tag + program.stage_count - 1, best_scratch);
+        if (blockIdx.x == 0 && threadIdx.x == 0) {
+            program.new_tokens[position] = token;
+            if (program.token_ns != nullptr) {
+                program.token_ns[n] = global_ns();
+            }
+        }
+        ++position;
+        token_tag += program.stage_count;
+    }
+    wait_for_all_but<0>();
+    // 4. Leave the state for the next launch.
+    if (blockIdx.x == 0 && threadIdx.x == 0) {
+        *program.token = token;
+        *program.position = position;
+        *program.epoch = token_tag - 1;
+    }
+}
+
+}  // namespace
+
+cudaError_t launch_stream(const Program& program, const float* code_book, int tokens,
+                          cudaStream_t stream) {
+    int device = 0, processors = 0;
+    if (cudaError_t e = cudaGetDevice(&device); e != cudaSuccess) {
+        return e;
+    }
+    cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
+    const std::size_t bytes = Layout::end(program, code_book != nullptr);
+    if (cudaError_t e = cudaFuncSetAttribute(
+            stream_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+        e != cudaSuccess) {
+        return e;
+    }
+    Program copy = program;
+    void* arguments[] = {&copy, &code_book, &tokens};
+    return cudaLaunchCooperativeKernel(reinterpret_cast<void*>(stream_kernel), dim3(processors),
+                                       dim3(stream_threads), arguments, bytes, stream);
+}
+
+}  // namespace bitsweep::decode
