@@ -5,6 +5,7 @@ find_package(Threads REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(yaml-cpp REQUIRED)
+cmake_policy(SET CMP0167 NEW)  # Boost brings its own CMake package
 find_package(Boost 1.74 REQUIRED COMPONENTS program_options)
 pkg_check_modules(zmq REQUIRED IMPORTED_TARGET libzmq)
 pkg_check_modules(sodium REQUIRED IMPORTED_TARGET libsodium)
