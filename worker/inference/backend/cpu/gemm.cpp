@@ -5,9 +5,27 @@
 #include <ATen/ops/mm.h>
 #include <c10/core/InferenceMode.h>
 
+#include <atomic>
+
 #include "schemas/status.h"
 
 namespace bitsweep {
+namespace {
+
+std::atomic<int> gemm_threads{1};
+
+// torch keeps MKL's thread count per calling thread: a pool worker that was never told would start
+// an OpenMP team of its own for every product.
+void tell_torch() {
+    thread_local int told = 0;
+    const int wanted = gemm_threads.load(std::memory_order_relaxed);
+    if (told != wanted) {
+        at::set_num_threads(wanted);
+        told = wanted;
+    }
+}
+
+}  // namespace
 
 void gemm_f32(const float* x, const float* w, float* y, std::int64_t rows, std::int64_t out,
               std::int64_t in, std::int64_t ldy) {
@@ -15,6 +33,7 @@ void gemm_f32(const float* x, const float* w, float* y, std::int64_t rows, std::
     if (rows == 0 || out == 0) {
         return;
     }
+    tell_torch();
     const c10::InferenceMode no_autograd;
     // from_blob wants mutable pointers; mm reads its operands only.
     const at::Tensor left = at::from_blob(const_cast<float*>(x), {rows, in}, at::kFloat);
@@ -48,7 +67,7 @@ void gemm_f32(ThreadPool& pool, const float* x, const float* w, float* y, std::i
 
 void set_gemm_threads(int threads) {
     ASSERT(threads >= 1);
-    at::set_num_threads(threads);
+    gemm_threads.store(threads, std::memory_order_relaxed);
 }
 
 }  // namespace bitsweep

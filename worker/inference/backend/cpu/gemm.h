@@ -7,8 +7,9 @@
 
 namespace bitsweep {
 
-// y[rows, out] (leading dimension ldy) = x[rows, in] * w[out, in]^T. Overwrites y. `threads` <=
-// what torch was told. Exact for integer-valued inputs while every partial sum stays below 2^24.
+// y[rows, out] (leading dimension ldy) = x[rows, in] * w[out, in]^T. Overwrites y. Uses as many
+// threads as set_gemm_threads said. Exact for integer-valued inputs while every partial sum stays
+// below 2^24.
 void gemm_f32(const float* x, const float* w, float* y, std::int64_t rows, std::int64_t out,
               std::int64_t in, std::int64_t ldy);
 
@@ -19,7 +20,8 @@ void gemm_f32(const float* x, const float* w, float* y, std::int64_t rows, std::
 void gemm_f32(ThreadPool& pool, const float* x, const float* w, float* y, std::int64_t rows,
               std::int64_t out, std::int64_t in, std::int64_t ldy);
 
-// Tells torch how many threads its GEMM may use. The engine tells it 1 and splits over its pool.
+// Tells torch how many threads one GEMM may use, whichever thread calls it; 1 until told. The
+// engine tells it 1 and splits over its pool.
 void set_gemm_threads(int threads);
 
 }  // namespace bitsweep
