@@ -12,7 +12,7 @@ std::string with_interval(const std::string& centre, double low, double high, in
     if (std::isnan(low) || std::isnan(high)) {
         return centre;
     }
-    return centre + " [" + significant(low, digits) + ", " + significant(high, digits) + "]";
+    return centre + " [" + significant(low, digits) + "-" + significant(high, digits) + "]";
 }
 
 std::string method(const SummaryRow& row) {
@@ -47,10 +47,10 @@ constexpr std::array columns = {
     SummaryColumn{"repeats", "", Block::speed, true,
                   [](const SummaryRow& row) { return std::to_string(row.repeats); }},
     SummaryColumn{"decode", "token/s", Block::speed, true, decode},
-    SummaryColumn{"speed-up", "x 16 bits", Block::speed, true, speedup},
+    SummaryColumn{"speed-up", "x 16-bit", Block::speed, true, speedup},
     SummaryColumn{"weights", "MiB", Block::speed, true,
                   [](const SummaryRow& row) { return fixed_text(row.weights_mib, 2); }},
-    SummaryColumn{"ratio", "x 16 bits", Block::speed, true,
+    SummaryColumn{"ratio", "x fp16", Block::speed, true,
                   [](const SummaryRow& row) { return fixed_text(row.weights_ratio, 3); }},
     SummaryColumn{"perplexity", "", Block::quality, true,
                   [](const SummaryRow& row) { return significant(row.perplexity, 5); }},

@@ -32,7 +32,7 @@ std::string exact(const Value& value) {
 
 // For eyes: six digits, and an empty cell for nothing.
 std::string readable(const Value& value) {
-    return value.kind == Kind::real ? significant(value.real, 6) : printable(exact(value));
+    return value.kind == Kind::real ? plain_text(value.real) : printable(exact(value));
 }
 
 // ---- csv (RFC 4180; a missing value is empty, an empty text is "")

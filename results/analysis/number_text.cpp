@@ -34,6 +34,17 @@ std::string significant(double value, int digits) {
     return fixed_text(value, std::max(0, digits - 1 - exponent));
 }
 
+std::string plain_text(double value) {
+    if (std::isnan(value)) {
+        return "-";
+    }
+    constexpr double exact_limit = 1e15;
+    const bool whole = std::fabs(value) < exact_limit && value == std::floor(value);
+    char buffer[64];
+    std::snprintf(buffer, sizeof buffer, whole ? "%.0f" : "%.6g", value);
+    return buffer;
+}
+
 std::string ratio_text(double value) {
     return significant(value, 3);
 }

@@ -50,7 +50,7 @@ class Row {
             case Table::Kind::integer:
                 return std::to_string(value.integer);
             case Table::Kind::real:
-                return significant(value.real, 6);
+                return plain_text(value.real);
         }
         return "";
     }

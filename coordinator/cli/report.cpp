@@ -1,0 +1,79 @@
+// `bitsweep report`: an experiment's summary as one file that opens offline.
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+
+#include "coordinator/cli/command.h"
+#include "coordinator/cli/options.h"
+#include "results/analysis/summary.h"
+#include "results/store/store.h"
+
+namespace bitsweep {
+
+namespace {
+
+namespace po = boost::program_options;
+namespace fs = std::filesystem;
+
+// All of it or nothing: a report that was there stays when the disk is full.
+Status write_whole(const fs::path& file, const std::string& text) {
+    const fs::path draft = file.string() + ".part";
+    std::ofstream stream(draft, std::ios::binary | std::ios::trunc);
+    stream << text;
+    stream.close();
+    std::error_code failed;
+    if (stream) {
+        fs::rename(draft, file, failed);
+    }
+    if (!stream || failed) {
+        const std::string words = failed ? failed.message() : std::strerror(errno);
+        std::error_code ignored;
+        fs::remove(draft, ignored);
+        return make_error(ErrorCode::io, file.string() + ": cannot be written: " + words);
+    }
+    return {};
+}
+
+Status write_report(const Parsed& parsed) {
+    const auto experiment = parsed.get<std::string>("name");
+    const auto output = parsed.get<std::string>("output");
+    if (experiment.empty()) {
+        return make_error(ErrorCode::invalid_input,
+                          "which experiment? usage: bitsweep report EXPERIMENT -o F.html");
+    }
+    if (output.empty()) {
+        return make_error(ErrorCode::invalid_input,
+                          "where to? add -o F.html, or -o - for standard output");
+    }
+    const auto store = TRY(Store::open(parsed.shared.db, OpenMode::read_only));
+    const std::string html = to_html(TRY(summarize(*store, {experiment})));
+    if (output == "-") {
+        std::cout << html << std::flush;
+        return {};
+    }
+    TRY(write_whole(output, html));
+    std::fprintf(stderr, "wrote %s\n", output.c_str());
+    return {};
+}
+
+}  // namespace
+
+int command_report(const Arguments& arguments) {
+    OptionSet options("report EXPERIMENT -o F.html",
+                      "The summary of an experiment as one HTML file that opens offline.");
+    // clang-format off
+    options.add()
+        ("output,o", po::value<std::string>()->value_name("F"), "the file; - for standard output");
+    // clang-format on
+    options.positional("name", 1);
+    const Parsed parsed = options.parse(arguments);
+    if (parsed.stop) {
+        return *parsed.stop;
+    }
+    const Status written = write_report(parsed);
+    return written ? exit_done : report(written.error());
+}
+
+}  // namespace bitsweep
