@@ -12,9 +12,6 @@ using Clock = std::chrono::steady_clock;
 // One value may not be larger than any that bitsweep stores: 10 million raw samples of 20 digits
 // are 200 MB, and nobody prints those in one cell.
 constexpr int largest_value_bytes = 64 << 20;
-// A table of 1,000,000 cells with 30 columns of 16 bytes is 480 MB: twice what a laptop should
-// spend on printing. Beyond it a person wants an aggregate, or the file itself.
-constexpr std::size_t largest_result_bytes = std::size_t{256} << 20;
 // Checks the clock every few hundred microseconds of work.
 constexpr int instructions_between_checks = 10'000;
 
@@ -95,7 +92,7 @@ Table::Value value_at(sqlite3_stmt* statement, int column) {
     return value;
 }
 
-Result<Table> read_rows(Statement& statement) {
+Result<Table> read_rows(Statement& statement, std::size_t most_bytes) {
     Table table;
     const int columns = sqlite3_column_count(statement.raw());
     for (int i = 0; i < columns; ++i) {
@@ -109,10 +106,10 @@ Result<Table> read_rows(Statement& statement) {
             row.push_back(value_at(statement.raw(), i));
             bytes += sizeof(Table::Value) + row.back().text.size();
         }
-        if (bytes > largest_result_bytes) {
+        if (bytes > most_bytes) {
             return make_error(ErrorCode::invalid_input,
-                              "the result is larger than 256 MiB (" +
-                                  std::to_string(table.rows.size()) +
+                              "the result is larger than " + std::to_string(most_bytes >> 20) +
+                                  " MiB (" + std::to_string(table.rows.size()) +
                                   " rows so far): add a WHERE or a LIMIT, or read the file with "
                                   "sqlite3");
         }
@@ -165,16 +162,16 @@ void restrict_to_reading(Connection& connection) {
     sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
 }
 
-Result<Table> run_query(Connection& connection, const std::string& sql, std::int64_t limit_ms) {
+Result<Table> run_query(Connection& connection, const std::string& sql, const QueryLimits& limits) {
     Statement statement = TRY(prepare_single(connection, sql));
-    Clock::time_point deadline = Clock::now() + std::chrono::milliseconds(limit_ms);
+    Clock::time_point deadline = Clock::now() + std::chrono::milliseconds(limits.ms);
     sqlite3_progress_handler(connection.raw(), instructions_between_checks, past_deadline,
                              &deadline);
-    Result<Table> table = read_rows(statement);
+    Result<Table> table = read_rows(statement, limits.bytes);
     sqlite3_progress_handler(connection.raw(), 0, nullptr, nullptr);
     if (!table && table.error().code == ErrorCode::timeout) {
         return make_error(ErrorCode::timeout,
-                          "the query took longer than " + std::to_string(limit_ms / 1000) +
+                          "the query took longer than " + std::to_string(limits.ms / 1000) +
                               " s and was ended; narrow it, or run it in the sqlite3 shell");
     }
     return table;

@@ -13,8 +13,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Longer than any view needs on 100,000 runs, short enough that a slip of the pen ends by itself.
-constexpr std::int64_t query_limit_ms = 60'000;
+// 60 s: longer than any view needs on 500,000 runs, short enough that a slip of the pen ends by
+// itself. 1 GiB: a million raw samples with 15 columns of 64 bytes; beyond it a person wants an
+// aggregate, or the file itself.
+constexpr QueryLimits query_limits{60'000, std::size_t{1} << 30};
 
 // The name as a URI: SQLite needs one to be told that a file cannot change.
 std::string immutable_uri(const fs::path& file) {
@@ -192,7 +194,7 @@ Result<Table> SqliteStore::query(const std::string& sql) {
         restrict_to_reading(connection);
         reader_ = std::move(connection);
     }
-    return run_query(*reader_, sql, query_limit_ms);
+    return run_query(*reader_, sql, query_limits);
 }
 
 Result<std::unique_ptr<Store>> open_writer(const fs::path& file) {

@@ -92,18 +92,25 @@ TEST_F(Query, aQueryWithoutEndIsEndedInTime) {
     restrict_to_reading(*connection);
     const std::string endless =
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
-    const auto table = run_query(*connection, endless, 50);
+    const auto table = run_query(*connection, endless, {50, 1 << 20});
     ASSERT_FALSE(table.ok());
     EXPECT_EQ(table.error().code, ErrorCode::timeout);
-    EXPECT_TRUE(run_query(*connection, "SELECT 1", 50).ok());
+    EXPECT_TRUE(run_query(*connection, "SELECT 1", {50, 1 << 20}).ok());
 }
 
 TEST_F(Query, anOversizedResultIsRefusedBeforeItFillsTheMemory) {
-    const Error error = refusal(
-        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
-        " SELECT hex(zeroblob(10000000)) FROM n");
-    EXPECT_EQ(error.code, ErrorCode::invalid_input);
-    EXPECT_NE(error.message.find("256 MiB"), std::string::npos);
+    auto connection = Connection::open(folder / "a.db", SQLITE_OPEN_READONLY);
+    ASSERT_TRUE(connection.ok());
+    restrict_to_reading(*connection);
+    const auto table = run_query(*connection,
+                                 "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+                                 " SELECT hex(zeroblob(100000)) FROM n",
+                                 {10'000, 4 << 20});
+    ASSERT_FALSE(table.ok());
+    EXPECT_EQ(table.error().code, ErrorCode::invalid_input);
+    EXPECT_NE(table.error().message.find("larger than 4 MiB (21 rows so far)"), std::string::npos)
+        << table.error().message;
+    EXPECT_EQ(refusal("SELECT zeroblob(100000000)").code, ErrorCode::invalid_input);
 }
 
 }  // namespace
