@@ -1,7 +1,9 @@
 // YAML -> frozen cells. Pure: text in, cells or an error out; files are read by the caller.
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,6 +29,8 @@ struct Expansion {
     std::vector<Cell> cells;  // in run order; gpu "*" marks a template of `{each: any}`
     std::vector<ExpansionNote> notes;
     std::vector<std::pair<std::string, std::int64_t>> axes;  // name, number of values
+    std::string cost;                                        // as the file says it
+    std::optional<std::int64_t> max_fails;                   // as the file says it
 };
 
 // `file` is the name used in messages: "quickstart.yaml:12:7: unknown key `methd`; did you mean

@@ -1,0 +1,256 @@
+#include <algorithm>
+#include <array>
+
+#include "coordinator/expand/draft.h"
+#include "coordinator/expand/text.h"
+#include "schemas/catalog/methods.h"
+#include "schemas/catalog/shapes.h"
+
+namespace bitsweep {
+namespace {
+
+using expand_text::error_at;
+using expand_text::shown;
+
+// Trained on windows of 256 tokens: a longer one measures positions that they never saw.
+constexpr std::array<std::string_view, 6> small_trained = {
+    "llama-pico", "llama-nano", "llama-micro", "llama-mini", "gpt2-nano", "opt-nano"};
+
+constexpr std::int64_t whole_text = 1'000'000'000;  // more than any text has
+
+std::int64_t quality_tokens(Protocol protocol) {
+    switch (protocol) {
+        case Protocol::seed_report:
+            return 0;  // texts only
+        case Protocol::quick:
+            return 2'048;
+        case Protocol::standard:
+            return 32'768;
+        case Protocol::headline:
+            return whole_text;
+    }
+    return 0;
+}
+
+std::int64_t default_window(const std::string& model, const ModelShape* shape) {
+    const bool small = std::ranges::find(small_trained, model) != small_trained.end();
+    const std::int64_t window = small ? 256 : 512;
+    return shape != nullptr ? std::min(window, shape->positions) : window;
+}
+
+std::int64_t whole(const Draft& draft, Field field) {
+    return std::get<std::int64_t>(draft[field]->data);
+}
+const std::string& word(const Draft& draft, Field field) {
+    return std::get<std::string>(draft[field]->data);
+}
+
+ModelRef model_of(const Draft& draft) {
+    const auto& said = std::get<ModelValue>(draft[Field::model]->data);
+    ModelRef model;
+    model.name = said.name;
+    model.path = said.path;
+    model.weights = said.weights.value_or(*weights_source_from_string(word(draft, Field::weights)));
+    model.weights_seed =
+        said.weights_seed.value_or(static_cast<std::uint64_t>(whole(draft, Field::weights_seed)));
+    return model;
+}
+
+QualitySpec quality_of(const Draft& draft, const JobSpec& spec, const ModelShape* shape) {
+    QualitySpec quality;
+    quality.mode = *quality_mode_from_string(word(draft, Field::quality));
+    quality.tokens = quality_tokens(spec.protocol);
+    quality.window = default_window(spec.model.name, shape);
+    if (const Value* value = draft[Field::eval]) {
+        const auto& eval = std::get<EvalValue>(value->data);
+        quality.text = eval.text.value_or(quality.text);
+        quality.tokens = eval.tokens.value_or(quality.tokens);
+        quality.window = eval.window.value_or(quality.window);
+    }
+    return quality;
+}
+
+// ---- values that do not fit each other
+
+Status check_model(const Matrix& matrix, const Draft& draft, const JobSpec& spec,
+                   const ModelShape* shape, Notes& notes) {
+    if (shape != nullptr) {
+        return {};
+    }
+    const std::string& name = spec.model.name;
+    if (spec.model.weights == WeightsSource::random && spec.model.path.empty()) {
+        return error_at(matrix.file, draft[Field::model]->at,
+                        "model `" + shown(name) +
+                            "` is not in the table of shapes, so random "
+                            "weights have no shape; did you mean `" +
+                            nearest_shape(name) + "`?");
+    }
+    if (spec.model.path.empty()) {
+        notes.count("model " + shown(name) +
+                    " is not in the table of shapes: it runs only where a "
+                    "folder or GGUF file of that name is found (the nearest known name is " +
+                    nearest_shape(name) + ")");
+    }
+    return {};
+}
+
+Status check_method(const Matrix& matrix, const Draft& draft, const MethodId& method,
+                    const std::string& gpu) {
+    const At at = draft[Field::method]->at;
+    const std::string name = "method `" + method.text + "`";
+    if (const Value* bits = draft[Field::bits];
+        bits && bits->key != std::to_string(method.weight_bits)) {
+        return error_at(matrix.file, at,
+                        name + " has " + std::to_string(method.weight_bits) +
+                            " bits, but meets `bits: " + bits->key +
+                            "`: make it depend on bits, `method: {" +
+                            std::to_string(method.weight_bits) + ": [" + method.text + "]}`");
+    }
+    const MethodRow& row = method_row(method);
+    if (gpu == "cpu" && !row.on_cpu) {
+        return error_at(matrix.file, at, name + " has no CPU form: give it a card under `gpu`");
+    }
+    if (gpu != "cpu" && gpu != "*" && !row.on_cuda) {
+        return error_at(matrix.file, at,
+                        name +
+                            " has no CUDA form in this build: it runs with "
+                            "`gpu: cpu`, not on `" +
+                            shown(gpu) + "`");
+    }
+    return {};
+}
+
+Status check_context(const Matrix& matrix, const Draft& draft, const JobSpec& spec,
+                     const ModelShape* shape) {
+    if (shape == nullptr) {
+        return {};
+    }
+    const std::int64_t least = std::max<std::int64_t>(spec.prompt_tokens, 1) + spec.new_tokens;
+    if (least <= shape->positions) {
+        const bool runs = spec.quality.mode == QualityMode::once;
+        if (runs && spec.quality.window > shape->positions) {
+            return error_at(matrix.file, draft[Field::eval]->at,
+                            "a window of " + std::to_string(spec.quality.window) +
+                                " tokens does not fit the " + std::to_string(shape->positions) +
+                                " positions of `" + spec.model.name + "`");
+        }
+        return {};
+    }
+    const Field longer =
+        spec.prompt_tokens > spec.new_tokens ? Field::prompt_tokens : Field::new_tokens;
+    const At at = draft[longer]->at.line > 0 ? draft[longer]->at : draft[Field::model]->at;
+    return error_at(matrix.file, at,
+                    "`" + spec.model.name + "` has " + std::to_string(shape->positions) +
+                        " positions, but " + std::to_string(spec.prompt_tokens) +
+                        " tokens of prompt and " + std::to_string(spec.new_tokens) +
+                        " new ones are asked for");
+}
+
+Status check_complete(const Matrix& matrix, const Draft& draft) {
+    for (const Field field : {Field::model, Field::method}) {
+        if (draft[field] != nullptr) {
+            continue;
+        }
+        const bool only_bits = field == Field::method && draft[Field::bits] != nullptr;
+        const At at = draft.yaml_line > 0 ? At{draft.yaml_line, 1} : matrix.matrix_at;
+        return error_at(matrix.file, at,
+                        only_bits ? "`bits` alone does not say how: add `method`, such as "
+                                    "`method: {16: [fp16], 8: [int8], 4: [nf4]}`"
+                                  : "this makes a cell without `" + std::string(to_string(field)) +
+                                        "`: name it under `matrix` or `defaults`");
+    }
+    return {};
+}
+
+}  // namespace
+
+const std::vector<FieldValue>& built_in_values() {
+    static const std::vector<FieldValue> values = [] {
+        const JobSpec spec;
+        std::vector<FieldValue> out;
+        const auto add_text = [&](Field field, const std::string& text) {
+            out.push_back({field, Value{text, text, {}}});
+        };
+        const auto add_whole = [&](Field field, std::int64_t value) {
+            out.push_back({field, Value{value, std::to_string(value), {}}});
+        };
+        add_text(Field::gpu, "*");
+        add_text(Field::kv, spec.kv);
+        add_text(Field::prompt, spec.prompt);
+        add_text(Field::protocol, std::string(to_string(spec.protocol)));
+        add_text(Field::quality, std::string(to_string(spec.quality.mode)));
+        add_text(Field::weights, std::string(to_string(spec.model.weights)));
+        add_whole(Field::head, spec.head_bits);
+        add_whole(Field::batch, spec.batch);
+        add_whole(Field::prompt_tokens, spec.prompt_tokens);
+        add_whole(Field::new_tokens, spec.new_tokens);
+        add_whole(Field::warmup, spec.warmup);
+        add_whole(Field::weights_seed, 0);
+        add_whole(Field::threads, spec.threads);
+        add_whole(Field::seed, 0);
+        out.push_back({Field::stop_at_eos, Value{false, "false", {}}});
+        out.push_back({Field::threshold, Value{6.0, "6", {}}});  // bitsandbytes' default
+        return out;
+    }();
+    return values;
+}
+
+void drop_unread(Draft& draft, Notes& notes) {
+    const auto drop = [&](Field field, const std::string& why) {
+        // What the file never said is not worth a note.
+        if (draft[field] != nullptr && draft[field]->at != At{}) {
+            notes.count(std::string(to_string(field)) + " dropped: " + why);
+        }
+        draft[field] = nullptr;
+    };
+    if (const Value* method = draft[Field::method]) {
+        const Result<MethodId> id = parse_method(method->key);
+        if (id && !method_row(*id).reads_threshold) {
+            drop(Field::threshold, id->text + " does not read it");
+        }
+        if (draft[Field::calibration] != nullptr) {
+            drop(Field::calibration, method->key + " does not calibrate");
+        }
+    }
+}
+
+Result<JobSpec> spec_of(const Matrix& matrix, const Draft& draft, Notes& notes) {
+    TRY(check_complete(matrix, draft));
+    const MethodId method = TRY(parse_method(word(draft, Field::method)));
+    JobSpec spec;
+    spec.model = model_of(draft);
+    spec.method = method.text;
+    if (const Value* threshold = draft[Field::threshold]) {
+        spec.threshold = std::get<double>(threshold->data);
+    }
+    spec.head_bits = static_cast<int>(whole(draft, Field::head));
+    spec.kv = word(draft, Field::kv);
+    spec.gpu = word(draft, Field::gpu);
+    spec.batch = static_cast<int>(whole(draft, Field::batch));
+    spec.prompt = word(draft, Field::prompt);
+    spec.prompt_tokens = whole(draft, Field::prompt_tokens);
+    spec.new_tokens = whole(draft, Field::new_tokens);
+    spec.stop_at_eos = std::get<bool>(draft[Field::stop_at_eos]->data);
+    spec.warmup = static_cast<int>(whole(draft, Field::warmup));
+    spec.protocol = *protocol_from_string(word(draft, Field::protocol));
+    spec.threads = static_cast<int>(whole(draft, Field::threads));
+    spec.seed = static_cast<std::uint64_t>(whole(draft, Field::seed));
+    spec.repeat = draft.repeat;
+
+    const ModelShape* shape = find_shape(spec.model.name);
+    spec.quality = quality_of(draft, spec, shape);
+    if (spec.model.weights == WeightsSource::random && spec.quality.mode == QualityMode::once) {
+        spec.quality.mode = QualityMode::off;
+        notes.count("quality dropped: random weights have none");
+    }
+    if (spec.kv != "16") {
+        return error_at(matrix.file, draft[Field::kv]->at,
+                        "`kv: " + spec.kv + "` is not in this build yet: the KV cache has 16 bits");
+    }
+    TRY(check_model(matrix, draft, spec, shape, notes));
+    TRY(check_method(matrix, draft, method, spec.gpu));
+    TRY(check_context(matrix, draft, spec, shape));
+    return spec;
+}
+
+}  // namespace bitsweep

@@ -1,0 +1,239 @@
+#include "coordinator/expand/expand.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+#include <unordered_set>
+#include <utility>
+
+#include "coordinator/expand/draft.h"
+#include "coordinator/expand/text.h"
+#include "schemas/catalog/methods.h"
+#include "schemas/codec.h"
+
+namespace bitsweep {
+namespace {
+
+using expand_text::error_at;
+
+Draft base_draft(const Matrix& matrix) {
+    Draft draft;
+    for (const FieldValue& value : built_in_values()) {
+        draft[value.field] = &value.value;
+    }
+    for (const FieldValue& value : matrix.defaults) {
+        draft[value.field] = &value.value;
+    }
+    return draft;
+}
+
+Error too_many(const Matrix& matrix) {
+    return error_at(matrix.file, matrix.matrix_at,
+                    "this matrix has more than " + std::to_string(max_cells) +
+                        " cells: shorten an axis or use `exclude` in a smaller matrix");
+}
+
+// Before anything is allocated for cells.
+Status check_count(const Matrix& matrix, const Draft& base) {
+    std::int64_t count = 0;
+    return for_each_combination(matrix, all_groups(matrix), base, [&](Draft&) -> Status {
+        if (++count > max_cells) {
+            return too_many(matrix);
+        }
+        return {};
+    });
+}
+
+// Collects cells, merges equal ones, counts axes.
+class Collector {
+ public:
+    explicit Collector(const Matrix& matrix) : matrix_(matrix) {}
+
+    Status add(const Draft& draft) {
+        JobSpec spec = TRY(spec_of(matrix_, draft, notes_));
+        std::string key = spec_key(spec);
+        if (!keys_.insert(key).second) {
+            notes_.count("merged: equal to another cell once unread fields are dropped");
+            return {};
+        }
+        if (static_cast<std::int64_t>(cells_.size()) >= max_cells) {
+            return too_many(matrix_);
+        }
+        const MethodRow& row = method_row(TRY(parse_method(spec.method)));
+        Cell cell;
+        cell.identity.spec_key = std::move(key);
+        cell.identity.numerics_revision = spec.gpu == "cpu" ? row.numerics_cpu : row.numerics_cuda;
+        cell.spec = std::move(spec);
+        cell.policy = matrix_.policy;
+        cell.yaml_line = draft.yaml_line;
+        cells_.push_back(std::move(cell));
+        const Value* interleaved = draft[matrix_.interleave];
+        interleave_keys_.push_back(matrix_.interleave == Field::repeat
+                                       ? std::to_string(draft.repeat)
+                                   : interleaved != nullptr ? interleaved->key
+                                                            : "");
+        count_axes(draft);
+        return {};
+    }
+
+    Notes& notes() { return notes_; }
+    std::vector<Cell>& cells() { return cells_; }
+    const std::vector<std::string>& interleave_keys() const { return interleave_keys_; }
+
+    std::vector<std::pair<std::string, std::int64_t>> axes() const {
+        std::vector<std::pair<std::string, std::int64_t>> out;
+        for (const AxisGroup& group : matrix_.groups) {
+            for (const Axis& axis : group.axes) {
+                out.emplace_back(to_string(axis.field),
+                                 static_cast<std::int64_t>(seen_of(axis.field).size()));
+            }
+        }
+        if (!seen_of(Field::repeat).empty()) {
+            out.emplace_back("repeat", static_cast<std::int64_t>(seen_of(Field::repeat).size()));
+        }
+        return out;
+    }
+
+ private:
+    const std::set<std::string>& seen_of(Field field) const {
+        return seen_[static_cast<std::size_t>(field)];
+    }
+
+    // Distinct values that reached a cell. Values are compared by address first: a matrix has few.
+    void count_axes(const Draft& draft) {
+        for (std::size_t i = 0; i < field_count; ++i) {
+            const Value* value = draft.values[i];
+            if (value != nullptr && addresses_[i].insert(value).second) {
+                seen_[i].insert(value->key);
+            }
+        }
+        if (draft.repeat >= repeats_seen_) {
+            repeats_seen_ = draft.repeat + 1;
+            seen_[static_cast<std::size_t>(Field::repeat)].insert(std::to_string(draft.repeat));
+        }
+    }
+
+    const Matrix& matrix_;
+    Notes notes_;
+    std::vector<Cell> cells_;
+    std::vector<std::string> interleave_keys_;
+    std::unordered_set<std::string> keys_;
+    std::array<std::unordered_set<const Value*>, field_count> addresses_;
+    std::array<std::set<std::string>, field_count> seen_;
+    int repeats_seen_ = 0;
+};
+
+int line_of(const Draft& draft, const Matrix& matrix) {
+    const Value* method = draft[Field::method];
+    const int line = method != nullptr ? method->at.line : 0;
+    return line > 0 ? line : matrix.matrix_at.line;
+}
+
+// The product, thinned by exclude and extended by include.
+Status add_product(const Matrix& matrix, const Draft& base, Collector& out,
+                   std::vector<bool>& included) {
+    std::vector<bool> excluded(matrix.excludes.size(), false);
+    std::int64_t removed = 0;
+    TRY(for_each_combination(matrix, all_groups(matrix), base, [&](Draft& draft) -> Status {
+        drop_unread(draft, out.notes());
+        if (TRY(is_excluded(matrix, draft, excluded))) {
+            ++removed;
+            return {};
+        }
+        extend_by_includes(matrix, draft, included);
+        drop_unread(draft, out.notes());
+        draft.yaml_line = line_of(draft, matrix);
+        return out.add(draft);
+    }));
+    if (removed > 0) {
+        out.notes().count("excluded", removed);
+    }
+    for (std::size_t i = 0; i < excluded.size(); ++i) {
+        if (!excluded[i]) {
+            out.notes().count("the exclusion in line " +
+                                  std::to_string(matrix.excludes[i].at.line) + " matches no cell",
+                              0);
+        }
+    }
+    return {};
+}
+
+// Inclusions that fit no cell of the matrix add one of their own.
+Status add_included(const Matrix& matrix, const Draft& base, Collector& out,
+                    const std::vector<bool>& included) {
+    for (std::size_t i = 0; i < matrix.includes.size(); ++i) {
+        if (included[i]) {
+            continue;
+        }
+        const Include& include = matrix.includes[i];
+        Draft draft = base;
+        for (const FieldValue& said : include.values) {
+            draft[said.field] = &said.value;
+        }
+        const auto groups = groups_left_by(matrix, include);
+        TRY(for_each_combination(matrix, groups, draft, [&](Draft& one) -> Status {
+            one.yaml_line = include.at.line;
+            drop_unread(one, out.notes());
+            return out.add(one);
+        }));
+    }
+    return {};
+}
+
+void add_last_notes(const Matrix& matrix, std::int64_t cells, Notes& notes) {
+    if (matrix.max_fails) {
+        notes.count("max_fails is recorded, but this build's coordinator does not stop at it", 0);
+    }
+    if (matrix.jobs && *matrix.jobs != cells && !matrix.overridden) {
+        notes.count("the file says jobs: " + std::to_string(*matrix.jobs) + ", but it makes " +
+                        std::to_string(cells) + " cells",
+                    0);
+    }
+}
+
+}  // namespace
+
+void Notes::count(const std::string& what, std::int64_t cells) {
+    const auto [found, added] = index_.try_emplace(what, notes_.size());
+    if (added) {
+        notes_.push_back({what, 0});
+    }
+    notes_[found->second].cells += cells;
+}
+
+Result<Expansion> expand(const Matrix& matrix) {
+    const Draft base = base_draft(matrix);
+    TRY(check_count(matrix, base));
+    Collector collector(matrix);
+    std::vector<bool> included(matrix.includes.size(), false);
+    TRY(add_product(matrix, base, collector, included));
+    TRY(add_included(matrix, base, collector, included));
+    const auto cells = static_cast<std::int64_t>(collector.cells().size());
+    if (cells == 0) {
+        return error_at(matrix.file, matrix.matrix_at,
+                        "no cell is left: `exclude` removes them all");
+    }
+    add_last_notes(matrix, cells, collector.notes());
+
+    Expansion out;
+    out.experiment = ExperimentName{matrix.experiment};
+    out.question = matrix.question;
+    out.hypothesis = matrix.hypothesis;
+    out.cost = matrix.cost;
+    out.max_fails = matrix.max_fails;
+    out.tags.insert(matrix.tags.begin(), matrix.tags.end());
+    out.axes = collector.axes();
+    out.notes = collector.notes().take();
+    const auto seed = static_cast<std::uint64_t>(std::get<std::int64_t>(base[Field::seed]->data));
+    out.cells = std::move(collector.cells());
+    order_cells(matrix, seed, collector.interleave_keys(), out.cells);
+    return out;
+}
+
+Result<Expansion> expand_yaml(std::string_view yaml, const std::string& file,
+                              const std::vector<std::pair<std::string, std::string>>& overrides) {
+    const Matrix matrix = TRY(parse_matrix(yaml, file, overrides));
+    return expand(matrix);
+}
+
+}  // namespace bitsweep

@@ -1,0 +1,97 @@
+#include <algorithm>
+#include <numeric>
+#include <unordered_map>
+
+#include "coordinator/expand/draft.h"
+
+namespace bitsweep {
+namespace {
+
+// SplitMix64 and Fisher-Yates written out: std::shuffle differs between libraries, and the order of
+// an experiment must not.
+class Shuffler {
+ public:
+    explicit Shuffler(std::uint64_t seed) : state_(seed) {}
+
+    void shuffle(std::vector<std::size_t>& items) {
+        for (std::size_t i = items.size(); i > 1; --i) {
+            std::swap(items[i - 1], items[next() % i]);
+        }
+    }
+
+ private:
+    std::uint64_t next() {
+        std::uint64_t z = (state_ += 0x9E3779B97F4A7C15u);
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+        return z ^ (z >> 31);
+    }
+
+    std::uint64_t state_;
+};
+
+// Groups of equal keys in the order of first appearance.
+std::vector<std::vector<std::size_t>> grouped(const std::vector<std::size_t>& items,
+                                              const std::vector<std::string>& keys) {
+    std::vector<std::vector<std::size_t>> groups;
+    std::unordered_map<std::string, std::size_t> index;
+    for (const std::size_t item : items) {
+        const auto [found, added] = index.try_emplace(keys[item], groups.size());
+        if (added) {
+            groups.emplace_back();
+        }
+        groups[found->second].push_back(item);
+    }
+    return groups;
+}
+
+// One of each group in turn, until all are taken.
+std::vector<std::size_t> round_robin(const std::vector<std::vector<std::size_t>>& groups) {
+    std::vector<std::size_t> out;
+    std::size_t longest = 0;
+    for (const auto& group : groups) {
+        longest = std::max(longest, group.size());
+    }
+    for (std::size_t turn = 0; turn < longest; ++turn) {
+        for (const auto& group : groups) {
+            if (turn < group.size()) {
+                out.push_back(group[turn]);
+            }
+        }
+    }
+    return out;
+}
+
+}  // namespace
+
+void order_cells(const Matrix& matrix, std::uint64_t seed, const std::vector<std::string>& keys,
+                 std::vector<Cell>& cells) {
+    if (matrix.order == OrderKind::listed) {
+        return;
+    }
+    std::vector<std::size_t> all(cells.size());
+    std::iota(all.begin(), all.end(), std::size_t{0});
+    std::vector<std::string> models;
+    models.reserve(cells.size());
+    for (const Cell& cell : cells) {
+        const ModelRef& model = cell.spec.model;
+        models.push_back(model.name + "\n" + model.path + "\n" +
+                         std::string(to_string(model.weights)) + "\n" +
+                         std::to_string(model.weights_seed));
+    }
+    Shuffler shuffler(seed);
+    std::vector<Cell> ordered;
+    ordered.reserve(cells.size());
+    for (std::vector<std::size_t>& model : grouped(all, models)) {
+        shuffler.shuffle(model);
+        if (matrix.order == OrderKind::interleaved) {
+            model = round_robin(grouped(model, keys));
+        }
+        for (const std::size_t index : model) {
+            ordered.push_back(std::move(cells[index]));
+        }
+    }
+    cells = std::move(ordered);
+}
+
+}  // namespace bitsweep

@@ -1,0 +1,119 @@
+#include "coordinator/expand/text.h"
+
+#include <algorithm>
+#include <charconv>
+#include <numeric>
+#include <vector>
+
+namespace bitsweep::expand_text {
+namespace {
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+    std::vector<std::size_t> row(b.size() + 1);
+    std::iota(row.begin(), row.end(), std::size_t{0});
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        std::size_t diagonal = row[0];
+        row[0] = i + 1;
+        for (std::size_t j = 0; j < b.size(); ++j) {
+            const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
+            diagonal = row[j + 1];
+            row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
+        }
+    }
+    return row.back();
+}
+
+}  // namespace
+
+Error error_at(const std::string& file, At at, const std::string& message) {
+    const std::string place =
+        at.line == 0 ? "--set"
+                     : file + ":" + std::to_string(at.line) + ":" + std::to_string(at.column);
+    return make_error(ErrorCode::invalid_input, place + ": " + message);
+}
+
+std::string suggestion(std::string_view word, std::span<const std::string_view> known) {
+    std::string_view best;
+    std::size_t best_distance = 0;
+    const std::string wanted = lower_case(word.substr(0, 64));
+    for (const std::string_view candidate : known) {
+        const std::size_t distance = edit_distance(wanted, lower_case(candidate));
+        if (best.empty() || distance < best_distance) {
+            best = candidate;
+            best_distance = distance;
+        }
+    }
+    // Half of the word wrong is another word.
+    if (!best.empty() && best_distance * 2 <= std::max(wanted.size(), best.size())) {
+        return "; did you mean `" + std::string(best) + "`?";
+    }
+    return "; known: " + one_of(known);
+}
+
+std::string one_of(std::span<const std::string_view> known) {
+    std::string out;
+    for (std::size_t i = 0; i < known.size(); ++i) {
+        out += i == 0 ? "" : i + 1 == known.size() ? " or " : ", ";
+        out += "`" + std::string(known[i]) + "`";
+    }
+    return out;
+}
+
+std::string shown(std::string_view text) {
+    std::string out;
+    for (const char c : text) {
+        if (out.size() >= 60) {
+            // Not inside a UTF-8 sequence.
+            while (!out.empty() && (static_cast<unsigned char>(out.back()) & 0xC0) == 0x80) {
+                out.pop_back();
+            }
+            return out + "...";
+        }
+        out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+    }
+    return out;
+}
+
+bool glob_matches(std::string_view pattern, std::string_view text) {
+    const std::string p = lower_case(pattern);
+    const std::string t = lower_case(text);
+    std::size_t i = 0;
+    std::size_t j = 0;
+    std::size_t star = std::string::npos;
+    std::size_t resume = 0;
+    while (j < t.size()) {
+        if (i < p.size() && p[i] == '*') {
+            star = i++;
+            resume = j;
+        } else if (i < p.size() && (p[i] == '?' || p[i] == t[j])) {
+            ++i;
+            ++j;
+        } else if (star != std::string::npos) {
+            i = star + 1;
+            j = ++resume;
+        } else {
+            return false;
+        }
+    }
+    while (i < p.size() && p[i] == '*') {
+        ++i;
+    }
+    return i == p.size();
+}
+
+std::string number_text(double value) {
+    char digits[32];
+    const double plain = value == 0 ? 0 : value;  // no negative zero
+    const auto end = std::to_chars(digits, digits + sizeof digits, plain);
+    return std::string(digits, end.ptr);
+}
+
+std::string lower_case(std::string_view text) {
+    std::string out(text);
+    for (char& c : out) {
+        c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    }
+    return out;
+}
+
+}  // namespace bitsweep::expand_text

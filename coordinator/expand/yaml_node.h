@@ -1,0 +1,40 @@
+// A YAML document as a plain tree with places: what matrix_yaml.cpp hands to the readers, so that
+// the YAML library is seen in one file.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "coordinator/expand/matrix.h"
+#include "schemas/status.h"
+
+namespace bitsweep::yaml {
+
+enum class Kind { null, scalar, list, map };
+
+struct Node {
+    Kind kind = Kind::null;
+    bool quoted = false;  // "16" is text, 16 is a number
+    At at;
+    std::string text;
+    std::vector<Node> items;                       // of a list
+    std::vector<std::pair<Node, Node>> entries;    // of a map, in the order of the file
+    const Node* find(std::string_view key) const;  // nullptr when absent or no map
+    Node* find(std::string_view key);
+};
+
+// "a list", "text", "a map", "nothing"
+std::string_view describe(const Node& node);
+
+inline constexpr std::size_t max_yaml_bytes = 1 << 20;
+inline constexpr int max_yaml_depth = 16;           // the deepest key of the grammar has 6
+inline constexpr std::size_t max_yaml_keys = 4096;  // of one map: finding a duplicate is quadratic
+inline constexpr std::size_t max_yaml_nodes = 600'000;  // after aliases; 1 MiB holds 524,288 digits
+
+// The document of one file. invalid_input: "file:line:column: ..." for anything that is not YAML,
+// tabs that indent, duplicate keys, tags, a second document, and the three limits above.
+Result<Node> read_document(std::string_view text, const std::string& file);
+
+}  // namespace bitsweep::yaml
