@@ -87,15 +87,26 @@ std::uint64_t activation_bytes(const MemoryQuestion& question) {
     return static_cast<std::uint64_t>(rows * per_row + logits_rows * shape.vocabulary) * 4;
 }
 
-// Prefill dequantises weights tile by tile and rounds activations; one tile of every packed layer
-// never exceeds the widest layer at 256 rows, plus the rounded inputs of one chunk.
+// Scratch of the CPU kernels (worker/inference/quant/shared): 4 MiB, or 16 rows, of dequantised
+// weights; activations as 8-bit codes, one plane for a prefill or four for up to 8 rows with their
+// scales per group; and LLM.int8()'s gathered outlier columns, at most all of the widest layer.
 std::uint64_t workspace_bytes(const MemoryQuestion& question) {
     const ModelShape& shape = *question.shape;
     const std::int64_t rows =
         std::max(question.batch, std::min(prefill_rows, question.batch * question.context));
-    const std::int64_t in =
-        std::max({shape.width, shape.ffn, shape.embed_width, shape.heads * shape.head_dim});
-    return static_cast<std::uint64_t>((rows + 1024) * in) * 8;
+    const std::int64_t q = shape.heads * shape.head_dim;
+    const std::int64_t in = std::max({shape.width, shape.ffn, shape.embed_width, q});
+    const std::int64_t padded = in + 64;
+    const std::int64_t tile = std::max(std::int64_t{1} << 20, 16 * in) * 4;
+    const std::int64_t digits = std::max(rows, std::int64_t{32}) * (padded + 8) + 32 * padded;
+    std::int64_t bytes = tile + digits;
+    if (question.method.family == MethodFamily::llmint8) {
+        const std::int64_t kv = shape.kv_heads * shape.head_dim;
+        const std::int64_t up = gated(shape) ? 2 * shape.ffn : shape.ffn;
+        const std::int64_t out = std::max({q + 2 * kv, up, shape.width});
+        bytes += 4 * (2 * rows * in + out * in + rows * out);
+    }
+    return static_cast<std::uint64_t>(bytes);
 }
 
 }  // namespace
