@@ -2,11 +2,12 @@
 // Exceptions of the JSON library stop in codec.cpp.
 //
 // Every reader: at most max_json_bytes, max_json_depth, max_json_values; unknown fields, missing
-// fields, wrong types and sizes above the schema's are invalid_input and the message names the path.
-// Numbers that are not finite have no JSON: a writer puts null, which a measurement or a sample
-// reads back as NaN and a threshold as absent. Bytes that are not UTF-8 are replaced (U+FFFD).
-// A writer shortens two texts that come from outside, so that no result is refused for them:
-// Outcome::evidence keeps its last max_evidence_bytes, Outcome::message its first max_line_bytes.
+// fields, wrong types and sizes above the schema's are invalid_input and the message names the
+// path. Numbers that are not finite have no JSON: a writer puts null, which a measurement or a
+// sample reads back as NaN and a threshold as absent. Bytes that are not UTF-8 are replaced
+// (U+FFFD). A writer shortens two texts that come from outside, so that no result is refused for
+// them: Outcome::evidence keeps its last max_evidence_bytes, Outcome::message its first
+// max_line_bytes.
 #pragma once
 
 #include <cstddef>
@@ -46,8 +47,8 @@ Result<Message> message_from_json(std::string_view json);  // checks the protoco
 
 // Sorted keys, no spaces, shortest round-trip numbers, the model's name in lower case, only the
 // fields that are read: `threshold` where the method reads one, `weights_seed` of random weights,
-// `quality` where it runs (mode once, repeat 0, real weights), `prompt` or else `prompt_tokens` with
-// the text they come from, `warmup` of seed-report and quick. `model.path` is left out. Stable
+// `quality` where it runs (mode once, repeat 0, real weights), `prompt` or else `prompt_tokens`
+// with the text they come from, `warmup` of seed-report and quick. `model.path` is left out. Stable
 // across platforms and releases (golden list in tests/schemas). A method that does not exist keeps
 // its threshold. These three live in catalog/canonical.cpp, since they ask the method table: link
 // bitsweep_catalog.

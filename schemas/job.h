@@ -37,7 +37,8 @@ struct ModelRef {
 struct QualitySpec {
     QualityMode mode = QualityMode::once;
     std::string text = "heldout-fiction";  // data set name, resolved to TEXT.txt on the worker
-    std::int64_t tokens = 2048;  // at most, the text may be shorter; 0: only the greedy text is compared
+    std::int64_t tokens =
+        2048;  // at most, the text may be shorter; 0: only the greedy text is compared
     std::int64_t window =
         512;  // tokens; clamped to the model's positions by the expander's default
 };
