@@ -65,7 +65,9 @@ std::string nearest_method(std::string_view text) {
     std::string best;
     std::size_t best_distance = 0;
     const auto consider = [&](std::string_view name) {
-        const std::size_t distance = edit_distance(text, name);
+        // A beginning of a name is nearer than any other slip: "llmint8", "int4".
+        const bool begun = text.size() >= 3 && name.starts_with(text);
+        const std::size_t distance = begun ? 0 : edit_distance(text, name);
         if (best.empty() || distance < best_distance) {
             best = name;
             best_distance = distance;

@@ -129,7 +129,7 @@ class LlmInt8Layer final : public Linear {
             }
         };
         call.threads.parallel_for(body_.out, 16, std::cref(share));
-        gemm_f32(x, w, sums, call.rows, body_.out, count, body_.out);
+        gemm_f32(call.threads, x, w, sums, call.rows, body_.out, count, body_.out);
         return sums;
     }
 

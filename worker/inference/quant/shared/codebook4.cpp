@@ -1,6 +1,7 @@
 #include "worker/inference/quant/shared/codebook4.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "worker/inference/quant/shared/integers.h"
@@ -146,6 +147,7 @@ Status pack_flattened(const DenseWeight& weight, const Codebook& book, CodebookL
 Codebook make_codebook(const std::array<float, 16>& values) {
     Codebook book;
     book.value = values;
+    book.two_zeros = values[0] == 0 && values[8] == 0;
     std::iota(book.order.begin(), book.order.end(), std::uint8_t{0});
     std::ranges::stable_sort(book.order, {}, [&](std::uint8_t code) { return values[code]; });
     for (std::size_t i = 0; i < book.midpoint.size(); ++i) {
@@ -157,17 +159,22 @@ Codebook make_codebook(const std::array<float, 16>& values) {
 void codes_of_block(const Codebook& book, const float* values, std::int64_t count, float absmax,
                     std::uint8_t* codes) {
     const float inverse = 1.0f / absmax;
+    const bool subnormal = std::isinf(inverse);  // absmax below 2^-128
     for (std::int64_t i = 0; i < count; ++i) {
         if (absmax == 0) {
             codes[i] = 0;
             continue;
         }
-        const float x = std::clamp(values[i] * inverse, -1.0f, 1.0f);
+        const float quotient = subnormal ? values[i] / absmax : values[i] * inverse;
+        const float x = std::clamp(quotient, -1.0f, 1.0f);
         std::size_t rank = 0;
         for (const float midpoint : book.midpoint) {
             rank += x > midpoint ? 1 : 0;
         }
         codes[i] = book.order[rank];
+        if (book.two_zeros && book.value[codes[i]] == 0) {
+            codes[i] = x < 0 ? 8 : 0;
+        }
     }
 }
 

@@ -15,6 +15,7 @@ struct Codebook {
     // value[order[0..15]] ascending, and the float32 midpoints between neighbours.
     std::array<std::uint8_t, 16> order;
     std::array<float, 15> midpoint;
+    bool two_zeros;  // codes 0 and 8 are both zero: 8 keeps the sign of a small negative value
 };
 
 Codebook make_codebook(const std::array<float, 16>& values);

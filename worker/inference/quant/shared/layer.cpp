@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "worker/inference/backend/cpu/gemm.h"
+#include "worker/inference/quant/shared/read_weight.h"
 #include "worker/inference/quant/shared/tiles.h"
 
 namespace bitsweep::quant {
@@ -16,6 +17,7 @@ constexpr std::int64_t tile_values = std::int64_t{1} << 20;
 
 Result<LayerBody> allocate_body(const DenseWeight& weight, const MethodOptions& options,
                                 Backend& backend) {
+    TRY(check_shape(weight));
     LayerBody body;
     body.name = weight.name;
     body.out = weight.out_features;
@@ -82,7 +84,7 @@ Status WeightOnlyLayer::many(const LinearCall& call) const {
         call.threads.parallel_for(count, tile_rows, [&](std::int64_t from, std::int64_t to) {
             dequantize_rows(begin + from, begin + to, tile + from * body_.in);
         });
-        gemm_f32(call.x, tile, call.y + begin, call.rows, count, body_.in, body_.out);
+        gemm_f32(call.threads, call.x, tile, call.y + begin, call.rows, count, body_.in, body_.out);
     }
     if (const float* bias = body_.bias_or_null()) {
         for (std::int64_t r = 0; r < call.rows; ++r) {

@@ -14,9 +14,12 @@ enum class Element { f32, f16 };
 // Called once per row, in order, with in_features finite values.
 using RowSink = std::function<Status(std::int64_t row, const float* values)>;
 
-// Reads `weight` in chunks of rows and hands each to `sink`. invalid_input: empty or absurd shapes,
-// a bias of another length. invalid_numbers: NaN or infinity (or fp16 overflow), naming layer, row
-// and column.
+// invalid_input: empty or absurd shapes, a bias of another length; invalid_numbers: a bias that is
+// not finite. allocate_body() asks this first.
+Status check_shape(const DenseWeight& weight);
+
+// Reads `weight` in chunks of rows and hands each to `sink`. invalid_numbers: NaN or
+// infinity (or fp16 overflow), naming layer, row and column.
 Status for_each_row(const DenseWeight& weight, Element element, const RowSink& sink);
 
 }  // namespace bitsweep::quant
