@@ -1,1 +1,77 @@
-int main() { return 0; }
+// The table of contents of `bitsweep`: one row and one file for each command.
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "coordinator/cli/command.h"
+#include "coordinator/cli/options.h"
+
+namespace {
+
+using bitsweep::Command;
+
+constexpr Command commands[] = {
+    {"run", "the whole thing on one machine: submit, measure, summarise", bitsweep::command_run},
+    {"serve", "a coordinator", bitsweep::command_serve},
+    {"worker", "attaches this machine to a coordinator", bitsweep::command_worker},
+    {"submit", "sends an experiment", bitsweep::command_submit},
+    {"status", "progress, workers, failures with their classes", bitsweep::command_status},
+    {"keys", "access files: new, list, revoke", bitsweep::command_keys},
+    {"doctor", "what this machine has and lacks", bitsweep::command_doctor},
+};
+
+int print_help() {
+    std::puts(
+        "usage: bitsweep COMMAND [FLAGS]\n\nAt which bit width should this model run on this "
+        "device?\n");
+    for (const Command& command : commands) {
+        std::printf("  %-9s %s\n", std::string(command.name).c_str(),
+                    std::string(command.summary).c_str());
+    }
+    std::puts("\n`bitsweep COMMAND --help` lists its flags.");
+    return bitsweep::exit_done;
+}
+
+int unknown_command(const std::string& name) {
+    std::vector<std::string> names;
+    for (const Command& command : commands) {
+        names.emplace_back(command.name);
+    }
+    const std::string near = bitsweep::nearest(name, names);
+    const std::string remedy = near.empty() ? "; `bitsweep --help` lists the commands"
+                                            : "; did you mean `" + near + "`?";
+    return bitsweep::report(
+        {bitsweep::ErrorCode::invalid_input, "there is no command `" + name + "`" + remedy});
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+    // A reader that closes the pipe early (`bitsweep query | head`) ends us through write errors.
+    std::signal(SIGPIPE, SIG_IGN);
+    if (count < 2) {
+        print_help();
+        return bitsweep::exit_bad_input;
+    }
+    const std::string name = words[1];
+    if (name == "--help" || name == "-h" || name == "help") {
+        return print_help();
+    }
+    if (name == "--version") {
+        std::puts("bitsweep " BITSWEEP_VERSION);
+        return bitsweep::exit_done;
+    }
+    for (const Command& command : commands) {
+        if (command.name == name) {
+            try {
+                return command.run(bitsweep::Arguments(words + 2, words + count));
+            } catch (const std::exception& escaped) {
+                return bitsweep::report({bitsweep::ErrorCode::internal,
+                                         "this is a bug: " + std::string(escaped.what())});
+            }
+        }
+    }
+    return unknown_command(name);
+}

@@ -118,6 +118,16 @@ Result<Role> parse_role(std::string_view text) {
                       "there is no role `" + std::string(text) + "`; one of submit, work, read");
 }
 
+std::string transport_libraries() {
+    int major = 0;
+    int minor = 0;
+    int patch = 0;
+    zmq_version(&major, &minor, &patch);
+    return "libzmq " + std::to_string(major) + "." + std::to_string(minor) + "." +
+           std::to_string(patch) + (zmq_has("curve") == 1 ? " with CURVE" : " WITHOUT CURVE") +
+           ", libsodium " + sodium_version_string();
+}
+
 Status ensure_server_keys(const fs::path& keys) {
     TRY(make_private_folder(keys));
     TRY(make_private_folder(keys / "authorized"));

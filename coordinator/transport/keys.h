@@ -23,6 +23,9 @@ struct AuthorizedPeer {
     std::string public_key;  // Z85, 40 characters
 };
 
+// "libzmq 4.3.4 with CURVE, libsodium 1.0.18", for people.
+std::string transport_libraries();
+
 struct ServerKeys {
     std::string public_key;  // Z85
     std::string secret_key;

@@ -11,9 +11,9 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "schemas/codec.h"
 #include "worker/agent/spawn.h"
 
 namespace bitsweep::agent {
@@ -21,18 +21,8 @@ namespace bitsweep::agent {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
 
 constexpr std::size_t most_output = 1u << 20;
-
-std::string text_or(const Json& json, const char* key, std::string fallback) {
-    return json.contains(key) && json[key].is_string() ? json[key].get<std::string>() : fallback;
-}
-
-std::uint64_t number_or_zero(const Json& json, const char* key) {
-    return json.contains(key) && json[key].is_number_unsigned() ? json[key].get<std::uint64_t>()
-                                                                : 0;
-}
 
 // Appends what the pipe has until it closes, `deadline` passes or there is too much.
 void read_until(int descriptor, std::string& text, std::chrono::steady_clock::time_point deadline) {
@@ -91,15 +81,20 @@ Result<fs::path> find_runner(const fs::path& given) {
     return fs::absolute(runner, code);
 }
 
-Result<Capabilities> ask_runner(const fs::path& runner, Duration limit) {
+Result<Capabilities> ask_runner(const fs::path& runner, const std::vector<fs::path>& models,
+                                Duration limit) {
     Pipe output;
     Pipe words;
     if (!open_pipe(output) || !open_pipe(words)) {
         return make_error(ErrorCode::io, std::string("pipe: ") + std::strerror(errno));
     }
     pid_t pid = -1;
-    const int failure = spawn(pid, {runner.string(), "capabilities"},
-                              {{output.write, STDOUT_FILENO}, {words.write, STDERR_FILENO}});
+    std::vector<std::string> command = {runner.string(), "capabilities"};
+    for (const fs::path& folder : models) {
+        command.insert(command.end(), {"--models", folder.string()});
+    }
+    const int failure =
+        spawn(pid, command, {{output.write, STDOUT_FILENO}, {words.write, STDERR_FILENO}});
     close_if_open(output.write);
     close_if_open(words.write);
     if (failure != 0) {
@@ -135,34 +130,16 @@ Result<Capabilities> ask_runner(const fs::path& runner, Duration limit) {
 }
 
 Result<Capabilities> parse_capabilities(std::string_view json) {
-    const Json root = Json::parse(json, nullptr, false);
-    if (!root.is_object() || !root.contains("devices") || !root["devices"].is_array()) {
+    Result<Message> message = message_from_json(json);
+    if (!message) {
         return make_error(ErrorCode::corrupt,
-                          "the runner's capabilities are not an object with `devices`");
+                          "the runner's capabilities: " + message.error().message);
     }
-    Capabilities found;
-    found.version = text_or(root, "version", "unknown");
-    for (const Json& entry : root["devices"]) {
-        DeviceInfo device;
-        if (entry.is_object()) {
-            device.id = text_or(entry, "id", "");
-            device.kind = text_or(entry, "kind", "");
-            device.name = text_or(entry, "name", device.kind);
-            device.memory_bytes = number_or_zero(entry, "memory_bytes");
-            device.free_bytes = number_or_zero(entry, "free_bytes");
-        }
-        if (device.id.empty() || device.kind.empty()) {
-            return make_error(ErrorCode::corrupt,
-                              "the runner's capabilities name a device without id or kind");
-        }
-        if (entry.contains("facts") && entry["facts"].is_object()) {
-            for (const auto& [key, value] : entry["facts"].items()) {
-                device.facts[key] = value.is_string() ? value.get<std::string>() : value.dump();
-            }
-        }
-        found.devices.push_back(std::move(device));
+    auto* hello = std::get_if<Hello>(&*message);
+    if (hello == nullptr) {
+        return make_error(ErrorCode::corrupt, "the runner's capabilities are no hello message");
     }
-    return found;
+    return Capabilities{hello->version, std::move(hello->devices), std::move(hello->models)};
 }
 
 Result<std::vector<DeviceInfo>> choose_devices(const std::vector<DeviceInfo>& found,

@@ -15,6 +15,7 @@ namespace bitsweep::agent {
 struct Capabilities {
     std::string version;
     std::vector<DeviceInfo> devices;
+    std::vector<std::string> models;  // names that it finds
 };
 
 // `given` when not empty, else BITSWEEP_RUNNER, else bitsweep-runner beside this program.
@@ -23,7 +24,9 @@ Result<std::filesystem::path> find_runner(const std::filesystem::path& given);
 
 // Runs it. timeout; io: it cannot start or ends with an error (its own words are in the message);
 // corrupt: it prints something else.
-Result<Capabilities> ask_runner(const std::filesystem::path& runner, Duration limit);
+// `models`: folders beside its own defaults.
+Result<Capabilities> ask_runner(const std::filesystem::path& runner,
+                                const std::vector<std::filesystem::path>& models, Duration limit);
 
 Result<Capabilities> parse_capabilities(std::string_view json);
 

@@ -1,0 +1,82 @@
+#include "coordinator/cli/client.h"
+
+#include <chrono>
+
+namespace bitsweep {
+
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+constexpr Duration glance{20};
+
+}  // namespace
+
+fs::path default_keys_folder(const fs::path& db) {
+    return db.string() + ".keys";
+}
+
+Result<Access> find_access(const SharedOptions& shared, std::string_view who) {
+    const fs::path usual = default_keys_folder(shared.db) / "access" / (std::string(who) + ".json");
+    std::error_code code;
+    Access access;
+    if (!shared.access.empty()) {
+        access = TRY(read_access(shared.access));
+    } else if (fs::exists(usual, code)) {
+        access = TRY(read_access(usual));
+    } else if (shared.coordinator.empty()) {
+        return make_error(ErrorCode::unavailable,
+                          "no coordinator: there is no access file " + usual.string() +
+                              "; start one with `bitsweep serve --db " + shared.db.string() +
+                              "`, or give --access FILE");
+    }
+    if (!shared.coordinator.empty()) {
+        access.coordinator = shared.coordinator;
+    }
+    return access;
+}
+
+Result<Client> Client::connect(const Access& access, Duration patience) {
+    Client client(TRY(Dealer::connect(access)), access.coordinator);
+    const Clock::time_point deadline = Clock::now() + std::chrono::milliseconds(patience.ms);
+    for (;;) {
+        const Link link = client.dealer_->link();
+        if (link.state == LinkState::connected) {
+            return client;
+        }
+        if (link.state == LinkState::rejected) {
+            return make_error(ErrorCode::refused,
+                              client.dealer_->last_failure() +
+                                  "; `bitsweep keys new NAME --role submit` there makes an access "
+                                  "file");
+        }
+        if (Clock::now() >= deadline) {
+            return make_error(ErrorCode::unavailable,
+                              "no coordinator answers at " + access.coordinator +
+                                  "; start one with `bitsweep serve`, or give --coordinator URL");
+        }
+        (void)client.dealer_->receive(glance);
+    }
+}
+
+Result<Message> Client::ask(const Message& question, Duration patience) {
+    TRY(dealer_->send(question));
+    const Clock::time_point deadline = Clock::now() + std::chrono::milliseconds(patience.ms);
+    do {
+        std::optional<Message> answer = TRY(dealer_->receive({100}));
+        if (answer) {
+            if (const auto* refusal = std::get_if<Refusal>(&*answer)) {
+                return make_error(refusal->code, "the coordinator refused: " + refusal->reason);
+            }
+            return std::move(*answer);
+        }
+        const std::string failure = dealer_->last_failure();
+        if (!failure.empty()) {
+            return make_error(ErrorCode::unavailable, failure);
+        }
+    } while (Clock::now() < deadline);
+    return make_error(ErrorCode::unavailable, "the coordinator at " + where_ + " gave no answer");
+}
+
+}  // namespace bitsweep

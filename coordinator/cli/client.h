@@ -1,0 +1,53 @@
+// What a command says to a coordinator, and its answer.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "coordinator/cli/options.h"
+#include "schemas/message.h"
+#include "schemas/status.h"
+#include "schemas/time.h"
+#include "worker/agent/dealer.h"
+
+namespace bitsweep {
+
+// --access or BITSWEEP_ACCESS, else DB.keys/access/`who`.json when it exists, else --coordinator
+// without keys. --coordinator replaces the address of the file. unavailable: none of them, with
+// what to do.
+Result<Access> find_access(const SharedOptions& shared, std::string_view who);
+
+// Where `serve` keeps the keys of a database.
+std::filesystem::path default_keys_folder(const std::filesystem::path& db);
+
+inline constexpr std::string_view default_listen = "tcp://127.0.0.1:7420";
+
+class Client {
+ public:
+    // Waits for the handshake. unavailable: nobody answers there; refused: the key is not known.
+    static Result<Client> connect(const Access& access, Duration patience = {2'000});
+
+    // One question, one answer. A Refusal comes back as its Error; unavailable after `patience`.
+    Result<Message> ask(const Message& question, Duration patience);
+
+    // The same where only one type of answer makes sense.
+    template <class Answer>
+    Result<Answer> ask_for(const Message& question, Duration patience) {
+        Message answer = TRY(ask(question, patience));
+        if (auto* wanted = std::get_if<Answer>(&answer)) {
+            return std::move(*wanted);
+        }
+        return make_error(ErrorCode::corrupt, "the coordinator answered something else");
+    }
+
+ private:
+    explicit Client(std::unique_ptr<Dealer> dealer, std::string where)
+        : dealer_(std::move(dealer)), where_(std::move(where)) {}
+
+    std::unique_ptr<Dealer> dealer_;
+    std::string where_;
+};
+
+}  // namespace bitsweep

@@ -1,0 +1,101 @@
+// `bitsweep serve`: a coordinator.
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <cstdio>
+
+#include "coordinator/cli/client.h"
+#include "coordinator/cli/command.h"
+#include "coordinator/cli/interrupt.h"
+#include "coordinator/cli/options.h"
+#include "coordinator/server/server.h"
+#include "coordinator/transport/keys.h"
+
+namespace bitsweep {
+
+namespace {
+
+namespace fs = std::filesystem;
+namespace po = boost::program_options;
+
+// The first start makes one access file for workers and one for people on this machine.
+Status ensure_access(const fs::path& keys, const std::string& url) {
+    TRY(ensure_server_keys(keys));
+    if (TRY(list_access(keys)).empty()) {
+        TRY(new_access(keys, "worker", Role::work, url));
+        TRY(new_access(keys, "client", Role::submit, url));
+    }
+    return {};
+}
+
+void print_where(const fs::path& keys, const std::string& endpoint, const fs::path& db) {
+    std::fprintf(stderr, "coordinator at %s, database %s\n", endpoint.c_str(), db.c_str());
+    if (keys.empty()) {
+        std::fputs("no keys: any process of this machine may connect\n", stderr);
+        return;
+    }
+    std::fprintf(stderr,
+                 "  workers: bitsweep worker --access %s\n"
+                 "  clients: bitsweep submit FILE --access %s\n"
+                 "  more of them: bitsweep keys new NAME --role work --keys %s\n",
+                 (keys / "access" / "worker.json").c_str(),
+                 (keys / "access" / "client.json").c_str(), keys.c_str());
+}
+
+Status serve(const ServerOptions& options) {
+    if (!options.keys.empty()) {
+        TRY(ensure_access(options.keys, options.listen));
+    }
+    std::unique_ptr<Server> server = TRY(Server::create(options));
+    if (!options.keys.empty()) {
+        TRY(refresh_access(options.keys, server->endpoint()));
+    }
+    print_where(options.keys, server->endpoint(), options.db);
+    TRY(server->run(interrupts().any));
+    std::fputs("stopped; the database is complete\n", stderr);
+    return {};
+}
+
+}  // namespace
+
+int command_serve(const Arguments& arguments) {
+    OptionSet options("serve [--listen URL] [--db F] [--keys DIR]",
+                      "A coordinator: takes experiments, hands jobs to workers, stores every "
+                      "result.\nStops on Ctrl-C and SIGTERM; a later start goes on where it was.");
+    // clang-format off
+    options.add()
+        ("listen", po::value<std::string>()->value_name("URL"),
+            "tcp://host:port (default tcp://127.0.0.1:7420); port 0: any free one")
+        ("keys", po::value<std::string>()->value_name("DIR"), "folder of keys (default DB.keys)")
+        ("no-keys", "no encryption and no check of peers; loopback only")
+        ("lease", po::value<int>()->value_name("S"),
+            "seconds that a job survives its worker's silence (default 10)");
+    // clang-format on
+    const Parsed parsed = options.parse(arguments);
+    if (parsed.stop) {
+        return *parsed.stop;
+    }
+    ServerOptions server;
+    server.listen = parsed.get<std::string>("listen", std::string(default_listen));
+    server.db = parsed.shared.db;
+    if (!parsed.has("no-keys")) {
+        server.keys = parsed.get<std::string>("keys", default_keys_folder(server.db).string());
+    }
+    const int lease_s = parsed.get<int>("lease", 10);
+    if (lease_s < 2 || lease_s > 86'400) {
+        return report(make_error(ErrorCode::invalid_input,
+                                 "--lease: between 2 and 86400 seconds, in which a worker speaks "
+                                 "several times"));
+    }
+    server.lease = {lease_s * 1'000};
+    const auto log = spdlog::stderr_logger_mt("serve");
+    log->set_pattern("%Y-%m-%d %H:%M:%S %v");
+    server.say = [log](const std::string& line) { log->info(line); };
+    interrupts();
+    if (const Status served = serve(server); !served) {
+        return report(served.error());
+    }
+    return exit_done;
+}
+
+}  // namespace bitsweep

@@ -1,0 +1,91 @@
+// `bitsweep submit`: sends an experiment.
+#include <cstdio>
+
+#include "coordinator/cli/client.h"
+#include "coordinator/cli/command.h"
+#include "coordinator/cli/experiment_file.h"
+#include "coordinator/cli/interrupt.h"
+#include "coordinator/cli/options.h"
+#include "coordinator/cli/progress.h"
+#include "coordinator/cli/tables.h"
+
+namespace bitsweep {
+
+namespace {
+
+namespace po = boost::program_options;
+
+// A coordinator settles a million cells in seconds, and answers after the commit.
+constexpr Duration submit_limit{120'000};
+
+Result<ExperimentRequest> read_request(const Parsed& parsed) {
+    ExperimentRequest request;
+    if (!parsed.has("file")) {
+        return make_error(ErrorCode::invalid_input, "write `bitsweep submit FILE`");
+    }
+    request.file = parsed.get<std::string>("file");
+    request.overrides = TRY(parse_overrides(parsed.get<std::vector<std::string>>("set")));
+    for (const std::string& folder : parsed.get<std::vector<std::string>>("models")) {
+        request.models.emplace_back(folder);
+    }
+    request.force = parsed.has("force");
+    request.retry_failed = parsed.has("retry-failed");
+    if (parsed.has("priority")) {
+        request.priority = parsed.get<int>("priority");
+    }
+    return request;
+}
+
+Table table_of(const Submitted& submitted) {
+    Table table;
+    table.columns = {"experiment", "cells", "new", "done", "running", "failed", "impossible"};
+    table.rows.push_back({cell(submitted.experiment.value), cell(submitted.cells),
+                          cell(submitted.new_cells), cell(submitted.done), cell(submitted.running),
+                          cell(submitted.failed_before), cell(submitted.impossible)});
+    return table;
+}
+
+Result<int> submit(const Parsed& parsed) {
+    const PreparedExperiment prepared = TRY(prepare(TRY(read_request(parsed))));
+    interrupts();
+    Client client = TRY(Client::connect(TRY(find_access(parsed.shared, "client"))));
+    const Submitted submitted = TRY(client.ask_for<Submitted>(prepared.submit, submit_limit));
+    print_table(table_of(submitted), parsed.shared);
+    if (!parsed.has("wait")) {
+        return int{exit_done};
+    }
+    const ExperimentStatus end = TRY(wait_for_end(client, submitted.experiment, {}));
+    const Tally tally = tally_of(end);
+    std::fprintf(stderr, "%s\n", progress_words(end).c_str());
+    for (const auto& [outcome, count] : end.failures) {
+        std::fprintf(stderr, "  %lld failed: %s\n", static_cast<long long>(count), outcome.c_str());
+    }
+    return int{tally.failed + tally.cancelled > 0 ? exit_some_failed : exit_done};
+}
+
+}  // namespace
+
+int command_submit(const Arguments& arguments) {
+    OptionSet options("submit FILE [--wait] [--force] [--retry-failed] [--set key=value]",
+                      "Sends an experiment. Cells that are done are not done again.");
+    // clang-format off
+    options.add()
+        ("wait", "until every job has ended; exit code 1 when one failed")
+        ("force", "run the cells again that are done")
+        ("retry-failed", "run the cells again that failed")
+        ("set", po::value<std::vector<std::string>>()->composing()->value_name("key=value"),
+            "replaces a value of the file; may be given several times")
+        ("priority", po::value<int>()->value_name("N"), "higher goes first (default 0)")
+        ("models", po::value<std::vector<std::string>>()->composing()->value_name("DIR"),
+            "folder with models, to know their digests");
+    // clang-format on
+    options.positional("file", 1);
+    const Parsed parsed = options.parse(arguments);
+    if (parsed.stop) {
+        return *parsed.stop;
+    }
+    const Result<int> code = submit(parsed);
+    return code ? *code : report(code.error());
+}
+
+}  // namespace bitsweep

@@ -1,0 +1,181 @@
+// `bitsweep worker`: attaches this machine to a coordinator.
+#include <sys/prctl.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <thread>
+
+#include "coordinator/cli/client.h"
+#include "coordinator/cli/command.h"
+#include "coordinator/cli/interrupt.h"
+#include "coordinator/cli/options.h"
+#include "schemas/content.h"
+#include "worker/agent/agent_loop.h"
+#include "worker/agent/capabilities.h"
+
+namespace bitsweep {
+
+namespace {
+
+namespace fs = std::filesystem;
+namespace po = boost::program_options;
+
+// libtorch takes seconds to load from a cold disk.
+constexpr Duration capabilities_limit{120'000};
+
+std::vector<fs::path> paths(const Parsed& parsed, const char* flag) {
+    const auto texts = parsed.get<std::vector<std::string>>(flag);
+    return {texts.begin(), texts.end()};
+}
+
+// "90s", "30m", "12h" or seconds.
+Result<Duration> parse_duration(const std::string& text) {
+    std::int64_t value = 0;
+    std::size_t digits = 0;
+    while (digits < text.size() && text[digits] >= '0' && text[digits] <= '9' && digits < 9) {
+        value = value * 10 + (text[digits++] - '0');
+    }
+    const std::string unit = text.substr(digits);
+    if (digits > 0 && (unit.empty() || unit == "s")) {
+        return Duration{value * 1'000};
+    }
+    if (digits > 0 && unit == "m") {
+        return Duration{value * 60'000};
+    }
+    if (digits > 0 && unit == "h") {
+        return Duration{value * 3'600'000};
+    }
+    return make_error(ErrorCode::invalid_input,
+                      "--until " + text + ": a time span such as 90s, 30m or 12h");
+}
+
+void say(const std::string& line) {
+    std::fprintf(stderr, "worker: %s\n", line.c_str());
+}
+
+std::string gib(std::uint64_t bytes) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.1f GiB",
+                  static_cast<double>(bytes) / static_cast<double>(1u << 30));
+    return text;
+}
+
+void print_found(const agent::WorkerSetup& setup, const agent::StateFolder& state) {
+    say("bitsweep " BITSWEEP_VERSION ", runner " + setup.version + ", name " + state.name() +
+        ", state " + state.path().string());
+    for (const DeviceInfo& device : setup.devices) {
+        say(device.id + ": " + device.name + ", " + gib(device.memory_bytes) + ", " +
+            gib(device.free_bytes) + " free");
+        std::string facts;
+        for (const auto& [key, value] : device.facts) {
+            facts += (facts.empty() ? "" : ", ") + key + " " + value;
+        }
+        if (!facts.empty()) {
+            say("  " + facts);
+        }
+    }
+    std::string names;
+    for (const std::string& model : setup.models) {
+        names += (names.empty() ? "" : ", ") + model;
+    }
+    say("models: " + (names.empty() ? "none found; give --models DIR" : names));
+}
+
+Result<agent::WorkerSetup> make_setup(const Parsed& parsed) {
+    agent::WorkerSetup setup;
+    SharedOptions shared = parsed.shared;
+    shared.coordinator = parsed.get<std::string>("connect", shared.coordinator);
+    setup.access = TRY(find_access(shared, "worker"));
+    setup.runners.program = TRY(agent::find_runner(parsed.get<std::string>("runner")));
+    setup.runners.models = paths(parsed, "models");
+    setup.runners.data = paths(parsed, "data");
+    setup.runners.threads = parsed.get<int>("threads", 0);
+    if (setup.runners.threads < 0 || setup.runners.threads > 4'096) {
+        return make_error(ErrorCode::invalid_input, "--threads: between 1 and 4096");
+    }
+    setup.patience = {std::int64_t{1'000} * parsed.get<int>("patience", 60)};
+    agent::Capabilities found =
+        TRY(agent::ask_runner(setup.runners.program, setup.runners.models, capabilities_limit));
+    setup.devices = TRY(
+        agent::choose_devices(found.devices, {parsed.has("cpu"), parsed.get<std::string>("gpus")}));
+    setup.version = found.version;
+    setup.models = std::move(found.models);
+    return setup;
+}
+
+// Ends the worker's work after a while: what runs is finished.
+class DrainTimer {
+ public:
+    DrainTimer(Duration span, agent::StopFlags& flags)
+        : thread_([span, &flags](const std::stop_token& stop) {
+              const auto end =
+                  std::chrono::steady_clock::now() + std::chrono::milliseconds(span.ms);
+              while (!stop.stop_requested() && std::chrono::steady_clock::now() < end) {
+                  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+              }
+              flags.drain = flags.drain || !stop.stop_requested();
+          }) {}
+
+ private:
+    std::jthread thread_;
+};
+
+Status attach(const Parsed& parsed) {
+    static agent::StopFlags flags;  // signal handlers outlive this function
+    also_set(flags.stop);
+    interrupts();
+    std::optional<DrainTimer> timer;
+    if (parsed.has("until")) {
+        timer.emplace(TRY(parse_duration(parsed.get<std::string>("until"))), flags);
+    }
+    const agent::WorkerSetup setup = TRY(make_setup(parsed));
+    const agent::StateFolder state = TRY(agent::StateFolder::take(parsed.get<std::string>("state"),
+                                                                  parsed.get<std::string>("name")));
+    print_found(setup, state);
+    return agent::run_worker(setup, state, flags, say);
+}
+
+}  // namespace
+
+int command_worker(const Arguments& arguments) {
+    OptionSet options("worker [--connect URL] [--access F] [--gpus all|0,1] [--cpu]",
+                      "Attaches this machine to a coordinator and runs its jobs, one at a time on "
+                      "each device.\nCtrl-C gives a running job back and leaves.");
+    // clang-format off
+    options.add()
+        ("connect", po::value<std::string>()->value_name("URL"),
+            "the coordinator (default: as the access file says)")
+        ("gpus", po::value<std::string>()->value_name("LIST"), "all, or indices such as 0,1")
+        ("cpu", "offer the CPU (default only where there is no GPU)")
+        ("models", po::value<std::vector<std::string>>()->composing()->value_name("DIR"),
+            "folder with models; may be given several times")
+        ("data", po::value<std::vector<std::string>>()->composing()->value_name("DIR"),
+            "folder with texts; may be given several times")
+        ("name", po::value<std::string>()->value_name("N"), "default: host name and a number")
+        ("state", po::value<std::string>()->value_name("DIR"),
+            "results and logs (default ~/.local/state/bitsweep/worker-NAME)")
+        ("threads", po::value<int>()->value_name("N"), "CPU threads of a job (default: all cores)")
+        ("until", po::value<std::string>()->value_name("TIME"),
+            "finish what runs and leave after 90s, 30m, 12h")
+        ("runner", po::value<std::string>()->value_name("F"),
+            "bitsweep-runner (BITSWEEP_RUNNER; default: beside this program)")
+        ("patience", po::value<int>()->value_name("S"),
+            "seconds to wait for a coordinator at the start (default 60)")
+        ("end-with-parent", "end when the process that started it ends");
+    // clang-format on
+    const Parsed parsed = options.parse(arguments);
+    if (parsed.stop) {
+        return *parsed.stop;
+    }
+    if (parsed.has("end-with-parent")) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+    }
+    const Status attached = attach(parsed);
+    if (!attached) {
+        return report(attached.error());
+    }
+    return interrupts().signal == SIGINT ? exit_interrupted : exit_done;
+}
+
+}  // namespace bitsweep
