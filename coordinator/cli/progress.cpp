@@ -29,19 +29,21 @@ class Patience {
 
     // False when the coordinator has been away for too long.
     bool bear(const Error& error) {
-        if (!since_) {
+        if (!away_) {
+            away_ = true;
             since_ = Clock::now();
             std::fprintf(stderr, "bitsweep: %s; waiting for it to come back\n",
                          error.message.c_str());
         }
-        return Clock::now() < *since_ + std::chrono::milliseconds(limit_.ms);
+        return Clock::now() < since_ + std::chrono::milliseconds(limit_.ms);
     }
 
-    void forget() { since_.reset(); }
+    void forget() { away_ = false; }
 
  private:
     Duration limit_;
-    std::optional<Clock::time_point> since_;
+    bool away_ = false;
+    Clock::time_point since_;
 };
 
 }  // namespace
