@@ -213,7 +213,24 @@ void Loop::send_pending() {
     }
 }
 
+// A dispatch that was taken back before it could leave: in the same turn, or while the store was
+// away.
+bool Loop::is_stale(const Message& message) const {
+    const auto* dispatch = std::get_if<Dispatch>(&message);
+    if (dispatch == nullptr) {
+        return false;
+    }
+    const auto index = scheduler_.state().find(dispatch->key);
+    ASSERT(index);
+    const scheduler::Job& job = scheduler_.state().job(*index);
+    return !std::holds_alternative<scheduler::Running>(job.state) ||
+           job.attempt != dispatch->attempt;
+}
+
 void Loop::send(const Outgoing& outgoing, std::vector<scheduler::Event>& unsent) {
+    if (is_stale(outgoing.message)) {
+        return;
+    }
     const Status sent = router_.send(outgoing.to, outgoing.message);
     const auto* dispatch = std::get_if<Dispatch>(&outgoing.message);
     if (!sent && dispatch != nullptr) {

@@ -97,6 +97,7 @@ class Loop {
     bool commit();
     Status write(StoreWriter& writer, const Write& write);
     void send_pending();
+    bool is_stale(const Message& message) const;
     void send(const Outgoing& outgoing, std::vector<scheduler::Event>& unsent);
     void stop_dispatch(const Error& error);
     void resume_dispatch();

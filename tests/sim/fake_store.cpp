@@ -1,0 +1,185 @@
+#include "tests/sim/fake_store.h"
+
+#include <algorithm>
+
+namespace bitsweep::sim {
+
+namespace {
+
+std::string name_of(const JobKey& key, Attempt attempt) {
+    return key.value.substr(0, 8) + "#" + std::to_string(attempt.value);
+}
+
+// The text between `"text":"` and the closing quote; enough for the event lines of the server.
+std::string text_in(const std::string& json, const std::string& field) {
+    const std::string start = "\"" + field + "\":\"";
+    const std::size_t from = json.find(start);
+    if (from == std::string::npos) {
+        return {};
+    }
+    const std::size_t begin = from + start.size();
+    return json.substr(begin, json.find('"', begin) - begin);
+}
+
+Table::Value text_value(std::string text) {
+    Table::Value value;
+    value.kind = Table::Kind::text;
+    value.text = std::move(text);
+    return value;
+}
+
+}  // namespace
+
+// Writes into a copy that replaces the contents when the body returns ok.
+class FakeStore::Writer : public StoreWriter {
+ public:
+    Writer(Contents& contents, std::vector<std::string>& breaches, bool reopening_allowed)
+        : c_(contents), breaches_(breaches), reopening_allowed_(reopening_allowed) {}
+
+    Status put_experiment(const StoredExperiment& experiment) override {
+        std::erase_if(c_.experiments, [&](const auto& e) { return e.name == experiment.name; });
+        c_.experiments.push_back(experiment);
+        c_.members[experiment.name];
+        return {};
+    }
+
+    Status put_job(const ExperimentName& experiment, const StoredJob& job) override {
+        if (c_.jobs.emplace(job.key, job).second) {
+            c_.order.push_back(job.key);
+        }
+        auto& members = c_.members[experiment];
+        if (std::find(members.begin(), members.end(), job.key) == members.end()) {
+            members.push_back(job.key);
+        }
+        return {};
+    }
+
+    Status set_job(const StoredJob& job) override {
+        const auto found = c_.jobs.find(job.key);
+        if (found == c_.jobs.end()) {
+            return make_error(ErrorCode::not_found, "job " + job.key.value);
+        }
+        const StoredJob& before = found->second;
+        if (job.attempt < before.attempt) {
+            breach("the attempt of " + name_of(job.key, before.attempt) + " went backwards");
+        }
+        if (before.state == "done" && job.state != "done" && !reopening_allowed_) {
+            breach(name_of(job.key, before.attempt) + " was done and became " + job.state);
+        }
+        if (before.state == "running" && job.state == "running" && before.attempt != job.attempt) {
+            breach(name_of(job.key, job.attempt) + " was handed out while an attempt ran");
+        }
+        found->second = job;
+        return {};
+    }
+
+    Status put_run(const FinishedRun& run) override {
+        const auto job = c_.jobs.find(run.result.key);
+        const std::string name = name_of(run.result.key, run.result.attempt);
+        if (job == c_.jobs.end()) {
+            return make_error(ErrorCode::not_found, "result of job " + run.result.key.value);
+        }
+        if (job->second.state != "running" || job->second.attempt != run.result.attempt) {
+            breach("a result of " + name + " was stored while the job was " + job->second.state +
+                   " with attempt " + std::to_string(job->second.attempt.value));
+        }
+        c_.runs.emplace(std::pair(run.result.key, run.result.attempt), run);
+        if (run.result.outcome.outcome == OutcomeClass::done) {
+            if (!run.result.weights_digest.empty()) {
+                c_.bound_models.emplace(job->second.cell.spec.model.name,
+                                        run.result.weights_digest);
+            }
+            if (!run.result.dataset_digest.empty()) {
+                c_.bound_texts.emplace(job->second.cell.spec.quality.text,
+                                       run.result.dataset_digest);
+            }
+        }
+        return {};
+    }
+
+    Status put_event(TimePoint, std::string_view kind, std::string_view json) override {
+        c_.events.emplace_back(kind, json);
+        return {};
+    }
+
+ private:
+    void breach(std::string sentence) { breaches_.push_back(std::move(sentence)); }
+
+    Contents& c_;
+    std::vector<std::string>& breaches_;
+    bool reopening_allowed_;
+};
+
+const StoredJob* FakeStore::job(const JobKey& key) const {
+    const auto found = contents_.jobs.find(key);
+    return found == contents_.jobs.end() ? nullptr : &found->second;
+}
+
+Status FakeStore::transact(const std::function<Status(StoreWriter&)>& body) {
+    ++transactions;
+    if (fault) {
+        TRY(fault());
+    }
+    Contents copy = contents_;
+    Writer writer(copy, breaches_, reopening_allowed);
+    TRY(body(writer));
+    contents_ = std::move(copy);
+    if (after_commit) {
+        after_commit();
+    }
+    return {};
+}
+
+Result<std::vector<StoredExperiment>> FakeStore::experiments() {
+    return contents_.experiments;
+}
+
+Result<std::vector<StoredJob>> FakeStore::jobs(const ExperimentName& experiment) {
+    std::vector<StoredJob> found;
+    const auto& keys = experiment.empty() ? contents_.order : contents_.members[experiment];
+    for (const JobKey& key : keys) {
+        found.push_back(contents_.jobs.at(key));
+    }
+    return found;
+}
+
+Result<std::optional<StoredJob>> FakeStore::find(const CellIdentity& identity, const std::string&,
+                                                 const std::string&) {
+    for (const auto& [key, job] : contents_.jobs) {
+        const CellIdentity& known = job.cell.identity;
+        const bool other_weights = !known.weights_digest.empty() &&
+                                   !identity.weights_digest.empty() &&
+                                   known.weights_digest != identity.weights_digest;
+        if (known.spec_key == identity.spec_key && !other_weights) {
+            return std::optional<StoredJob>(job);
+        }
+    }
+    return std::optional<StoredJob>();
+}
+
+// The two questions that recover.cpp asks.
+Result<Table> FakeStore::query(const std::string& sql) {
+    Table table;
+    if (sql.find("FROM bindings") != std::string::npos) {
+        const bool models = sql.find("'model'") != std::string::npos;
+        for (const auto& [name, digest] : models ? contents_.bound_models : contents_.bound_texts) {
+            table.rows.push_back({text_value(name), text_value(digest)});
+        }
+        return table;
+    }
+    std::map<std::pair<std::string, std::string>, std::int64_t> retries;
+    for (const auto& [kind, json] : contents_.events) {
+        if (kind == "retry") {
+            ++retries[{text_in(json, "key"), text_in(json, "text")}];
+        }
+    }
+    for (const auto& [what, count] : retries) {
+        Table::Value number;
+        number.kind = Table::Kind::integer;
+        number.integer = count;
+        table.rows.push_back({text_value(what.first), text_value(what.second), number});
+    }
+    return table;
+}
+
+}  // namespace bitsweep::sim

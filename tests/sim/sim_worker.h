@@ -1,0 +1,78 @@
+// One simulated machine: the real session machine of worker/agent, a made-up runner, and an outbox
+// that survives the process.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "worker/agent/agent.h"
+
+namespace bitsweep::sim {
+
+using Random = std::mt19937_64;
+
+// Uniform in [low, high]; the same on every platform, unlike std::uniform_int_distribution.
+inline std::int64_t between(Random& random, std::int64_t low, std::int64_t high) {
+    return low + static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(high - low + 1));
+}
+inline bool chance(Random& random, double share) {
+    return static_cast<double>(random() >> 11) * 0x1.0p-53 < share;
+}
+
+class SimWorker {
+ public:
+    SimWorker(std::string name, std::vector<std::string> devices, Random& random)
+        : name_(std::move(name)), devices_(std::move(devices)), random_(random) {}
+
+    void start(TimePoint now);
+    void kill(TimePoint now, Duration away);      // SIGKILL: the outbox on disk stays
+    void freeze(TimePoint now, Duration asleep);  // SIGSTOP: no word, nothing lost
+    void stop(TimePoint now);                     // SIGINT: gives its jobs back and leaves
+    void link_lost(TimePoint now);                // the coordinator went away
+    void link_up(TimePoint now);
+
+    bool alive() const { return machine_ != nullptr; }
+    bool awake(TimePoint now) const { return alive() && now >= frozen_until_; }
+    const std::string& session() const { return session_; }
+    const std::string& name() const { return name_; }
+    bool outbox_empty() const { return disk_.empty(); }
+    TimePoint back_at() const { return back_at_; }
+
+    // What the machine says, in order; the network takes it.
+    std::vector<Message> tick(TimePoint now);
+    void receive(TimePoint now, const Message& message);
+
+    double crash_share = 0.1;  // of the attempts that do not belong to a job that always crashes
+
+ private:
+    struct Child {
+        Dispatch job;
+        TimePoint end;
+        bool killed = false;
+    };
+    void feed(TimePoint now, const agent::Event& event);
+    void obey(TimePoint now, agent::Command& command);
+    RunResult outcome_of(const Child& child, TimePoint now);
+
+    std::string name_;
+    std::vector<std::string> devices_;
+    Random& random_;
+    std::unique_ptr<agent::Machine> machine_;
+    std::string session_;
+    int processes_ = 0;
+    std::vector<Child> children_;
+    std::map<std::pair<JobKey, Attempt>, RunResult> disk_;
+    std::vector<Message> said_;
+    std::vector<Message> unheard_;  // arrived while asleep
+    TimePoint frozen_until_{0};
+    TimePoint back_at_{0};
+};
+
+// A job whose seed is this one crashes every time.
+inline constexpr std::uint64_t poison_seed = 666;
+
+}  // namespace bitsweep::sim
