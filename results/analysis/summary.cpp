@@ -6,6 +6,8 @@
 #include <limits>
 #include <map>
 #include <set>
+#include <string_view>
+#include <tuple>
 
 #include "results/analysis/answer.h"
 #include "results/analysis/interval.h"
@@ -82,7 +84,24 @@ constexpr std::array settings = {
 struct Group {
     SummaryRow row;
     std::vector<double> decode, ratios;
+    std::size_t model = 0;  // models stay in the order in which they ran
+    int weight_bits = 0;
+    double threshold = 0;
 };
+
+// Run order is shuffled; people read the baseline first, then from many bits to few.
+bool comes_before(const Group& a, const Group& b) {
+    const auto key = [](const Group& g) {
+        return std::tuple(g.model, !g.row.is_baseline, -g.weight_bits);
+    };
+    if (key(a) != key(b)) {
+        return key(a) < key(b);
+    }
+    const auto name = [](const Group& g) {
+        return std::string_view(g.row.method).substr(0, g.row.method.find(' '));
+    };
+    return name(a) != name(b) ? name(a) < name(b) : a.threshold < b.threshold;
+}
 
 using Labels = std::map<std::string, std::set<std::string>>;  // column -> values that occur
 
@@ -187,12 +206,19 @@ Result<std::vector<SummaryRow>> read_rows(Store& store, const std::string& name)
         TRY(store.query("SELECT * FROM v_speedup WHERE experiment = " + sql_text(name)));
     const Labels labels = labels_of(cells);
     std::vector<Group> groups;
-    std::map<std::string, std::size_t> index;
+    std::map<std::string, std::size_t> index, models;
     for (std::size_t i = 0; i < cells.rows.size(); ++i) {
         const Row cell(cells, i);
         const auto [place, is_new] = index.try_emplace(key_of(cell), groups.size());
         if (is_new) {
-            groups.push_back({start_row(cell, labels), {}, {}});
+            Group group{start_row(cell, labels), {}, {}};
+            group.model = models.try_emplace(group.row.model, models.size()).first->second;
+            if (const auto method = parse_method(cell.label("method"))) {
+                group.weight_bits = method->weight_bits;
+            }
+            const double threshold = cell.number("threshold");
+            group.threshold = std::isnan(threshold) ? 0 : threshold;
+            groups.push_back(std::move(group));
         }
         add_cell(groups[place->second], cell);
     }
@@ -203,6 +229,7 @@ Result<std::vector<SummaryRow>> read_rows(Store& store, const std::string& name)
             add_pair(groups[place->second], pair);
         }
     }
+    std::stable_sort(groups.begin(), groups.end(), comes_before);
     std::vector<SummaryRow> rows;
     for (Group& group : groups) {
         rows.push_back(finish(group));
