@@ -17,7 +17,11 @@ constexpr Command commands[] = {
     {"serve", "a coordinator", bitsweep::command_serve},
     {"worker", "attaches this machine to a coordinator", bitsweep::command_worker},
     {"submit", "sends an experiment", bitsweep::command_submit},
+    {"plan", "what would run, what not and why; nothing is sent", bitsweep::command_plan},
+    {"schema", "the JSON Schema of the experiment file", bitsweep::command_schema},
     {"status", "progress, workers, failures with their classes", bitsweep::command_status},
+    {"query", "read-only SQL or a named view", bitsweep::command_query},
+    {"report", "an experiment's summary as one HTML file", bitsweep::command_report},
     {"keys", "access files: new, list, revoke", bitsweep::command_keys},
     {"doctor", "what this machine has and lacks", bitsweep::command_doctor},
 };
