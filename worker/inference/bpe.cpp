@@ -266,15 +266,15 @@ class Builder {
                            "; wanted 0 to " + std::to_string(max_id_ - 1));
         }
         const auto index = static_cast<std::size_t>(id);
-        if (index >= taken_.size()) {
-            taken_.resize(index + 1);
+        if (index >= owner_.size()) {
+            owner_.resize(index + 1);
             model_.token_bytes.resize(index + 1);
         }
-        if (taken_[index]) {
-            return corrupt("id " + std::to_string(id) + " belongs to two tokens, one is " +
-                           show_name(token));
+        if (owner_[index] != nullptr) {
+            return corrupt("id " + std::to_string(id) + " belongs to both " +
+                           show_name(*owner_[index]) + " and " + show_name(token));
         }
-        taken_[index] = true;
+        owner_[index] = &token;
         return {};
     }
 
@@ -350,7 +350,7 @@ class Builder {
 
     const BpeDescription& description_;
     std::int64_t max_id_;
-    std::vector<bool> taken_;
+    std::vector<const std::string*> owner_;  // of each id, in description_; null: free
     std::unordered_map<std::string, std::int32_t> id_of_token_;  // as written
     Model model_;
 };

@@ -140,6 +140,9 @@ class GgufSource final : public WeightSource {
         const std::int64_t head_dim = it->second.interleaved_head_dim;
         const RowLayout layout = row_layout(tensor.shape);
         TRY(check_rows(name, layout, begin, end));
+        if (begin == end) {
+            return {};
+        }
         const GgufTypeRow& type = *find_gguf_type(static_cast<std::uint32_t>(tensor.type));
         const auto row_blocks = static_cast<std::size_t>(layout.columns) / type.block;
         const auto row = [&](std::int64_t index) {
@@ -149,7 +152,7 @@ class GgufSource final : public WeightSource {
         if (head_dim == 0) {
             type.dequantize(row(begin), dst, count * row_blocks);
         } else if (tensor.shape.size() == 1) {
-            read_interleaved_bias(type, tensor, head_dim, dst, count);
+            read_interleaved_bias(type, tensor, head_dim, dst);
         } else {
             for (std::int64_t i = begin; i < end; ++i) {
                 type.dequantize(row(stored_row(i, head_dim)), dst + (i - begin) * layout.columns,
@@ -174,11 +177,11 @@ class GgufSource final : public WeightSource {
 
     // A bias is one row: its elements follow the rows of the weight.
     static void read_interleaved_bias(const GgufTypeRow& type, const GgufTensor& tensor,
-                                      std::int64_t head_dim, float* dst, std::size_t rows) {
+                                      std::int64_t head_dim, float* dst) {
         const std::int64_t width = tensor.shape[0];
         std::vector<float> stored(static_cast<std::size_t>(width));
         type.dequantize(tensor.data, stored.data(), stored.size() / type.block);
-        for (std::int64_t i = 0; rows > 0 && i < width; ++i) {
+        for (std::int64_t i = 0; i < width; ++i) {
             dst[i] = stored[static_cast<std::size_t>(stored_row(i, head_dim))];
         }
     }

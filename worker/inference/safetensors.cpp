@@ -102,6 +102,9 @@ class SafetensorsSource final : public WeightSource {
         }
         const RowLayout layout = row_layout(tensor->shape);
         TRY(check_rows(name, layout, begin, end));
+        if (begin == end) {
+            return {};
+        }
         if (tensor->is_transposed) {
             read_transposed(*tensor, begin, end, dst);
             return {};

@@ -9,6 +9,15 @@ namespace {
 constexpr std::size_t shown_bytes = 80;
 constexpr std::size_t compared_bytes = 96;  // longer names are compared by their first bytes
 
+bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+
+// One digit for another costs double: it is another layer, not a misspelling.
+std::size_t replacement_cost(char a, char b) {
+    return a == b ? 0 : is_digit(a) && is_digit(b) ? 2 : 1;
+}
+
 std::size_t edit_distance(std::string_view a, std::string_view b) {
     a = a.substr(0, compared_bytes);
     b = b.substr(0, compared_bytes);
@@ -20,7 +29,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
         std::size_t diagonal = row[0];
         row[0] = i;
         for (std::size_t j = 1; j <= b.size(); ++j) {
-            const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+            const std::size_t replaced = diagonal + replacement_cost(a[i - 1], b[j - 1]);
             diagonal = row[j];
             row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
         }
