@@ -20,7 +20,7 @@ struct BenchOptions {
     ModelChoice model;
     BenchPlan plan;
     std::string methods = "fp16,int8,int4-g64";
-    std::string threads = "1";
+    std::string threads = available_cores() > 1 ? "1,2" : "1";
     bool json = false;
 };
 
@@ -155,7 +155,8 @@ int command_bench(const Arguments& arguments) {
     po::options_description own("Bench");
     own.add_options()("methods", po::value(&options.methods)->value_name("A,B"),
                       "(fp16,int8,int4-g64)");
-    own.add_options()("threads", po::value(&options.threads)->value_name("1,2"), "(1)");
+    own.add_options()("threads", po::value(&options.threads)->value_name("1,2"),
+                      "thread counts (1,2)");
     own.add_options()("head", po::value(&options.plan.head_bits)->value_name("16|8|4"),
                       "bits of head and embedding (8)");
     own.add_options()("threshold", po::value(&options.plan.threshold)->value_name("T"),
