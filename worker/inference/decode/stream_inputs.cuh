@@ -18,7 +18,7 @@ __device__ __forceinline__ void await_sentinel(const void* words, bool half, std
         const std::uint32_t want = half ? tag << 16 : tag, mask = half ? 0xffff0000u : 0xffffffffu;
         std::uint32_t first, second;
         for (;;) {
-            asm volatile("ld.volatile.global.v2.u32 {%0, %1}, [%2];"
+            asm volatile("ld.relaxed.gpu.global.v2.u32 {%0, %1}, [%2];"
                          : "=r"(first), "=r"(second)
                          : "l"(words)
                          : "memory");
@@ -35,7 +35,7 @@ __device__ __forceinline__ void await_sentinel(const void* words, bool half, std
 __device__ __forceinline__ float2 await_pair(const FloatWord* words, std::uint32_t tag) {
     std::uint32_t a, a_tag, b, b_tag;
     do {
-        asm volatile("ld.volatile.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+        asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];"
                      : "=r"(a), "=r"(a_tag), "=r"(b), "=r"(b_tag)
                      : "l"(words)
                      : "memory");
@@ -48,7 +48,7 @@ __device__ __forceinline__ void await_four(const HalfWord* words, std::uint32_t 
     std::uint32_t w[4];
     const std::uint32_t want = tag << 16;
     do {
-        asm volatile("ld.volatile.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+        asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];"
                      : "=r"(w[0]), "=r"(w[1]), "=r"(w[2]), "=r"(w[3])
                      : "l"(words)
                      : "memory");
@@ -61,14 +61,14 @@ __device__ __forceinline__ void await_four(const HalfWord* words, std::uint32_t 
 }
 
 __device__ __forceinline__ void store_word(FloatWord* to, float value, std::uint32_t tag) {
-    asm volatile("st.volatile.global.v2.u32 [%0], {%1, %2};" ::"l"(to), "r"(__float_as_uint(value)),
-                 "r"(tag)
+    asm volatile("st.relaxed.gpu.global.v2.u32 [%0], {%1, %2};" ::"l"(to),
+                 "r"(__float_as_uint(value)), "r"(tag)
                  : "memory");
 }
 
 __device__ __forceinline__ void store_word(HalfWord* to, float value, std::uint32_t tag) {
     const std::uint32_t bits = __half_as_ushort(__float2half(value)) | tag << 16;
-    asm volatile("st.volatile.global.u32 [%0], %1;" ::"l"(to), "r"(bits) : "memory");
+    asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(to), "r"(bits) : "memory");
 }
 
 // Sums of two values over the block; one barrier, `scratch` [2 * warps] must be free.

@@ -16,6 +16,10 @@
 //   4  one lane of a warp polls (predicted: less traffic in L2) -> 22 / 66 / 74 %: little
 //   5  two chunks a step, stage descriptions through a register, cached keys asked for before the
 //      query -> 24 / 68 / 78 %; int8 53 % (1B), 66 % (8B); int4-g64 36 %, 48 %
+//   6  gpu-scope instead of volatile words -> 24 / 68 %: nothing. What is left at 124M (profile):
+//   half
+//      of the samples wait for inputs; a row costs one warp 1.5 to 2 k cycles of dependent work,
+//      two rows a warp, so short rows want half a warp each
 #include "worker/inference/decode/stream_kernel.h"
 
 #include "worker/inference/decode/stream_attention.cuh"
