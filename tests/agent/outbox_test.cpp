@@ -1,0 +1,152 @@
+#include "worker/agent/outbox.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "worker/agent/state_folder.h"
+
+namespace bitsweep::agent {
+
+namespace {
+
+class OutboxTest : public testing::Test {
+ protected:
+    void SetUp() override {
+        std::string pattern = testing::TempDir() + "bitsweep-outbox-XXXXXX";
+        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+        folder_ = pattern;
+    }
+    void TearDown() override { std::filesystem::remove_all(folder_); }
+
+    Outbox open() {
+        auto outbox = Outbox::open(folder_);
+        EXPECT_TRUE(outbox);
+        return std::move(*outbox);
+    }
+
+    std::vector<RunResult> load() {
+        complaints_.clear();
+        return open().load(complaints_);
+    }
+
+    static RunResult result(char letter, std::uint32_t attempt = 1) {
+        RunResult result;
+        result.key = {std::string(64, letter)};
+        result.attempt = {attempt};
+        result.measurements.push_back({"decode_tokens_per_s", "token/s", 0, 12.5});
+        return result;
+    }
+
+    std::filesystem::path folder_;
+    std::vector<std::string> complaints_;
+};
+
+TEST_F(OutboxTest, AResultStaysUntilItIsDropped) {
+    ASSERT_TRUE(open().keep(result('a')));
+    ASSERT_TRUE(open().keep(result('b', 2)));
+    auto kept = load();
+    ASSERT_EQ(kept.size(), 2u);
+    EXPECT_EQ(kept[1].attempt.value, 2u);
+    EXPECT_EQ(kept[0].measurements.at(0).value, 12.5);
+    open().drop(kept[0].key, kept[0].attempt);
+    kept = load();
+    ASSERT_EQ(kept.size(), 1u);
+    EXPECT_EQ(kept[0].key.value, std::string(64, 'b'));
+}
+
+TEST_F(OutboxTest, AResultSurvivesTheDeathOfItsWriter) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+        (void)open().keep(result('a'));
+        raise(SIGKILL);
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    ASSERT_TRUE(WIFSIGNALED(status));
+    EXPECT_EQ(load().size(), 1u);
+}
+
+TEST_F(OutboxTest, AHalfWrittenFileIsNoResultAndGoesAway) {
+    std::ofstream(folder_ / "x-1.json.tmp") << "{\"key\":";
+    EXPECT_TRUE(load().empty());
+    EXPECT_TRUE(complaints_.empty());
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "x-1.json.tmp"));
+}
+
+TEST_F(OutboxTest, AFileThatIsNoResultIsSetAsideAndNamed) {
+    std::ofstream(folder_ / "x-1.json") << "{\"key\":1}";
+    ASSERT_TRUE(open().keep(result('a')));
+    EXPECT_EQ(load().size(), 1u);
+    ASSERT_EQ(complaints_.size(), 1u);
+    EXPECT_NE(complaints_[0].find("x-1.json"), std::string::npos);
+    EXPECT_EQ(load().size(), 1u);
+    EXPECT_TRUE(complaints_.empty());
+}
+
+TEST_F(OutboxTest, AKeyThatIsAPathStaysInTheFolder) {
+    EXPECT_EQ(file_stem({"../../etc/passwd"}, {1}), "______etc_passwd-1");
+    EXPECT_EQ(file_stem({std::string(500, 'a')}, {7}), std::string(64, 'a') + "-7");
+}
+
+TEST_F(OutboxTest, AFolderThatCannotBeMadeIsAnErrorThatNamesIt) {
+    std::ofstream(folder_ / "file") << "";
+    const auto outbox = Outbox::open(folder_ / "file" / "outbox");
+    ASSERT_FALSE(outbox);
+    EXPECT_EQ(outbox.error().code, ErrorCode::io);
+    EXPECT_NE(outbox.error().message.find("file/outbox"), std::string::npos);
+}
+
+class StateFolderTest : public OutboxTest {
+ protected:
+    void SetUp() override {
+        OutboxTest::SetUp();
+        setenv("XDG_STATE_HOME", folder_.c_str(), 1);
+    }
+    void TearDown() override {
+        unsetenv("XDG_STATE_HOME");
+        OutboxTest::TearDown();
+    }
+};
+
+TEST_F(StateFolderTest, TwoWorkersOfAHostGetTwoNames) {
+    const auto first = StateFolder::take({}, "");
+    const auto second = StateFolder::take({}, "");
+    ASSERT_TRUE(first && second);
+    EXPECT_NE(first->name(), second->name());
+    EXPECT_NE(first->path(), second->path());
+}
+
+TEST_F(StateFolderTest, AWorkerThatIsStartedAgainFindsItsFolder) {
+    std::filesystem::path before;
+    {
+        const auto first = StateFolder::take({}, "");
+        ASSERT_TRUE(first);
+        before = first->path();
+    }
+    const auto again = StateFolder::take({}, "");
+    ASSERT_TRUE(again);
+    EXPECT_EQ(again->path(), before);
+}
+
+TEST_F(StateFolderTest, AFolderInUseIsRefusedWithARemedy) {
+    const auto first = StateFolder::take(folder_ / "w", "one");
+    ASSERT_TRUE(first);
+    const auto second = StateFolder::take(folder_ / "w", "two");
+    ASSERT_FALSE(second);
+    EXPECT_EQ(second.error().code, ErrorCode::already_exists);
+    EXPECT_NE(second.error().message.find("--state"), std::string::npos);
+}
+
+TEST_F(StateFolderTest, ANameThatIsAPathIsRefused) {
+    const auto state = StateFolder::take({}, "../up");
+    ASSERT_FALSE(state);
+    EXPECT_EQ(state.error().code, ErrorCode::invalid_input);
+}
+
+}  // namespace
+}  // namespace bitsweep::agent
