@@ -152,7 +152,7 @@ Status check_complete(const Matrix& matrix, const Draft& draft) {
             continue;
         }
         const bool only_bits = field == Field::method && draft[Field::bits] != nullptr;
-        const At at = draft.yaml_line > 0 ? At{draft.yaml_line, 1} : matrix.matrix_at;
+        const At at = draft.from.line > 0 ? draft.from : matrix.matrix_at;
         return error_at(matrix.file, at,
                         only_bits ? "`bits` alone does not say how: add `method`, such as "
                                     "`method: {16: [fp16], 8: [int8], 4: [nf4]}`"

@@ -22,7 +22,7 @@ namespace bitsweep {
 struct Draft {
     std::array<const Value*, field_count> values{};
     int repeat = 0;
-    int yaml_line = 0;
+    At from;  // what made it: the method, or the inclusion
 
     const Value* operator[](Field field) const { return values[static_cast<std::size_t>(field)]; }
     const Value*& operator[](Field field) { return values[static_cast<std::size_t>(field)]; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <set>
 #include <unordered_set>
 #include <utility>
@@ -51,6 +52,7 @@ class Collector {
 
     Status add(const Draft& draft) {
         JobSpec spec = TRY(spec_of(matrix_, draft, notes_));
+        TRY(check_one_path(spec.model, draft[Field::model]->at));
         std::string key = spec_key(spec);
         if (!keys_.insert(key).second) {
             notes_.count("merged: equal to another cell once unread fields are dropped");
@@ -65,7 +67,7 @@ class Collector {
         cell.identity.numerics_revision = spec.gpu == "cpu" ? row.numerics_cpu : row.numerics_cuda;
         cell.spec = std::move(spec);
         cell.policy = matrix_.policy;
-        cell.yaml_line = draft.yaml_line;
+        cell.yaml_line = draft.from.line;
         cells_.push_back(std::move(cell));
         const Value* interleaved = draft[matrix_.interleave];
         interleave_keys_.push_back(matrix_.interleave == Field::repeat
@@ -95,6 +97,22 @@ class Collector {
     }
 
  private:
+    // The path is no part of a key: two folders under one name would silently become one model.
+    Status check_one_path(const ModelRef& model, At at) {
+        const std::string name = expand_text::lower_case(model.name);
+        const auto [found, added] = paths_.try_emplace(name, model.path);
+        if (added || found->second == model.path) {
+            return {};
+        }
+        const auto shown = [](const std::string& path) {
+            return path.empty() ? "its name" : "path `" + expand_text::shown(path) + "`";
+        };
+        return error_at(matrix_.file, at,
+                        "two models are called `" + expand_text::shown(model.name) + "` (by " +
+                            shown(found->second) + " and by " + shown(model.path) +
+                            "): give one of them another `name`");
+    }
+
     const std::set<std::string>& seen_of(Field field) const {
         return seen_[static_cast<std::size_t>(field)];
     }
@@ -117,16 +135,16 @@ class Collector {
     Notes notes_;
     std::vector<Cell> cells_;
     std::vector<std::string> interleave_keys_;
+    std::map<std::string, std::string> paths_;  // model's name in lower case -> path
     std::unordered_set<std::string> keys_;
     std::array<std::unordered_set<const Value*>, field_count> addresses_;
     std::array<std::set<std::string>, field_count> seen_;
     int repeats_seen_ = 0;
 };
 
-int line_of(const Draft& draft, const Matrix& matrix) {
+At origin_of(const Draft& draft, const Matrix& matrix) {
     const Value* method = draft[Field::method];
-    const int line = method != nullptr ? method->at.line : 0;
-    return line > 0 ? line : matrix.matrix_at.line;
+    return method != nullptr && method->at.line > 0 ? method->at : matrix.matrix_at;
 }
 
 // The product, thinned by exclude and extended by include.
@@ -142,7 +160,7 @@ Status add_product(const Matrix& matrix, const Draft& base, Collector& out,
         }
         extend_by_includes(matrix, draft, included);
         drop_unread(draft, out.notes());
-        draft.yaml_line = line_of(draft, matrix);
+        draft.from = origin_of(draft, matrix);
         return out.add(draft);
     }));
     if (removed > 0) {
@@ -172,7 +190,7 @@ Status add_included(const Matrix& matrix, const Draft& base, Collector& out,
         }
         const auto groups = groups_left_by(matrix, include);
         TRY(for_each_combination(matrix, groups, draft, [&](Draft& one) -> Status {
-            one.yaml_line = include.at.line;
+            one.from = include.at;
             drop_unread(one, out.notes());
             return out.add(one);
         }));

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <cstdint>
 #include <numeric>
 #include <vector>
 
@@ -102,9 +104,12 @@ bool glob_matches(std::string_view pattern, std::string_view text) {
 }
 
 std::string number_text(double value) {
+    // 100000, not 1e+05: the same word as in the file.
+    if (std::abs(value) < 1e15 && value == std::trunc(value)) {
+        return std::to_string(static_cast<std::int64_t>(value));
+    }
     char digits[32];
-    const double plain = value == 0 ? 0 : value;  // no negative zero
-    const auto end = std::to_chars(digits, digits + sizeof digits, plain);
+    const auto end = std::to_chars(digits, digits + sizeof digits, value);
     return std::string(digits, end.ptr);
 }
 

@@ -44,9 +44,12 @@ class CanonicalObject {
             out_ += "null";
             return *this;
         }
+        if (std::abs(value) < 1e15 && value == std::trunc(value)) {  // 100000, not 1e+05
+            out_ += std::to_string(static_cast<std::int64_t>(value));
+            return *this;
+        }
         char digits[32];
-        const double plain = value == 0 ? 0 : value;  // no negative zero
-        const auto end = std::to_chars(digits, digits + sizeof digits, plain);
+        const auto end = std::to_chars(digits, digits + sizeof digits, value);
         out_.append(digits, end.ptr);
         return *this;
     }

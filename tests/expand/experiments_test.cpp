@@ -1,0 +1,169 @@
+// The committed experiments say what they are, and the JSON Schema for editors agrees with the
+// expander about every valid file.
+#include <gtest/gtest.h>
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <tuple>
+
+#include "schemas/codec.h"
+#include "tests/expand/files.h"
+
+namespace bitsweep::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+Json scalar_json(const YAML::Node& node) {
+    const std::string text = node.Scalar();
+    if (node.Tag() == "!") {
+        return text;
+    }
+    if (text == "true" || text == "false") {
+        return text == "true";
+    }
+    std::int64_t whole = 0;
+    double real = 0;
+    const char* end = text.data() + text.size();
+    if (const auto r = std::from_chars(text.data(), end, whole); r.ptr == end && !text.empty()) {
+        return whole;
+    }
+    if (const auto r = std::from_chars(text.data(), end, real); r.ptr == end && !text.empty()) {
+        return real;
+    }
+    return text;
+}
+
+Json to_json_value(const YAML::Node& node) {
+    if (node.IsMap()) {
+        Json out = Json::object();
+        for (const auto& entry : node) {
+            out[entry.first.Scalar()] = to_json_value(entry.second);
+        }
+        return out;
+    }
+    if (node.IsSequence()) {
+        Json out = Json::array();
+        for (const auto& item : node) {
+            out.push_back(to_json_value(item));
+        }
+        return out;
+    }
+    return node.IsNull() ? Json(nullptr) : scalar_json(node);
+}
+
+std::vector<fs::path> experiments() {
+    std::vector<fs::path> out;
+    for (const auto& entry :
+         fs::directory_iterator(fs::path(BITSWEEP_SOURCE_DIR) / "experiments")) {
+        if (entry.path().extension() == ".yaml") {
+            out.push_back(entry.path());
+        }
+    }
+    std::ranges::sort(out);
+    return out;
+}
+
+TEST(Experiments, EachOpensWithQuestionHypothesisJobsAndCost) {
+    EXPECT_GE(experiments().size(), 2u);
+    for (const fs::path& file : experiments()) {
+        SCOPED_TRACE(file.filename().string());
+        const std::string text = read_text_file(file);
+        const std::string head = text.substr(0, text.find("\nexperiment:"));
+        std::size_t at = 0;
+        for (const char* word : {"# Question:", "# Hypothesis:", "# Jobs:", "# Cost:"}) {
+            const std::size_t found = head.find(word, at);
+            EXPECT_NE(found, std::string::npos) << word;
+            at = found;
+        }
+        const Expansion expansion = expanded(text);
+        EXPECT_FALSE(expansion.question.empty());
+        EXPECT_FALSE(expansion.hypothesis.empty());
+        EXPECT_FALSE(expansion.cost.empty());
+        EXPECT_EQ(expansion.experiment.value, file.stem().string());
+    }
+}
+
+TEST(Experiments, EachMakesAsManyJobsAsItSays) {
+    for (const fs::path& file : experiments()) {
+        const std::string text = read_text_file(file);
+        const std::size_t at = text.find("\njobs: ");
+        ASSERT_NE(at, std::string::npos) << file;
+        EXPECT_EQ(expanded(text).cells.size(), std::stoul(text.substr(at + 7))) << file;
+    }
+}
+
+TEST(Experiments, QuickstartMeasuresSevenFormatsOfSixModelsThreeTimes) {
+    const Expansion expansion =
+        expanded(read_text_file(fs::path(BITSWEEP_SOURCE_DIR) / "experiments" / "quickstart.yaml"));
+    std::set<std::tuple<std::string, std::string, double>> cells;
+    std::set<std::string> with_quality;
+    for (const Cell& cell : expansion.cells) {
+        const JobSpec& spec = cell.spec;
+        cells.insert({spec.model.name, spec.method, spec.threshold.value_or(-1)});
+        EXPECT_EQ(spec.protocol, Protocol::quick);
+        EXPECT_EQ(spec.new_tokens, 32);
+        EXPECT_EQ(spec.quality.mode, QualityMode::once);
+        EXPECT_EQ(spec.quality.tokens, 2048);
+        EXPECT_EQ(spec.quality.window, spec.model.name == "smollm2-135m" ? 512 : 256);
+        EXPECT_LT(spec.repeat, 3);
+    }
+    std::set<std::tuple<std::string, std::string, double>> want;
+    for (const char* model :
+         {"llama-pico", "llama-nano", "llama-micro", "gpt2-nano", "opt-nano", "smollm2-135m"}) {
+        for (const char* method : {"fp16", "int8", "nf4", "int4-g64"}) {
+            want.insert({model, method, -1});
+        }
+        for (const double threshold : {0.0, 3.0, 6.0}) {
+            want.insert({model, "llmint8-bnb", threshold});
+        }
+    }
+    EXPECT_EQ(cells, want);
+    EXPECT_EQ(expansion.cells.size(), want.size() * 3);
+}
+
+TEST(Experiments, SeedReportIsTheSeedsProtocol) {
+    const Expansion expansion = expanded(
+        read_text_file(fs::path(BITSWEEP_SOURCE_DIR) / "experiments" / "seed-report.yaml"));
+    ASSERT_EQ(expansion.cells.size(), 2u);
+    EXPECT_EQ(expansion.cells[0].spec.method, "fp16");
+    EXPECT_EQ(expansion.cells[1].spec.method, "llmint8-bnb");
+    EXPECT_EQ(expansion.cells[1].spec.threshold, 6.0);
+    for (const Cell& cell : expansion.cells) {
+        EXPECT_EQ(cell.spec.model.name, "smollm2-135m");
+        EXPECT_EQ(cell.spec.prompt, "Hello, how are you?");
+        EXPECT_EQ(cell.spec.new_tokens, 10);
+        EXPECT_EQ(cell.spec.protocol, Protocol::seed_report);
+        EXPECT_EQ(cell.spec.warmup, 1);
+        EXPECT_EQ(cell.spec.batch, 1);
+    }
+}
+
+TEST(Experiments, TheSchemaForEditorsAcceptsEveryValidFile) {
+    std::vector<fs::path> files = experiments();
+    for (const fs::path& file : yaml_files("valid")) {
+        files.push_back(file);
+    }
+    for (const fs::path& file : files) {
+        const Json json = to_json_value(YAML::Load(read_text_file(file)));
+        const Status valid = validate(Noun::experiment, json.dump());
+        EXPECT_TRUE(valid.ok()) << file << ": " << (valid.ok() ? "" : valid.error().message);
+    }
+}
+
+TEST(Experiments, TheSchemaForEditorsRefusesUnknownKeysToo) {
+    for (const char* name : {"unknown_top_key", "unknown_field", "unknown_default", "no_matrix",
+                             "no_name", "retries_typo", "model_with_unknown_key"}) {
+        const fs::path file = fs::path(BITSWEEP_SOURCE_DIR) / "tests" / "expand" / "invalid" /
+                              (std::string(name) + ".yaml");
+        const Json json = to_json_value(YAML::Load(read_text_file(file)));
+        EXPECT_FALSE(validate(Noun::experiment, json.dump()).ok()) << name;
+    }
+}
+
+}  // namespace
+}  // namespace bitsweep::testing
