@@ -197,7 +197,12 @@ std::vector<WorkerOrder> orders_of(const RunPlan& plan, const std::string& url) 
     return orders;
 }
 
-void print_submitted(const Submitted& submitted) {
+void print_submitted(const Submitted& submitted, std::size_t asked) {
+    if (submitted.cells == 0) {
+        std::fprintf(stderr, "%s: %zu cells for each kind of device\n",
+                     submitted.experiment.value.c_str(), asked);
+        return;
+    }
     std::fprintf(stderr, "%s: %lld cells, %lld new, %lld done before\n",
                  submitted.experiment.value.c_str(), static_cast<long long>(submitted.cells),
                  static_cast<long long>(submitted.new_cells),
@@ -270,7 +275,7 @@ Result<int> run(const Parsed& parsed) {
     TRY(access_of(keys, "worker", Role::work, url));
     Client client = TRY(Client::connect(TRY(access_of(keys, "client", Role::submit, url))));
     const Submitted submitted = TRY(client.ask_for<Submitted>(prepared.submit, submit_limit));
-    print_submitted(submitted);
+    print_submitted(submitted, prepared.submit.cells.size());
     const Status worked = work(plan, client, submitted.experiment, url);
     TRY(coordinator->stop());
     if (!worked && worked.error().code == ErrorCode::interrupted) {

@@ -51,6 +51,10 @@ Result<int> submit(const Parsed& parsed) {
     Client client = TRY(Client::connect(TRY(find_access(parsed.shared, "client"))));
     const Submitted submitted = TRY(client.ask_for<Submitted>(prepared.submit, submit_limit));
     print_table(table_of(submitted), parsed.shared);
+    if (submitted.cells == 0) {
+        std::fprintf(stderr, "%zu cells wait for the first worker of each kind of device\n",
+                     prepared.submit.cells.size());
+    }
     if (!parsed.has("wait")) {
         return int{exit_done};
     }

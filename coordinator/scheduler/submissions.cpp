@@ -114,6 +114,34 @@ Submitted add_cells(Step& step, const ExperimentName& experiment,
     return counts;
 }
 
+void instantiate_for(Step& step, Experiment& experiment, const std::string& kind) {
+    if (!experiment.kinds.insert(kind).second) {
+        return;
+    }
+    Instantiate command{experiment.name, {}, experiment.force, experiment.retry_failed};
+    for (const Cell& cell : experiment.templates) {
+        const Needs needs = step.options.needs(cell.spec);
+        if (kind == "cpu" ? needs.runs_on_cpu : needs.runs_on_cuda) {
+            command.cells.push_back(cell);
+            command.cells.back().spec.gpu = kind;
+            command.cells.back().identity.spec_key.clear();
+        }
+    }
+    if (!command.cells.empty()) {
+        step.out.push_back(std::move(command));
+    }
+}
+
+// Kinds that an earlier submission of the experiment ran on. Its templates mean them too, whether
+// or not such a device is attached now: otherwise a grown experiment would look finished.
+std::set<std::string> kinds_of_members(const State& state, const Experiment& experiment) {
+    std::set<std::string> kinds;
+    for (const JobIndex index : experiment.jobs) {
+        kinds.insert(state.job(index).cell->spec.gpu);
+    }
+    return kinds;
+}
+
 }  // namespace
 
 void instantiate(Step& step, Experiment& experiment) {
@@ -122,35 +150,27 @@ void instantiate(Step& step, Experiment& experiment) {
     }
     for (const auto& [session, worker] : step.state.workers()) {
         for (const Device& device : worker.devices) {
-            const std::string& kind = device.info.kind;
-            if (!experiment.kinds.insert(kind).second) {
-                continue;
-            }
-            Instantiate command{experiment.name, {}, experiment.force, experiment.retry_failed};
-            for (const Cell& cell : experiment.templates) {
-                const Needs needs = step.options.needs(cell.spec);
-                if (kind == "cpu" ? needs.runs_on_cpu : needs.runs_on_cuda) {
-                    command.cells.push_back(cell);
-                    command.cells.back().spec.gpu = kind;
-                    command.cells.back().identity.spec_key.clear();
-                }
-            }
-            if (!command.cells.empty()) {
-                step.out.push_back(std::move(command));
-            }
+            instantiate_for(step, experiment, device.info.kind);
         }
     }
 }
 
 void on(Step& step, const Submission& submission) {
     Experiment& experiment = step.state.experiment(submission.experiment);
+    const std::set<std::string> kinds = kinds_of_members(step.state, experiment);
     experiment.templates = submission.templates;
     experiment.kinds.clear();
     experiment.force = submission.force;
     experiment.retry_failed = submission.retry_failed;
     step.out.push_back(Answer{add_cells(step, submission.experiment, submission.cells,
                                         {submission.force, submission.retry_failed})});
-    instantiate(step, step.state.experiment(submission.experiment));
+    Experiment& submitted = step.state.experiment(submission.experiment);
+    if (!submitted.templates.empty()) {
+        for (const std::string& kind : kinds) {
+            instantiate_for(step, submitted, kind);
+        }
+    }
+    instantiate(step, submitted);
 }
 
 void on(Step& step, const CellsResolved& resolved) {

@@ -143,6 +143,21 @@ TEST_F(Dispatching, templates_become_jobs_for_each_kind_that_attaches) {
     claim_dispatch("w2-1", "b#1");
 }
 
+TEST_F(Dispatching, a_grown_experiment_means_the_kinds_it_ran_on_though_none_is_attached) {
+    submit_new("sweep", {"a=m/fp16"});
+    restart();
+    Submission grown = submission("sweep", {});
+    grown.templates = {cell("m/fp16/*"), cell("m/int8/*"), cell("m/cuda-only/*")};
+    step(grown);
+    claim_all({"answer sweep: 0 cells, 0 new, 0 done, 0 running, 0 failed before, 0 impossible",
+               "instantiate sweep m/fp16/cpu m/int8/cpu"});
+    step(CellsResolved{ExperimentName{"sweep"}, {resolved("a=m/fp16"), resolved("b=m/int8")}});
+    claim_all({"link sweep b waiting #0",
+               "answer sweep: 2 cells, 1 new, 0 done, 1 running, 0 failed before, 2 impossible"});
+    join("w1-1");
+    claim_dispatch("w1-1", "a#1");
+}
+
 TEST_F(Dispatching, a_draining_worker_finishes_and_gets_nothing_new) {
     join("w1-1");
     submit_new("sweep", {"a=m/fp16", "b=m/fp16"});
