@@ -84,9 +84,10 @@ void use(const ModelFiles& model) {
     }
 }
 
-// Opens `count` damaged forms of `file`, which belongs to a complete model at `model`.
-void survive(const std::filesystem::path& model, const std::filesystem::path& file, std::size_t hot,
-             int count, std::uint64_t seed) {
+// Opens `count` damaged forms of `file`, which belongs to a complete model at `model`; how many
+// were refused.
+int refused_of(const std::filesystem::path& model, const std::filesystem::path& file,
+               std::size_t hot, int count, std::uint64_t seed) {
     const std::string whole = read_file(file);
     Mutator mutator(seed);
     int opened = 0;
@@ -104,11 +105,15 @@ void survive(const std::filesystem::path& model, const std::filesystem::path& fi
             EXPECT_EQ(message.find('\n'), std::string::npos) << message;
             EXPECT_NE(result.error().code, ErrorCode::internal) << message;
         }
-        ASSERT_FALSE(testing::Test::HasFatalFailure()) << "seed " << seed << ", case " << i;
+        if (testing::Test::HasFatalFailure()) {
+            ADD_FAILURE() << "seed " << seed << ", case " << i;
+            return refused;
+        }
     }
     write_file(file, whole);
     EXPECT_TRUE(open_model(model).ok());
-    EXPECT_GT(refused, count / 4) << opened << " opened";
+    std::printf("%d opened, %d refused\n", opened, refused);
+    return refused;
 }
 
 class Damaged : public testing::Test {
@@ -125,20 +130,21 @@ class Damaged : public testing::Test {
 TEST_F(Damaged, safetensors_never_crash_the_reader) {
     for (const char* name : {"llama-tiny", "gpt2-tiny"}) {
         copy(name);
-        survive(folder_.path(), folder_.path() / "model.safetensors", 3000, 1000, 11);
+        EXPECT_GT(refused_of(folder_.path(), folder_.path() / "model.safetensors", 3000, 1000, 11),
+                  250);
     }
 }
 
 TEST_F(Damaged, configs_never_crash_the_reader) {
     for (const char* name : {"llama-tiny", "qwen2-tiny", "gpt2-tiny"}) {
         copy(name);
-        survive(folder_.path(), folder_.path() / "config.json", 4096, 500, 12);
+        EXPECT_GT(refused_of(folder_.path(), folder_.path() / "config.json", 4096, 500, 12), 125);
     }
 }
 
 TEST_F(Damaged, tokenizers_never_crash_the_reader) {
     copy("llama-tiny");
-    survive(folder_.path(), folder_.path() / "tokenizer.json", 4096, 1500, 13);
+    EXPECT_GT(refused_of(folder_.path(), folder_.path() / "tokenizer.json", 4096, 1500, 13), 375);
 }
 
 TEST_F(Damaged, indexes_never_crash_the_reader) {
@@ -153,14 +159,14 @@ TEST_F(Damaged, indexes_never_crash_the_reader) {
                             folder_.path() / "one.safetensors");
     const auto index = folder_.path() / "model.safetensors.index.json";
     write_file(index, R"({"metadata":{},"weight_map":{)" + map + "}}");
-    survive(folder_.path(), index, 4096, 500, 14);
+    EXPECT_GT(refused_of(folder_.path(), index, 4096, 500, 14), 125);
 }
 
 TEST_F(Damaged, gguf_files_never_crash_the_reader) {
     for (const char* name : {"llama-tiny.gguf", "qwen2-tiny.gguf", "gpt2-tiny.gguf"}) {
         const auto file = folder_.path() / "m.gguf";
         write_file(file, read_file(vectors_dir / name));
-        survive(file, file, 9000, 1000, 15);
+        EXPECT_GT(refused_of(file, file, 9000, 1000, 15), 250);
     }
 }
 

@@ -18,7 +18,7 @@ class Tokenizer {
     virtual ~Tokenizer() = default;
 
     // Token ids of UTF-8 text. Added tokens written in the text are recognised; no special token is
-    // added. Invalid UTF-8 is encoded byte by byte.
+    // added. Invalid UTF-8 is encoded byte by byte; a byte that has no token is left out.
     virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
 
     // Text of ids: the bytes they stand for, invalid UTF-8 replaced by U+FFFD.
