@@ -174,6 +174,7 @@ TEST_F(Agent, ABusyCoordinatorIsGreetedAgain) {
     step(Received{Refusal{ErrorCode::unavailable, "the database is away"}});
     wait(250);
     (void)claim_message<Hello>();
+    expect_nothing();
 }
 
 TEST_F(Agent, SpeaksEveryHeartbeatAndNamesWhatRuns) {
@@ -212,6 +213,7 @@ TEST_F(Agent, SendsAnUnacknowledgedResultAgain) {
     wait(1'000);
     (void)claim_message<Heartbeat>();
     (void)claim_message<ResultDelivery>();
+    expect_nothing();
 }
 
 TEST_F(Agent, AJobOutlivesTheCoordinatorAndItsResultFollowsTheNextWelcome) {
@@ -259,6 +261,7 @@ TEST_F(Agent, GreetsACoordinatorAgainThatWasSilentForALease) {
     }
     wait(1'000);
     (void)claim_message<Hello>();
+    expect_nothing();
 }
 
 TEST_F(Agent, ARepeatedDispatchStartsNothing) {
@@ -276,6 +279,7 @@ TEST_F(Agent, ADispatchOfAJobThatIsDoneIsAnsweredWithItsResult) {
     (void)claim_message<ResultDelivery>();
     step(Received{job('a')});
     (void)claim_message<ResultDelivery>();
+    expect_nothing();
 }
 
 TEST_F(Agent, ANewerAttemptReplacesTheRunningOne) {
@@ -294,6 +298,7 @@ TEST_F(Agent, TwoDevicesWorkAtTheSameTime) {
     welcome();
     start(job('a', "cpu"));
     start(job('b', "cuda:0"));
+    expect_nothing();
 }
 
 TEST_F(Agent, ADispatchForABusyDeviceWaitsForItsEnd) {

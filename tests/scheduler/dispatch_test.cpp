@@ -144,7 +144,7 @@ TEST_F(Dispatching, templates_become_jobs_for_each_kind_that_attaches) {
 }
 
 TEST_F(Dispatching, a_grown_experiment_means_the_kinds_it_ran_on_though_none_is_attached) {
-    submit_new("sweep", {"a=m/fp16"});
+    submit_new("sweep", {"a=m/fp16"}, 1);
     restart();
     Submission grown = submission("sweep", {});
     grown.templates = {cell("m/fp16/*"), cell("m/int8/*"), cell("m/cuda-only/*")};

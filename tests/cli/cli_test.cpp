@@ -1,0 +1,302 @@
+// The built `bitsweep`, as a person meets it: help, exit codes, mistakes.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <fstream>
+
+#include "tests/cli/program.h"
+
+namespace bitsweep {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* small_experiment = R"(experiment: small
+question: Does it run?
+defaults: {protocol: quick, new_tokens: 4, quality: off}
+matrix:
+  model: [llama-pico]
+  method: [fp16, int8]
+  gpu: cpu
+)";
+
+class Cli : public testing::Test {
+ protected:
+    void SetUp() override {
+        std::string pattern = testing::TempDir() + "bitsweep-cli-XXXXXX";
+        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+        folder_ = pattern;
+        std::ofstream(folder_ / "small.yaml") << small_experiment;
+    }
+    void TearDown() override { fs::remove_all(folder_); }
+
+    Ended run(const Words& words, const Environment& more = {}) {
+        return bitsweep(folder_, words, more);
+    }
+
+    fs::path folder_;
+};
+
+int lines_in(const std::string& text) {
+    return static_cast<int>(std::count(text.begin(), text.end(), '\n'));
+}
+
+TEST_F(Cli, HelpAndVersionGoToStandardOutput) {
+    const Ended help = run({"--help"});
+    EXPECT_EQ(help.code, 0);
+    EXPECT_EQ(help.err, "");
+    for (const char* command : {"run", "serve", "worker", "submit", "plan", "status", "query",
+                                "report", "keys", "doctor", "schema"}) {
+        EXPECT_NE(help.out.find(command), std::string::npos) << command;
+    }
+    EXPECT_EQ(run({"--version"}).out.rfind("bitsweep ", 0), 0u);
+}
+
+TEST_F(Cli, EveryCommandExplainsItself) {
+    for (const char* command : {"run", "serve", "worker", "submit", "plan", "status", "query",
+                                "report", "keys", "doctor", "schema"}) {
+        const Ended help = run({command, "--help"});
+        EXPECT_EQ(help.code, 0) << command;
+        EXPECT_EQ(help.out.rfind("usage: bitsweep ", 0), 0u) << command;
+        EXPECT_NE(help.out.find("--db"), std::string::npos) << command;
+    }
+}
+
+TEST_F(Cli, AnUnknownCommandSuggestsTheNearest) {
+    const Ended ended = run({"submti"});
+    EXPECT_EQ(ended.code, 2);
+    EXPECT_NE(ended.err.find("did you mean `submit`?"), std::string::npos) << ended.err;
+    EXPECT_EQ(lines_in(ended.err), 1);
+}
+
+TEST_F(Cli, AnUnknownFlagSuggestsTheNearest) {
+    const Ended ended = run({"submit", "small.yaml", "--forse"});
+    EXPECT_EQ(ended.code, 2);
+    EXPECT_NE(ended.err.find("did you mean --force?"), std::string::npos) << ended.err;
+    EXPECT_EQ(lines_in(ended.err), 1);
+}
+
+TEST_F(Cli, AnAbbreviatedFlagIsNoFlag) {
+    EXPECT_EQ(run({"submit", "small.yaml", "--forc"}).code, 2);
+}
+
+TEST_F(Cli, AnUnknownFormatIsRefusedWithTheKnownOnes) {
+    const Ended ended = run({"keys", "list", "--format", "xml"});
+    EXPECT_EQ(ended.code, 2);
+    EXPECT_NE(ended.err.find("jsonl"), std::string::npos);
+}
+
+TEST_F(Cli, AConfigurationFileGivesFlagsAndTheCommandLineWins) {
+    std::ofstream(folder_ / "my.conf") << "db = from-file.db\n";
+    const Ended from_file = run({"status", "--config", "my.conf"});
+    EXPECT_NE(from_file.err.find("from-file.db.keys"), std::string::npos) << from_file.err;
+    const Ended typed = run({"status", "--config", "my.conf", "--db", "typed.db"});
+    EXPECT_NE(typed.err.find("typed.db.keys"), std::string::npos) << typed.err;
+    const Ended variable = run({"status", "--config", "my.conf"}, {{"BITSWEEP_DB", "env.db"}});
+    EXPECT_NE(variable.err.find("env.db.keys"), std::string::npos) << variable.err;
+    EXPECT_EQ(run({"status", "--config", "nothing.conf"}).code, 2);
+}
+
+TEST_F(Cli, SubmitAndStatusWithoutCoordinatorSayWhatToDo) {
+    for (const Words& words : {Words{"submit", "small.yaml"}, Words{"status"}}) {
+        const Ended ended = run(words);
+        EXPECT_EQ(ended.code, 3);
+        EXPECT_EQ(ended.out, "");
+        EXPECT_NE(ended.err.find("bitsweep serve"), std::string::npos) << ended.err;
+        EXPECT_EQ(lines_in(ended.err), 1);
+    }
+}
+
+TEST_F(Cli, ACoordinatorThatDoesNotAnswerIsGivenUpWithinTwoSeconds) {
+    const auto start = std::chrono::steady_clock::now();
+    const Ended ended = run({"status", "--coordinator", "tcp://127.0.0.1:1"});
+    const auto took = std::chrono::steady_clock::now() - start;
+    EXPECT_EQ(ended.code, 3);
+    EXPECT_NE(ended.err.find("tcp://127.0.0.1:1"), std::string::npos) << ended.err;
+    EXPECT_LT(took, std::chrono::seconds(4));
+}
+
+TEST_F(Cli, BadYamlIsNamedByLineAndChangesNothing) {
+    std::ofstream(folder_ / "bad.yaml") << "experiment: bad\nmatrix:\n  modle: [llama-pico]\n";
+    for (const Words& words : {Words{"submit", "bad.yaml"}, Words{"run", "bad.yaml"}}) {
+        const Ended ended = run(words);
+        EXPECT_EQ(ended.code, 2);
+        EXPECT_NE(ended.err.find("bad.yaml:3:"), std::string::npos) << ended.err;
+    }
+    EXPECT_FALSE(fs::exists(folder_ / "bitsweep.db"));
+    EXPECT_FALSE(fs::exists(folder_ / "bitsweep.db.state"));
+}
+
+TEST_F(Cli, AMissingExperimentFileIsNamed) {
+    const Ended ended = run({"run", "nothing.yaml"});
+    EXPECT_EQ(ended.code, 2);
+    EXPECT_NE(ended.err.find("nothing.yaml"), std::string::npos);
+}
+
+TEST_F(Cli, ASetWithoutEqualsIsRefused) {
+    const Ended ended = run({"run", "small.yaml", "--set", "repeat"});
+    EXPECT_EQ(ended.code, 2);
+    EXPECT_NE(ended.err.find("key=value"), std::string::npos) << ended.err;
+}
+
+TEST_F(Cli, KeysAreMadeListedAndRevoked) {
+    const Ended made = run({"keys", "new", "alice", "--role", "work"});
+    EXPECT_EQ(made.code, 0) << made.err;
+    EXPECT_EQ(made.out, "bitsweep.db.keys/access/alice.json\n");
+    const Ended list = run({"keys", "list", "--format", "csv"});
+    EXPECT_NE(list.out.find("alice,work,"), std::string::npos) << list.out;
+    EXPECT_EQ(run({"keys", "new", "alice", "--role", "work"}).code, 2);
+    EXPECT_EQ(run({"keys", "revoke", "alice"}).code, 0);
+    EXPECT_EQ(run({"keys", "revoke", "alice"}).code, 2);
+    EXPECT_EQ(run({"keys", "new", "bob"}).code, 2);
+    EXPECT_EQ(run({"keys", "new", "bob", "--role", "king"}).code, 2);
+    EXPECT_EQ(run({"keys", "steal", "bob"}).code, 2);
+}
+
+TEST_F(Cli, AnAddressBeyondLoopbackWithoutKeysIsRefused) {
+    const Ended ended = run({"serve", "--listen", "tcp://0.0.0.0:0", "--no-keys"});
+    EXPECT_EQ(ended.code, 3);
+    EXPECT_NE(ended.err.find("without keys"), std::string::npos) << ended.err;
+}
+
+TEST_F(Cli, ADatabaseThatIsNoneIsRefused) {
+    std::ofstream(folder_ / "bitsweep.db") << "this is no database, whatever its name says";
+    const Ended ended = run({"serve", "--listen", "tcp://127.0.0.1:0"});
+    EXPECT_EQ(ended.code, 2);
+    EXPECT_NE(ended.err.find("bitsweep.db"), std::string::npos);
+}
+
+class Serving : public Cli {
+ protected:
+    void SetUp() override {
+        Cli::SetUp();
+        server_.emplace(folder_,
+                        Words{bitsweep_program(), "serve", "--listen", "tcp://127.0.0.1:0"});
+        ASSERT_TRUE(server_->says("coordinator at", 10)) << server_->err();
+    }
+    std::string url() const {
+        const std::string text = server_->err();
+        const std::size_t start = text.find("tcp://");
+        return text.substr(start, text.find(',', start) - start);
+    }
+    std::optional<Program> server_;
+};
+
+TEST_F(Serving, SaysWhereItsAccessFilesAreAndStopsInOrder) {
+    EXPECT_NE(server_->err().find("worker.json"), std::string::npos);
+    EXPECT_NE(server_->err().find("client.json"), std::string::npos);
+    EXPECT_EQ(server_->out(), "");
+    server_->signal(SIGTERM);
+    EXPECT_EQ(server_->wait(10), 0);
+    EXPECT_NE(server_->err().find("the database is complete"), std::string::npos);
+}
+
+TEST_F(Serving, StatusShowsAnEmptyCoordinatorInEveryFormat) {
+    for (const char* format : {"table", "csv", "json", "jsonl", "markdown"}) {
+        const Ended status = run({"status", "--format", format});
+        EXPECT_EQ(status.code, 0) << format << status.err;
+        EXPECT_FALSE(status.out.empty()) << format;
+    }
+    EXPECT_EQ(run({"status", "nothing"}).code, 2);
+}
+
+TEST_F(Serving, ASubmittedExperimentIsKnownAndSubmittingAgainAddsNothing) {
+    const Ended first = run({"submit", "small.yaml", "--format", "csv"});
+    EXPECT_EQ(first.code, 0) << first.err;
+    EXPECT_NE(first.out.find("small,2,2,0,0,0,2"), std::string::npos) << first.out;
+    const Ended again = run({"submit", "small.yaml", "--format", "csv"});
+    EXPECT_NE(again.out.find("small,2,0,0,2,0,2"), std::string::npos) << again.out;
+    const Ended status = run({"status", "small"});
+    EXPECT_NE(status.err.find("no worker is attached"), std::string::npos) << status.err;
+}
+
+TEST_F(Serving, ASecondCoordinatorOfTheSameDatabaseIsRefused) {
+    const Ended ended = run({"serve", "--listen", "tcp://127.0.0.1:0"});
+    EXPECT_EQ(ended.code, 2);
+    EXPECT_EQ(lines_in(ended.err), 1) << ended.err;
+}
+
+TEST_F(Serving, APortInUseIsNamed) {
+    const Ended ended = run({"serve", "--listen", url(), "--db", "other.db"});
+    EXPECT_EQ(ended.code, 2);
+    EXPECT_NE(ended.err.find("port " + url().substr(url().rfind(':') + 1)), std::string::npos)
+        << ended.err;
+}
+
+TEST_F(Serving, AWorkerWithAKeyThatIsNotKnownIsToldSo) {
+    ASSERT_EQ(run({"keys", "new", "stranger", "--role", "work", "--keys", "others"}).code, 0);
+    const Ended ended = run({"worker", "--access", "others/access/stranger.json", "--connect",
+                             url(), "--runner", FAKE_RUNNER});
+    EXPECT_EQ(ended.code, 3);
+    EXPECT_NE(ended.err.find("key"), std::string::npos) << ended.err;
+}
+
+TEST_F(Serving, AClientsKeyIsNoWorkersKey) {
+    const Ended ended =
+        run({"worker", "--access", "bitsweep.db.keys/access/client.json", "--runner", FAKE_RUNNER});
+    EXPECT_EQ(ended.code, 3);
+    EXPECT_NE(ended.err.find("role"), std::string::npos) << ended.err;
+}
+
+TEST_F(Serving, AWorkersKeyCannotSubmit) {
+    const Ended ended =
+        run({"submit", "small.yaml", "--access", "bitsweep.db.keys/access/worker.json"});
+    EXPECT_EQ(ended.code, 3);
+    EXPECT_NE(ended.err.find("--role submit"), std::string::npos) << ended.err;
+}
+
+TEST_F(Serving, AnAccessFileThatOthersCanReadIsRefused) {
+    chmod((folder_ / "bitsweep.db.keys/access/client.json").c_str(), 0644);
+    const Ended ended = run({"status"});
+    EXPECT_EQ(ended.code, 3);
+    EXPECT_NE(ended.err.find("chmod 600"), std::string::npos) << ended.err;
+}
+
+TEST_F(Serving, ARevokedClientIsLockedOutWhileTheCoordinatorRuns) {
+    EXPECT_EQ(run({"status"}).code, 0);
+    fs::copy(folder_ / "bitsweep.db.keys/access/client.json", folder_ / "mine.json");
+    EXPECT_EQ(run({"keys", "revoke", "client"}).code, 0);
+    EXPECT_EQ(run({"status", "--access", "mine.json"}).code, 3);
+}
+
+TEST_F(Serving, AWorkerStopsOnCtrlCWithItsOwnExitCode) {
+    Program worker(folder_, {bitsweep_program(), "worker", "--runner", FAKE_RUNNER});
+    ASSERT_TRUE(worker.says("waiting for jobs", 10)) << worker.err();
+    worker.signal(SIGINT);
+    EXPECT_EQ(worker.wait(10), 130);
+}
+
+TEST_F(Serving, AWorkerLeavesByItselfAfterItsTime) {
+    Program worker(folder_,
+                   {bitsweep_program(), "worker", "--runner", FAKE_RUNNER, "--until", "1s"});
+    EXPECT_EQ(worker.wait(15), 0) << worker.err();
+}
+
+TEST_F(Cli, AWorkerWithoutCoordinatorGivesUpAfterItsPatience) {
+    const Ended ended = run(
+        {"worker", "--connect", "tcp://127.0.0.1:1", "--runner", FAKE_RUNNER, "--patience", "1"});
+    EXPECT_EQ(ended.code, 3);
+    EXPECT_NE(ended.err.find("no coordinator answers"), std::string::npos) << ended.err;
+}
+
+TEST_F(Cli, AWorkerWithoutRunnerNamesTheFlagThatHelps) {
+    const Ended ended = run({"worker", "--connect", "tcp://127.0.0.1:1", "--runner", "nowhere"});
+    EXPECT_EQ(ended.code, 2);
+    EXPECT_NE(ended.err.find("--runner"), std::string::npos) << ended.err;
+}
+
+TEST_F(Cli, DoctorNamesWhatIsLackingAndTheRemedy) {
+    const Ended good = run({"doctor", "--runner", FAKE_RUNNER, "--format", "csv"});
+    EXPECT_NE(good.out.find("runner,ok,"), std::string::npos) << good.out;
+    const Ended bad = run({"doctor", "--runner", "nowhere", "--format", "csv"});
+    EXPECT_EQ(bad.code, 1);
+    EXPECT_NE(bad.out.find("runner,lacking,"), std::string::npos) << bad.out;
+    EXPECT_NE(bad.out.find("scripts/build"), std::string::npos) << bad.out;
+}
+
+}  // namespace
+}  // namespace bitsweep
