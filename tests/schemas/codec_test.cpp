@@ -363,9 +363,24 @@ TEST(Codec, DepthAndSizeAndCountAreBoundedBeforeParsing) {
     for (std::size_t i = 0; i < max_json_values + 1; ++i) {
         many += ",0";
     }
-    EXPECT_NE(refused(many + "]").find("the limit is 4000000"), std::string::npos);
+    EXPECT_NE(refused(many + "]").find("the limit is 8000000"), std::string::npos);
     EXPECT_NE(refused(std::string(max_json_bytes + 1, ' ')).find("the limit is 67108864"),
               std::string::npos);
+}
+
+TEST(Codec, ASubmissionOfEightyThousandCellsFitsOneMessage) {
+    Submit submit;
+    submit.experiment = ExperimentName{"large"};
+    Cell cell;
+    cell.spec = every_field();
+    cell.spec.model.path.clear();
+    cell.identity.spec_key = std::string(64, 'f');
+    submit.cells.assign(80'000, cell);
+    const std::string json = to_json(Message(submit));
+    EXPECT_LT(json.size(), max_json_bytes);
+    const Result<Message> back = message_from_json(json);
+    ASSERT_TRUE(back.ok()) << back.error().message;
+    EXPECT_EQ(as<Submit>(*back).cells.size(), submit.cells.size());
 }
 
 }  // namespace
