@@ -102,6 +102,13 @@ void misbehave(const std::string& prompt, const Dispatch& job) {
     }
 }
 
+// One line for each job ever started, where a test asks for it.
+void note_start(const Dispatch& job) {
+    if (const char* file = std::getenv("FAKE_RUNNER_JOBS")) {
+        std::ofstream(file, std::ios::app) << job.key.value << "\n";
+    }
+}
+
 int serve() {
     for (std::string line; std::getline(std::cin, line);) {
         const Result<Message> message = message_from_json(line);
@@ -110,6 +117,7 @@ int serve() {
             std::fputs("not a dispatch\n", stderr);
             return 4;
         }
+        note_start(*job);
         write_text("{\"progress\":\"loading\"}\n");
         const std::string& prompt = job->spec.prompt;
         misbehave(prompt, *job);
@@ -123,13 +131,6 @@ int serve() {
         }
     }
     return 0;
-}
-
-// One line for each job ever started, where a test asks for it.
-void count_start() {
-    if (const char* file = std::getenv("FAKE_RUNNER_STARTS")) {
-        std::ofstream(file, std::ios::app) << getpid() << "\n";
-    }
 }
 
 int capabilities() {
@@ -157,7 +158,6 @@ int main(int count, char** words) {
         return capabilities();
     }
     if (command == "job") {
-        count_start();
         return serve();
     }
     return 2;

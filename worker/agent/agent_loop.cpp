@@ -56,8 +56,9 @@ class Loop {
             watch_link();
             take_messages();
             for (RunResult& result : runners_.advance(clock_now())) {
-                say_(line_of(result));
+                const std::string line = line_of(result);
                 step(JobEnded{std::move(result)});
+                say_(line);  // only now is it on disk
             }
             watch_flags();
             if (clock_now() >= machine_.next_wake()) {
