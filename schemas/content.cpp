@@ -9,8 +9,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <numeric>
 #include <system_error>
+
+#include "schemas/catalog/edit_distance.h"
 
 namespace bitsweep {
 namespace {
@@ -89,21 +90,6 @@ fs::path model_at(const fs::path& entry) {
 std::string name_of_entry(const fs::path& entry) {
     return has_extension(entry, ".gguf") && !is_folder(entry) ? entry.stem().string()
                                                               : entry.filename().string();
-}
-
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-    std::vector<std::size_t> row(b.size() + 1);
-    std::iota(row.begin(), row.end(), std::size_t{0});
-    for (std::size_t i = 0; i < a.size(); ++i) {
-        std::size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (std::size_t j = 0; j < b.size(); ++j) {
-            const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
-            diagonal = row[j + 1];
-            row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
-        }
-    }
-    return row.back();
 }
 
 std::string nearest(std::string_view name, const std::vector<std::string>& known) {

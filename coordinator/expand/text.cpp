@@ -4,29 +4,10 @@
 #include <charconv>
 #include <cmath>
 #include <cstdint>
-#include <numeric>
-#include <vector>
+
+#include "schemas/catalog/edit_distance.h"
 
 namespace bitsweep::expand_text {
-namespace {
-
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-    std::vector<std::size_t> row(b.size() + 1);
-    std::iota(row.begin(), row.end(), std::size_t{0});
-    for (std::size_t i = 0; i < a.size(); ++i) {
-        std::size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (std::size_t j = 0; j < b.size(); ++j) {
-            const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
-            diagonal = row[j + 1];
-            row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
-        }
-    }
-    return row.back();
-}
-
-}  // namespace
-
 Error error_at(const std::string& file, At at, const std::string& message) {
     const std::string place =
         at.line == 0 ? "--set"

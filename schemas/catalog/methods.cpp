@@ -4,7 +4,8 @@
 #include <array>
 #include <charconv>
 #include <cstdlib>
-#include <vector>
+
+#include "schemas/catalog/edit_distance.h"
 
 namespace bitsweep {
 namespace {
@@ -43,23 +44,6 @@ constexpr std::array<MethodRow, 10> table{{
 constexpr std::array<std::string_view, 6> later{
     "llmint8-paper", "smoothquant-o1", "smoothquant-o2", "smoothquant-o3", "fp8", "mixed"};
 constexpr std::array<std::string_view, 3> later_prefixes{"gptq-", "awq-", "hqq-"};
-
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-    std::vector<std::size_t> row(b.size() + 1);
-    for (std::size_t j = 0; j <= b.size(); ++j) {
-        row[j] = j;
-    }
-    for (std::size_t i = 1; i <= a.size(); ++i) {
-        std::size_t diagonal = row[0];
-        row[0] = i;
-        for (std::size_t j = 1; j <= b.size(); ++j) {
-            const std::size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-            diagonal = row[j];
-            row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
-        }
-    }
-    return row[b.size()];
-}
 
 std::string nearest_method(std::string_view text) {
     std::string best;

@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
-#include <vector>
 
+#include "schemas/catalog/edit_distance.h"
 #include "schemas/status.h"
 
 namespace bitsweep {
@@ -116,20 +115,8 @@ bool same_name(std::string_view a, std::string_view b) {
     return std::ranges::equal(a, b, {}, lower, lower);
 }
 
-// Levenshtein distance without case.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-    std::vector<std::size_t> row(b.size() + 1);
-    std::iota(row.begin(), row.end(), std::size_t{0});
-    for (std::size_t i = 0; i < a.size(); ++i) {
-        std::size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (std::size_t j = 0; j < b.size(); ++j) {
-            const std::size_t replace = diagonal + (lower(a[i]) == lower(b[j]) ? 0 : 1);
-            diagonal = row[j + 1];
-            row[j + 1] = std::min({replace, row[j] + 1, row[j + 1] + 1});
-        }
-    }
-    return row.back();
+std::size_t caseless_replacement(char a, char b) {
+    return unit_replacement(lower(a), lower(b));
 }
 
 }  // namespace
@@ -163,8 +150,9 @@ const ModelShape* find_shape(std::string_view name) {
 std::string nearest_shape(std::string_view name) {
     // Nobody mistypes a name by hundreds of letters; the bound keeps hostile input cheap.
     name = name.substr(0, 64);
-    const auto nearest = std::ranges::min_element(
-        table, {}, [name](const ModelShape& shape) { return edit_distance(name, shape.name); });
+    const auto nearest = std::ranges::min_element(table, {}, [name](const ModelShape& shape) {
+        return edit_distance(name, shape.name, caseless_replacement);
+    });
     return std::string(nearest->name);
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "schemas/catalog/edit_distance.h"
+
 namespace bitsweep {
 namespace {
 
@@ -16,25 +18,6 @@ bool is_digit(char c) {
 // One digit for another costs double: it is another layer, not a misspelling.
 std::size_t replacement_cost(char a, char b) {
     return a == b ? 0 : is_digit(a) && is_digit(b) ? 2 : 1;
-}
-
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-    a = a.substr(0, compared_bytes);
-    b = b.substr(0, compared_bytes);
-    std::vector<std::size_t> row(b.size() + 1);
-    for (std::size_t j = 0; j <= b.size(); ++j) {
-        row[j] = j;
-    }
-    for (std::size_t i = 1; i <= a.size(); ++i) {
-        std::size_t diagonal = row[0];
-        row[0] = i;
-        for (std::size_t j = 1; j <= b.size(); ++j) {
-            const std::size_t replaced = diagonal + replacement_cost(a[i - 1], b[j - 1]);
-            diagonal = row[j];
-            row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-        }
-    }
-    return row[b.size()];
 }
 
 }  // namespace
@@ -65,7 +48,9 @@ std::string nearest_name(std::string_view name, std::span<const std::string> can
     std::size_t best = std::numeric_limits<std::size_t>::max();
     std::string_view nearest;
     for (const std::string& candidate : candidates) {
-        const std::size_t distance = edit_distance(name, candidate);
+        const std::size_t distance =
+            edit_distance(name.substr(0, compared_bytes),
+                          std::string_view(candidate).substr(0, compared_bytes), replacement_cost);
         if (distance < best) {
             best = distance;
             nearest = candidate;
