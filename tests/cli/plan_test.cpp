@@ -10,27 +10,13 @@
 #include "coordinator/cli/command.h"
 #include "coordinator/expand/expand.h"
 #include "schemas/codec.h"
+#include "tests/cli/captured.h"
 #include "tests/store/fixture.h"
 
 namespace bitsweep::testing {
 namespace {
 
 using Json = nlohmann::json;
-
-struct Printed {
-    int code = 0;
-    std::string out, err;
-};
-
-Printed run(int (*command)(const Arguments&), const Arguments& arguments) {
-    ::testing::internal::CaptureStdout();
-    ::testing::internal::CaptureStderr();
-    Printed printed;
-    printed.code = command(arguments);
-    printed.out = ::testing::internal::GetCapturedStdout();
-    printed.err = ::testing::internal::GetCapturedStderr();
-    return printed;
-}
 
 // Models that no folder holds: the cells' digests stay unknown.
 constexpr const char* yaml = R"(experiment: sweep

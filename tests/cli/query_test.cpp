@@ -6,27 +6,13 @@
 #include <nlohmann/json.hpp>
 
 #include "coordinator/cli/command.h"
+#include "tests/cli/captured.h"
 #include "tests/store/fixture.h"
 
 namespace bitsweep::testing {
 namespace {
 
 namespace fs = std::filesystem;
-
-struct Printed {
-    int code = 0;
-    std::string out, err;
-};
-
-Printed run(int (*command)(const Arguments&), const Arguments& arguments) {
-    ::testing::internal::CaptureStdout();
-    ::testing::internal::CaptureStderr();
-    Printed printed;
-    printed.code = command(arguments);
-    printed.out = ::testing::internal::GetCapturedStdout();
-    printed.err = ::testing::internal::GetCapturedStderr();
-    return printed;
-}
 
 struct QueryCommand : ::testing::Test {
     TempFolder folder;
