@@ -113,13 +113,24 @@ __device__ __forceinline__ void wait_for_all_but() {
 #endif
 }
 
+__device__ __forceinline__ int grid_warps() {
+    return gridDim.x * stream_warps;
+}
+
+// The first unit of a warp of this block, at or beyond the number of units when it has none. A
+// warp's later ones are grid_warps() apart.
+__device__ __forceinline__ int first_unit(const Feed& feed, int warp) {
+    const int unit = blockIdx.x * stream_warps + warp - feed.first_warp;
+    return unit < 0 ? unit + grid_warps() : unit;
+}
+
 // The producer half of a lane: walks the program's chunks in order, `stream_depth` ahead.
 struct Producer {
     const Feed* feeds;
     int gemvs;        // feeds in the list
     int tokens_left;  // tokens still to stream
     int feed = 0;
-    int unit = 0, row = 0;
+    int row = 0;
     int left = 0;      // chunks of this row from this lane's next one on; <= 0: none
     int row_left = 0;  // chunks of this row from lane 0's next one on
     int slot = 0;
@@ -127,8 +138,6 @@ struct Producer {
     const std::uint8_t* next = nullptr;    // this lane's next chunk
     const std::uint8_t* scales = nullptr;  // the word that holds its group scale
     Feed f;
-
-    __device__ int grid_warps() const { return gridDim.x * stream_warps; }
 
     __device__ __forceinline__ void open_feed() {
         for (;;) {
@@ -140,8 +149,7 @@ struct Producer {
                 }
             }
             f = feeds[feed];
-            unit = blockIdx.x * stream_warps + threadIdx.x / 32 - f.first_warp;
-            unit += unit < 0 ? grid_warps() : 0;
+            const int unit = first_unit(f, threadIdx.x / 32);
             if (unit * f.rows_per_unit < f.rows) {
                 row = unit * f.rows_per_unit;
                 open_row();

@@ -171,8 +171,7 @@ __device__ int fill_feeds(const Program& p, Feed* feeds) {
                             per_row ? static_cast<const float*>(g.scales) : nullptr,
                             g.bias};
         }
-        first_warp =
-            static_cast<int>((first_warp + g.rows / g.rows_per_unit) % (gridDim.x * stream_warps));
+        first_warp = static_cast<int>((first_warp + g.rows / g.rows_per_unit) % grid_warps());
         ++count;
     }
     return count;
@@ -205,10 +204,8 @@ __device__ __forceinline__ void put_stage(Stage* current, int i, std::uint64_t w
 // Whether this block has rows of the product; if not it must not wait for the inputs, which may be
 // overwritten before it looks.
 __device__ __forceinline__ bool has_rows(const Feed& feed) {
-    const int grid_warps = gridDim.x * stream_warps, units = feed.rows / feed.rows_per_unit;
-    int first = blockIdx.x * stream_warps - feed.first_warp;
-    first += first < 0 ? grid_warps : 0;
-    return first < units || first + stream_warps > grid_warps;
+    const int first = first_unit(feed, 0);
+    return first < feed.rows / feed.rows_per_unit || first + stream_warps > grid_warps();
 }
 
 __global__ void __launch_bounds__(stream_threads, 1)

@@ -191,12 +191,6 @@ __device__ __forceinline__ void store_unit(const Program& p, const Gemv& g, int 
     }
 }
 
-// The first unit of this warp, at or beyond the number of units when it has none.
-__device__ __forceinline__ int first_unit(const Feed& feed) {
-    const int unit = blockIdx.x * stream_warps + threadIdx.x / 32 - feed.first_warp;
-    return unit < 0 ? unit + gridDim.x * stream_warps : unit;
-}
-
 // Where the lanes of a warp read in their queues.
 struct Consumer {
     int slot = 0;
@@ -207,8 +201,8 @@ __device__ __forceinline__ void run_units(const Program& program, const Gemv& g,
                                           Producer& producer, Consumer& consumer, int position,
                                           float activation_scale, std::uint32_t tag,
                                           std::uint64_t& best) {
-    const int grid_warps = gridDim.x * stream_warps, lane = threadIdx.x % 32;
-    int unit = first_unit(feed);
+    const int lane = threadIdx.x % 32;
+    int unit = first_unit(feed, threadIdx.x / 32);
     const int rows_per_unit = g.rows_per_unit, units = static_cast<int>(g.rows) / rows_per_unit;
     const int chunks = g.row_chunks, scales_per_row = feed.scales_per_row;
     const int lane_scale = lane >> feed.scale_shift;
@@ -216,7 +210,7 @@ __device__ __forceinline__ void run_units(const Program& program, const Gemv& g,
     const int outliers = kind == Codes::i8_i8 ? *outlier_count() : 0;
     const auto* list = shared_at<std::uint32_t>(Layout::outliers(program));
     const auto* lut = shared_at<std::uint32_t>(Layout::lut(program)) + lane;
-    for (; unit < units; unit += grid_warps) {
+    for (; unit < units; unit += grid_warps()) {
         const Beside beside = load_beside(program, g, unit, position);
         float first = 0, second = 0;
         for (int r = 0; r < rows_per_unit; ++r) {
