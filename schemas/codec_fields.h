@@ -139,6 +139,9 @@ inline std::optional<QualityMode> enum_from(std::string_view text, QualityMode) 
 inline std::optional<ErrorCode> enum_from(std::string_view text, ErrorCode) {
     return error_code_from_string(text);
 }
+inline std::optional<ControlAction> enum_from(std::string_view text, ControlAction) {
+    return control_action_from_string(text);
+}
 template <class E>
 requires std::is_enum_v<E>
 void decode(const Json& in, E& out) {

@@ -16,6 +16,13 @@ void fields(F& f, M& m) {
     f("facts", m.facts);
 }
 
+template <class F, Like<DeviceState> M>
+void fields(F& f, M& m) {
+    f("id", m.id);
+    f("free_bytes", m.free_bytes);
+    f("foreign", m.foreign);
+}
+
 template <class F, Like<RunningJob> M>
 void fields(F& f, M& m) {
     f("key", m.key);
@@ -31,12 +38,15 @@ void fields(F& f, M& m) {
     f("devices", m.devices);
     f("models", m.models);
     f("running", m.running);
+    f("remaining_ms", m.remaining);
+    f("clear", m.clear);
 }
 
 template <class F, Like<Heartbeat> M>
 void fields(F& f, M& m) {
     f("session", m.session);
     f("running", m.running);
+    f("devices", m.devices);
 }
 
 template <class F, Like<Started> M>
@@ -99,6 +109,7 @@ void fields(F& f, M& m) {
     f("force", m.force);
     f("retry_failed", m.retry_failed);
     f("tags", m.tags);
+    f("max_fails", m.max_fails);
 }
 
 template <class F, Like<StatusRequest> M>
@@ -128,6 +139,8 @@ void fields(F& f, M& m) {
     f("devices", m.devices);
     f("running", m.running);
     f("silent_ms", m.silent_ms);
+    f("loads", m.loads);
+    f("loads_saved", m.loads_saved);
 }
 
 template <class F, Like<ExperimentStatus> M>
@@ -138,6 +151,7 @@ void fields(F& f, M& m) {
     f("retries", m.retries);
     f("reasons", m.reasons);
     f("eta_ms", m.eta_ms);
+    f("state", m.state);
 }
 
 template <class F, Like<StatusReply> M>
@@ -154,12 +168,39 @@ void fields(F& f, M& m) {
     f("protocol_wanted", m.protocol_wanted);
 }
 
+template <class F, Like<Control> M>
+void fields(F& f, M& m) {
+    f("action", m.action);
+    f("target", m.target);
+    f("device", m.device);
+    f("reason", m.reason);
+}
+
+template <class F, Like<Controlled> M>
+void fields(F& f, M& m) {
+    f("jobs", m.jobs);
+    f("words", m.words);
+}
+
+template <class F, Like<ExplainRequest> M>
+void fields(F& f, M& m) {
+    f("job", m.job);
+}
+
+template <class F, Like<Explanation> M>
+void fields(F& f, M& m) {
+    f("key", m.key);
+    f("state", m.state);
+    f("lines", m.lines);
+}
+
 const std::vector<std::string>& message_types() {
     static const std::vector<std::string> types = {
-        "hello",    "heartbeat", "started",      "result", "goodbye", "welcome",
-        "dispatch", "cancel",    "result_ack",   "drain",  "submit",  "status_request",
-        "shutdown", "submitted", "status_reply", "refusal"};
-    static_assert(std::variant_size_v<Message> == 16, "name the new message here");
+        "hello",   "heartbeat",      "started",    "result",          "goodbye",
+        "welcome", "dispatch",       "cancel",     "result_ack",      "drain",
+        "submit",  "status_request", "shutdown",   "submitted",       "status_reply",
+        "refusal", "control",        "controlled", "explain_request", "explanation"};
+    static_assert(std::variant_size_v<Message> == 20, "name the new message here");
     return types;
 }
 

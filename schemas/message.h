@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -28,6 +30,15 @@ struct DeviceInfo {
     std::map<std::string, std::string> facts;  // clocks, driver, power limit, cores, flags ...
 };
 
+// What changes on a device while the worker lives.
+struct DeviceState {
+    std::string id;
+    std::uint64_t free_bytes = 0;  // what a new runner of ours could use: free memory, and that of
+                                   // runners this worker would end for it; 0: not known
+    std::string foreign;           // who else computes there, in words ("pid 71, python"); empty:
+                                   // nobody
+};
+
 struct RunningJob {
     JobKey key;
     Attempt attempt;
@@ -42,10 +53,14 @@ struct Hello {
     std::vector<DeviceInfo> devices;
     std::vector<std::string> models;  // names this worker can find
     std::vector<RunningJob> running;  // kept through a coordinator restart
+    Duration remaining;  // until this worker ends by itself (`--until`); 0: no end is known. A
+                         // span, because two machines seldom agree on the time of day.
+    bool clear = false;  // `--clear`: a person says that its devices are sound again
 };
 struct Heartbeat {
     SessionId session;
     std::vector<RunningJob> running;
+    std::vector<DeviceState> devices;  // those that changed or all of them; may be empty
 };
 struct Started {
     SessionId session;
@@ -94,11 +109,29 @@ struct Submit {
     bool force = false;       // run again what is done
     bool retry_failed = false;
     std::map<std::string, std::string> tags;
+    std::int64_t max_fails = 0;  // so many failed jobs stop the experiment; 0: no limit
 };
 struct StatusRequest {
     ExperimentName experiment;  // empty: all
 };
 struct Shutdown {};  // only with role submit; used by `run` at its end
+
+// pause, resume, cancel, retry: an experiment; drain, clear: a worker.
+enum class ControlAction { pause, resume, cancel, retry, drain, clear };
+std::string_view to_string(ControlAction action);
+std::optional<ControlAction> control_action_from_string(std::string_view text);
+
+// What a person orders.
+struct Control {
+    ControlAction action = ControlAction::pause;
+    std::string target;  // name of the experiment or worker
+    std::string device;  // clear only: one device of the worker; empty: all
+    std::string reason;  // kept in the event log and with what it ends
+};
+// Why a job waits, or how it ended. `job`: its key or the first characters of it.
+struct ExplainRequest {
+    std::string job;
+};
 
 // ---- coordinator -> client
 struct Submitted {
@@ -110,6 +143,15 @@ struct Submitted {
     std::int64_t failed_before = 0;
     std::int64_t impossible = 0;  // no attached worker can run them now
 };
+struct Controlled {
+    std::int64_t jobs = 0;  // that changed
+    std::string words;      // what was done, one line for people
+};
+struct Explanation {
+    JobKey key;
+    std::string state;               // "waiting", "running", ...
+    std::vector<std::string> lines;  // for people, the most telling one first
+};
 struct WorkerStatus {
     WorkerName worker;
     std::string host;
@@ -117,6 +159,8 @@ struct WorkerStatus {
     std::vector<DeviceInfo> devices;
     std::vector<RunningJob> running;
     std::int64_t silent_ms = 0;
+    std::int64_t loads = 0;        // jobs handed out for which a runner had to load weights
+    std::int64_t loads_saved = 0;  // jobs handed to a device whose runner held the weights
 };
 struct ExperimentStatus {
     ExperimentName experiment;
@@ -126,6 +170,7 @@ struct ExperimentStatus {
     std::map<std::string, std::int64_t> retries;   // why jobs were done again -> count
     std::vector<std::string> reasons;              // why waiting jobs wait, in words
     std::int64_t eta_ms = -1;                      // -1: not known
+    std::string state;  // "running", "done", "paused: WHY", "stopped: 20 jobs failed (max_fails)"
 };
 struct StatusReply {
     std::vector<ExperimentStatus> experiments;
@@ -140,8 +185,9 @@ struct Refusal {
     int protocol_wanted = protocol_version;
 };
 
-using Message = std::variant<Hello, Heartbeat, Started, ResultDelivery, Goodbye, Welcome, Dispatch,
-                             Cancel, ResultAck, Drain, Submit, StatusRequest, Shutdown, Submitted,
-                             StatusReply, Refusal>;
+using Message =
+    std::variant<Hello, Heartbeat, Started, ResultDelivery, Goodbye, Welcome, Dispatch, Cancel,
+                 ResultAck, Drain, Submit, StatusRequest, Shutdown, Submitted, StatusReply, Refusal,
+                 Control, Controlled, ExplainRequest, Explanation>;
 
 }  // namespace bitsweep

@@ -3,6 +3,7 @@
 #include <cstddef>
 
 #include "schemas/job.h"
+#include "schemas/message.h"
 #include "schemas/run_result.h"
 #include "schemas/status.h"
 
@@ -32,12 +33,15 @@ constexpr std::array<std::string_view, 15> error_names = {
     "unsupported",       "unavailable", "refused",         "out_of_memory",
     "out_of_gpu_memory", "gpu_fault",   "invalid_numbers", "timeout",
     "interrupted",       "io",          "internal"};
+constexpr std::array<std::string_view, 6> control_names = {"pause", "resume", "cancel",
+                                                           "retry", "drain",  "clear"};
 
 static_assert(static_cast<std::size_t>(OutcomeClass::cancelled) + 1 == outcome_names.size());
 static_assert(static_cast<std::size_t>(WeightsSource::random) + 1 == weights_names.size());
 static_assert(static_cast<std::size_t>(Protocol::headline) + 1 == protocol_names.size());
 static_assert(static_cast<std::size_t>(QualityMode::once) + 1 == quality_names.size());
 static_assert(static_cast<std::size_t>(ErrorCode::internal) + 1 == error_names.size());
+static_assert(static_cast<std::size_t>(ControlAction::clear) + 1 == control_names.size());
 
 }  // namespace
 
@@ -56,6 +60,9 @@ std::string_view to_string(QualityMode mode) {
 std::string_view to_string(ErrorCode code) {
     return error_names[static_cast<std::size_t>(code)];
 }
+std::string_view to_string(ControlAction action) {
+    return control_names[static_cast<std::size_t>(action)];
+}
 
 std::optional<OutcomeClass> outcome_from_string(std::string_view text) {
     return find_name<12, OutcomeClass>(outcome_names, text);
@@ -71,6 +78,9 @@ std::optional<QualityMode> quality_mode_from_string(std::string_view text) {
 }
 std::optional<ErrorCode> error_code_from_string(std::string_view text) {
     return find_name<15, ErrorCode>(error_names, text);
+}
+std::optional<ControlAction> control_action_from_string(std::string_view text) {
+    return find_name<6, ControlAction>(control_names, text);
 }
 
 }  // namespace bitsweep

@@ -75,9 +75,11 @@ Status check_role(Role role, const Message& message) {
     const Role needed = std::visit(
         [](const auto& body) {
             using Body = std::decay_t<decltype(body)>;
-            if constexpr (std::is_same_v<Body, Submit> || std::is_same_v<Body, Shutdown>) {
+            if constexpr (std::is_same_v<Body, Submit> || std::is_same_v<Body, Control> ||
+                          std::is_same_v<Body, Shutdown>) {
                 return Role::submit;
-            } else if constexpr (std::is_same_v<Body, StatusRequest>) {
+            } else if constexpr (std::is_same_v<Body, StatusRequest> ||
+                                 std::is_same_v<Body, ExplainRequest>) {
                 return Role::read;
             } else {
                 return Role::work;
