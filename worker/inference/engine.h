@@ -18,6 +18,7 @@ namespace bitsweep {
 
 struct EngineOptions {
     MethodId method;
+    std::string device = "cpu";  // or "cuda:N", N as backend/devices.h numbers them
     double threshold = 0;      // outlier threshold for methods that read it
     int head_bits = 16;        // 16 (fp16; fp32 for method fp32) | 8 (int8 per row) | 4 (int4-g64)
     int threads = 1;           // CPU threads, >= 1

@@ -18,13 +18,30 @@ struct LayerOutliers {
     std::vector<std::uint8_t> seen;  // [in_features] 1 where counted, so that texts can be merged
 };
 
-// One measured sequence: a prefill and then decode steps, times in nanoseconds on the host clock.
+// One measured sequence: a prefill and then decode steps, times in nanoseconds. Where the host
+// takes part in every token, all of them are on its clock. Where tokens run free on a device,
+// token_ns is on the device's clock, which sees each token, and decode_ns on the host's, which sees
+// them all.
 struct SequenceTrace {
     std::int64_t prompt_tokens = 0;  // per sequence of the batch
     std::int64_t batch = 1;
-    std::int64_t prefill_ns = 0;         // prompt in, first new token chosen
+    std::int64_t prefill_ns = 0;         // prompt in, first new token chosen; the host's clock
     std::vector<std::int64_t> token_ns;  // every later new token
+    std::int64_t decode_ns = 0;          // host clock around all of token_ns; 0: their sum
+    std::string decoded_by;              // "stream": tokens ran free in one launch; "": by steps
 };
+
+// Time of the decode steps together, for time per output token: the host's clock.
+inline std::int64_t decode_time_ns(const SequenceTrace& trace) {
+    if (trace.decode_ns > 0) {
+        return trace.decode_ns;
+    }
+    std::int64_t ns = 0;
+    for (const std::int64_t step : trace.token_ns) {
+        ns += step;
+    }
+    return ns;
+}
 
 struct LoadTrace {
     std::int64_t open_ns = 0;  // map and check the files

@@ -11,10 +11,7 @@ constexpr double ns_per_s = 1e9;
 std::vector<double> decode_rates(const Trace& trace) {
     std::vector<double> rates;
     for (const SequenceTrace& sequence : trace.sequences) {
-        double ns = 0;
-        for (const std::int64_t step : sequence.token_ns) {
-            ns += static_cast<double>(step);
-        }
+        const auto ns = static_cast<double>(decode_time_ns(sequence));
         if (ns > 0) {
             const double tokens =
                 static_cast<double>(sequence.token_ns.size()) * static_cast<double>(sequence.batch);

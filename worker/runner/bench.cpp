@@ -76,11 +76,8 @@ Result<Contender> load(const ModelFiles& files, const BenchPlan& plan, const std
 }
 
 double decode_rate(const SequenceTrace& trace) {
-    std::int64_t ns = 0;
-    for (const std::int64_t step : trace.token_ns) {
-        ns += step;
-    }
-    return static_cast<double>(trace.token_ns.size()) * 1e9 / static_cast<double>(ns);
+    return static_cast<double>(trace.token_ns.size()) * 1e9 /
+           static_cast<double>(decode_time_ns(trace));
 }
 
 Status run_round(const ModelFiles& files, const BenchPlan& plan, int round, BandwidthMeter& meter,

@@ -1,7 +1,6 @@
 #include "worker/runner/sequence.h"
 
 #include <chrono>
-#include <span>
 
 namespace bitsweep {
 namespace {
@@ -33,43 +32,10 @@ void SparseProgress::say(const std::string& what) {
 }
 
 Result<Sequence> run_sequence(Engine& engine, const SequencePlan& plan, const Progress& progress) {
-    ASSERT(!plan.prompt.empty() && plan.batch >= 1 && plan.new_tokens >= 1);
-    const auto prompt_tokens = static_cast<std::int64_t>(plan.prompt.size());
-    const auto batch = static_cast<std::size_t>(plan.batch);
-    const auto vocabulary = static_cast<std::size_t>(plan.vocabulary);
-    std::vector<std::int32_t> ids;
-    for (std::size_t b = 0; b < batch; ++b) {
-        ids.insert(ids.end(), plan.prompt.begin(), plan.prompt.end());
-    }
-    std::vector<float> logits(batch * vocabulary);
-    std::vector<std::int32_t> next(batch);
-    const auto choose = [&] {
-        for (std::size_t b = 0; b < batch; ++b) {
-            next[b] = argmax(std::span(logits).subspan(b * vocabulary, vocabulary));
-        }
-    };
-    Sequence sequence;
-    sequence.trace.prompt_tokens = prompt_tokens;
-    sequence.trace.batch = plan.batch;
-    sequence.trace.token_ns.reserve(static_cast<std::size_t>(plan.new_tokens));
     SparseProgress sparse(progress);
-    engine.reset();
-
-    std::int64_t begin = monotonic_ns();
-    TRY(engine.forward(ids, prompt_tokens, logits.data()));
-    choose();
-    sequence.trace.prefill_ns = monotonic_ns() - begin;
-    sequence.new_ids.push_back(next[0]);
-    while (static_cast<std::int64_t>(sequence.new_ids.size()) < plan.new_tokens &&
-           (plan.stop_id < 0 || next[0] != plan.stop_id)) {
-        begin = monotonic_ns();
-        TRY(engine.forward(next, 1, logits.data()));
-        choose();
-        sequence.trace.token_ns.push_back(monotonic_ns() - begin);
-        sequence.new_ids.push_back(next[0]);
-        sparse.say("token " + std::to_string(sequence.new_ids.size()));
-    }
-    return sequence;
+    return generate_sequence(engine, plan, [&sparse](std::int64_t chosen) {
+        sparse.say("token " + std::to_string(chosen));
+    });
 }
 
 }  // namespace bitsweep

@@ -15,13 +15,9 @@ constexpr int most_warmup = 20;
 // Decode rate of a sequence, or its prefill rate when nothing was decoded: what the stop rule
 // looks at.
 double rate_of(const SequenceTrace& trace) {
-    std::int64_t ns = 0;
-    for (const std::int64_t step : trace.token_ns) {
-        ns += step;
-    }
     const double tokens = trace.token_ns.empty() ? static_cast<double>(trace.prompt_tokens)
                                                  : static_cast<double>(trace.token_ns.size());
-    ns = trace.token_ns.empty() ? trace.prefill_ns : ns;
+    const std::int64_t ns = trace.token_ns.empty() ? trace.prefill_ns : decode_time_ns(trace);
     return tokens / static_cast<double>(std::max<std::int64_t>(ns, 1)) * 1e9;
 }
 
