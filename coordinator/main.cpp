@@ -22,6 +22,7 @@ constexpr Command commands[] = {
     {"status", "progress, workers, failures with their classes", bitsweep::command_status},
     {"query", "read-only SQL or a named view", bitsweep::command_query},
     {"report", "an experiment's summary as one HTML file", bitsweep::command_report},
+    {"analyze", "the statistics: who is faster, from which size, why", bitsweep::command_analyze},
     {"keys", "access files: new, list, revoke", bitsweep::command_keys},
     {"doctor", "what this machine has and lacks", bitsweep::command_doctor},
 };

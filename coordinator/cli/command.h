@@ -34,6 +34,7 @@ int command_schema(const Arguments&);
 int command_status(const Arguments&);
 int command_query(const Arguments&);
 int command_report(const Arguments&);
+int command_analyze(const Arguments&);
 int command_keys(const Arguments&);
 int command_doctor(const Arguments&);
 

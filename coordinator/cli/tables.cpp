@@ -22,7 +22,8 @@ Table::Value cell(std::int64_t integer) {
 
 int print_table(const Table& table, const SharedOptions& shared) {
     const Result<std::string> text =
-        format_table(table, shared.format.empty() ? "table" : shared.format, terminal_width());
+        format_table(table, shared.format.empty() ? "table" : shared.format,
+                     is_terminal(1) ? terminal_width() : 0);
     if (!text) {
         return report(text.error());
     }

@@ -1,7 +1,6 @@
 #include "results/analysis/summary.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -11,74 +10,15 @@
 
 #include "results/analysis/answer.h"
 #include "results/analysis/interval.h"
-#include "results/analysis/number_text.h"
+#include "results/analysis/labels.h"
 #include "results/analysis/question.h"
+#include "results/analysis/table_row.h"
 #include "schemas/catalog/methods.h"
 
 namespace bitsweep {
 namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-
-std::string sql_text(const std::string& text) {
-    std::string out = "'";
-    for (const char c : text) {
-        out += c;
-        if (c == '\'') {
-            out += c;
-        }
-    }
-    return out + "'";
-}
-
-// A row of a result set by column name. A column that is not there is a bug of the query's text.
-class Row {
- public:
-    Row(const Table& table, std::size_t index) : table_(table), cells_(table.rows[index]) {}
-    double number(std::string_view column) const {
-        const Table::Value& value = at(column);
-        return value.kind == Table::Kind::integer ? static_cast<double>(value.integer)
-               : value.kind == Table::Kind::real  ? value.real
-                                                  : nan;
-    }
-    // The value as a label shows it.
-    std::string label(std::string_view column) const {
-        const Table::Value& value = at(column);
-        switch (value.kind) {
-            case Table::Kind::null:
-                return "";
-            case Table::Kind::text:
-                return value.text;
-            case Table::Kind::integer:
-                return std::to_string(value.integer);
-            case Table::Kind::real:
-                return plain_text(value.real);
-        }
-        return "";
-    }
-
- private:
-    const Table::Value& at(std::string_view column) const {
-        const auto found = std::find(table_.columns.begin(), table_.columns.end(), column);
-        ASSERT(found != table_.columns.end());
-        return cells_[static_cast<std::size_t>(found - table_.columns.begin())];
-    }
-    const Table& table_;
-    const std::vector<Table::Value>& cells_;
-};
-
-// What may differ between cells beside model, method, threshold, head and device. Where one of them
-// differs within an experiment it belongs to the model's label, or two rows would look the same.
-struct Setting {
-    const char* column;
-    const char* label;  // "batch=": the value follows
-};
-constexpr std::array settings = {
-    Setting{"weights", "weights="},       Setting{"kv", "kv="},
-    Setting{"batch", "batch="},           Setting{"prompt_tokens", "prompt_tokens="},
-    Setting{"new_tokens", "new_tokens="}, Setting{"protocol", ""},
-    Setting{"threads", "threads="},       Setting{"seed", "seed="},
-    Setting{"prompt", "prompt="}};
 
 // One row of the summary in the making.
 struct Group {
@@ -103,38 +43,11 @@ bool comes_before(const Group& a, const Group& b) {
     return name(a) != name(b) ? name(a) < name(b) : a.threshold < b.threshold;
 }
 
-using Labels = std::map<std::string, std::set<std::string>>;  // column -> values that occur
-
-Labels labels_of(const Table& cells) {
-    Labels labels;
-    for (std::size_t i = 0; i < cells.rows.size(); ++i) {
-        const Row row(cells, i);
-        for (const Setting& setting : settings) {
-            labels[setting.column].insert(row.label(setting.column));
-        }
-        labels["device " + row.label("device")].insert(row.label("device_name"));
-    }
-    return labels;
-}
-
-std::string method_label(const Row& row) {
-    const std::string threshold = row.label("threshold");
-    return row.label("method") + (threshold.empty() ? "" : " T=" + threshold);
-}
-
 SummaryRow start_row(const Row& cell, const Labels& labels) {
     SummaryRow row;
-    row.model = cell.label("model");
-    for (const Setting& setting : settings) {
-        if (labels.at(setting.column).size() > 1) {
-            row.model += " " + std::string(setting.label) + cell.label(setting.column);
-        }
-    }
+    row.model = labels.model(cell);
     row.method = method_label(cell);
-    row.device = cell.label("device");
-    if (labels.at("device " + row.device).size() > 1) {
-        row.device += " (" + cell.label("device_name") + ")";
-    }
+    row.device = labels.device(cell);
     row.head_bits = static_cast<int>(cell.number("head"));
     row.weights_mib = row.weights_ratio = row.perplexity = row.kl_mean = row.top1 = nan;
     row.stored_types = cell.label("stored_types");
@@ -204,7 +117,7 @@ Result<std::vector<SummaryRow>> read_rows(Store& store, const std::string& name)
         sql_text(name) + " ORDER BY v.position"));
     const Table pairs =
         TRY(store.query("SELECT * FROM v_speedup WHERE experiment = " + sql_text(name)));
-    const Labels labels = labels_of(cells);
+    const Labels labels(cells);
     std::vector<Group> groups;
     std::map<std::string, std::size_t> index, models;
     for (std::size_t i = 0; i < cells.rows.size(); ++i) {

@@ -1,0 +1,239 @@
+#include "results/analysis/compare.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "results/analysis/comparisons.h"
+#include "results/analysis/number_text.h"
+#include "results/analysis/student.h"
+#include "schemas/catalog/edit_distance.h"
+
+namespace bitsweep {
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+// A comparison before it is known how many others there are.
+struct Raw {
+    Comparison row;
+    double centre = nan;  // logarithm
+    double error = nan;   // standard error of it
+    double freedom = 0;
+};
+
+Raw paired(const MeasuredCell& a, const MeasuredCell& b) {
+    const ProcessSampler ratio = a.speedup_over(b);
+    return {{a.model, "", a.device, ratio.processes()},
+            ratio.centre(),
+            ratio.standard_error(),
+            static_cast<double>(ratio.processes() - 1)};
+}
+
+// Welch, Biometrika 34 (1947), with Satterthwaite's degrees of freedom.
+Raw unpaired(const MeasuredCell& a, const MeasuredCell& b) {
+    const ProcessSampler left = a.decode_rate(), right = b.decode_rate();
+    const double va = left.standard_error() * left.standard_error();
+    const double vb = right.standard_error() * right.standard_error();
+    const double freedom = (va + vb) * (va + vb) /
+                           (va * va / (left.processes() - 1) + vb * vb / (right.processes() - 1));
+    return {{a.model, a.method, a.device + " / " + b.device,
+             std::min(left.processes(), right.processes())},
+            left.centre() - right.centre(),
+            std::sqrt(va + vb),
+            std::isfinite(freedom) ? freedom : std::max(1, left.processes() - 1)};
+}
+
+using Selects = std::function<bool(const MeasuredCell&)>;
+
+std::vector<Raw> pair_up(const Evidence& evidence, const Selects& is_a, const Selects& is_b,
+                         bool devices) {
+    std::vector<Raw> raw;
+    for (const MeasuredCell& a : evidence.cells) {
+        if (!is_a(a)) {
+            continue;
+        }
+        for (const MeasuredCell& b : evidence.cells) {
+            // The series names model, method and settings; two devices share it only where the
+            // asked kind is no part of it, so the parts are compared.
+            const bool matches = devices
+                                     ? a.model == b.model && a.method == b.method &&
+                                           a.head_bits == b.head_bits && a.numerics == b.numerics
+                                     : a.same_place(b);
+            if (is_b(b) && matches) {
+                raw.push_back(devices ? unpaired(a, b) : paired(a, b));
+            }
+        }
+    }
+    return raw;
+}
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// "llmint8-bnb" stands for its only threshold; with several the person must say which.
+Result<std::string> resolve_method(const Evidence& evidence, const std::string& asked) {
+    if (contains(evidence.methods(), asked)) {
+        return asked;
+    }
+    std::vector<std::string> labels;
+    std::string listed;
+    for (const std::string& method : evidence.methods()) {
+        if (method.substr(0, method.find(' ')) == asked) {
+            labels.push_back(method);
+            listed += (listed.empty() ? "`" : ", `") + method + "`";
+        }
+    }
+    if (labels.size() == 1) {
+        return labels.front();
+    }
+    if (labels.size() > 1) {
+        return make_error(
+            ErrorCode::invalid_input,
+            "`" + asked + "` was measured at several thresholds; give one of " + listed);
+    }
+    std::vector<std::string> known = evidence.methods();
+    for (const std::string& device : evidence.devices()) {
+        known.push_back(device);
+    }
+    if (known.empty()) {
+        return make_error(ErrorCode::not_found, "nothing was measured yet");
+    }
+    const auto near =
+        std::min_element(known.begin(), known.end(), [&](const auto& x, const auto& y) {
+            return edit_distance(asked, x) < edit_distance(asked, y);
+        });
+    return make_error(ErrorCode::invalid_input,
+                      "`" + asked +
+                          "` is neither a measured method nor a device; the nearest is `" + *near +
+                          "`");
+}
+
+Verdict3 verdict_of(const Comparison& row, const CompareQuestion& question) {
+    if (std::isnan(row.p)) {
+        return Verdict3::unresolved;
+    }
+    if (row.p >= question.level || std::fabs(std::log(row.speedup)) < std::log1p(question.margin)) {
+        return Verdict3::same;
+    }
+    return row.speedup > 1 ? Verdict3::faster : Verdict3::slower;
+}
+
+// A spread of exactly 0 (rounded clocks) leaves no doubt about a difference.
+double p_of(const Raw& raw) {
+    if (std::isnan(raw.error) || std::isnan(raw.centre)) {
+        return nan;
+    }
+    return student_two_sided(raw.centre == 0 ? 0 : raw.centre / raw.error, raw.freedom);
+}
+
+std::string difference(double ratio) {
+    return (ratio >= 1 ? "+" : "") + significant(100 * (ratio - 1), 2) + " %";
+}
+
+}  // namespace
+
+std::string_view to_string(Verdict3 verdict) {
+    switch (verdict) {
+        case Verdict3::same:
+            return "SAME";
+        case Verdict3::faster:
+            return "FASTER";
+        case Verdict3::slower:
+            return "SLOWER";
+        case Verdict3::unresolved:
+            return "UNRESOLVED";
+    }
+    ASSERT(false);
+}
+
+Result<std::vector<Comparison>> compare(const Evidence& evidence, const CompareQuestion& question) {
+    std::string a = question.a, b = question.b;
+    const bool devices =
+        contains(evidence.devices(), a) && contains(evidence.devices(), b) && a != b;
+    if (!devices) {
+        a = TRY(resolve_method(evidence, a));
+        b = TRY(resolve_method(evidence, b));
+    }
+    if (a == b) {
+        return make_error(ErrorCode::invalid_input,
+                          "`" + a + "` compared with itself; give two methods or two devices");
+    }
+    const auto is = [devices](const std::string& name) -> Selects {
+        return
+            [=](const MeasuredCell& cell) { return (devices ? cell.device : cell.method) == name; };
+    };
+    std::vector<Raw> raw = pair_up(evidence, is(a), is(b), devices);
+    if (raw.empty()) {
+        return make_error(ErrorCode::not_found, "no model was measured with both `" + a +
+                                                    "` and `" + b + "` at equal settings on one " +
+                                                    (devices ? "method" : "device"));
+    }
+    std::vector<double> p_values;
+    for (const Raw& one : raw) {
+        p_values.push_back(p_of(one));
+    }
+    const std::vector<HolmStep> steps = holm(p_values, question.level);
+    std::vector<Comparison> rows;
+    for (std::size_t i = 0; i < raw.size(); ++i) {
+        Comparison& row = raw[i].row;
+        row.speedup = std::exp(raw[i].centre);
+        row.p = steps[i].p;
+        row.confidence = steps[i].confidence;
+        const double half = std::isnan(row.p)
+                                ? nan
+                                : student_quantile(row.confidence, raw[i].freedom) * raw[i].error;
+        row.low = std::exp(raw[i].centre - half);
+        row.high = std::exp(raw[i].centre + half);
+        row.verdict = verdict_of(row, question);
+        rows.push_back(std::move(row));
+    }
+    return rows;
+}
+
+Finding compare_finding(const std::vector<Comparison>& rows, const CompareQuestion& question) {
+    Finding finding;
+    finding.title = question.a + " against " + question.b + ", decode rate";
+    TableBuilder table({"model", "method", "device", "verdict", "speed-up", "low", "high",
+                        "confidence", "p (Holm)", "pairs", "excluded"});
+    for (const Comparison& row : rows) {
+        std::string sentence = "On " + row.model + ", " + row.device + ": " + question.a + " is ";
+        if (row.verdict == Verdict3::unresolved) {
+            sentence += "not resolved against " + question.b + ": one process each (" +
+                        ratio_text(row.speedup) + "x); measure with `repeat: 3` or more";
+        } else {
+            sentence += std::string(to_string(row.verdict)) +
+                        (row.verdict == Verdict3::same ? " as " : " than ") + question.b + ": " +
+                        ratio_text(row.speedup) + "x (" + ratio_text(row.low) + " to " +
+                        ratio_text(row.high) + ", " + std::to_string(row.pairs) + " pairs)";
+        }
+        finding.sentences.push_back(sentence + ".");
+        table.row().text(row.model).text(row.method).text(row.device);
+        table.text(std::string(to_string(row.verdict))).number(row.speedup);
+        table.number(row.low).number(row.high).number(row.confidence).number(row.p, 3);
+        table.count(row.pairs);
+        table.text(row.verdict == Verdict3::unresolved
+                       ? ""
+                       : "below " + difference(row.low) + ", above " + difference(row.high));
+    }
+    finding.tables.push_back({"verdicts", table.take()});
+    finding.notes = {"speed-up: geometric mean of " + question.a + "'s decode rate over " +
+                         question.b +
+                         "'s; intervals: Student's t on the logarithms over processes, paired by "
+                         "repeat (Welch's "
+                         "t between devices)",
+                     std::to_string(rows.size()) +
+                         " comparisons: Holm's correction keeps the chance of any "
+                         "false FASTER or SLOWER below " +
+                         plain_text(100 * question.level) +
+                         " %; `confidence` is that of the interval at its step",
+                     "SAME: not distinguishable, or a difference below the margin of " +
+                         plain_text(100 * question.margin) +
+                         " %; `excluded` says which differences the data "
+                         "rule out"};
+    return finding;
+}
+
+}  // namespace bitsweep

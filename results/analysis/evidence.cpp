@@ -1,0 +1,233 @@
+#include "results/analysis/evidence.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "results/analysis/labels.h"
+#include "results/analysis/validity.h"
+#include "schemas/catalog/methods.h"
+
+namespace bitsweep {
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+Status check_known(Store& store, const std::string& noun, const std::string& wanted,
+                   const std::string& names_sql) {
+    if (wanted.empty()) {
+        return {};
+    }
+    const Table names = TRY(store.query(names_sql));
+    std::string known;
+    for (const auto& row : names.rows) {
+        if (row.front().text == wanted) {
+            return {};
+        }
+        known += (known.empty() ? "" : ", ") + row.front().text;
+    }
+    return make_error(ErrorCode::not_found,
+                      "no " + noun + " `" + wanted + "` in this database" +
+                          (known.empty() ? "; it has none" : "; it has " + known));
+}
+
+std::string where_of(const EvidenceQuestion& question) {
+    std::string where = " WHERE 1";
+    if (!question.experiment.empty()) {
+        where += " AND c.experiment = " + sql_text(question.experiment);
+    }
+    if (!question.device.empty()) {
+        where += " AND c.device = " + sql_text(question.device);
+    }
+    return where;
+}
+
+std::vector<double> numbers_of(const std::string& json) {
+    std::vector<double> numbers;
+    const auto parsed = nlohmann::json::parse(json, nullptr, false);
+    if (!parsed.is_array()) {
+        return numbers;
+    }
+    for (const auto& value : parsed) {
+        numbers.push_back(value.is_number() ? value.get<double>() : nan);
+    }
+    return numbers;
+}
+
+using RunMetrics = std::map<std::int64_t, std::map<std::string, double>>;
+
+// Scalars only: what belongs to one layer stays in the database, except a worker's verdict.
+Result<RunMetrics> read_metrics(Store& store, const std::string& where) {
+    const Table table = TRY(
+        store.query("SELECT DISTINCT m.run, m.metric, m.value FROM v_cells c JOIN measurements m"
+                    " ON m.run = c.run" +
+                    where +
+                    " AND m.sample = 0 AND (instr(m.metric, ':') = 0"
+                    " OR m.metric LIKE 'invalid:%')"));
+    RunMetrics metrics;
+    for (std::size_t i = 0; i < table.rows.size(); ++i) {
+        const Row row(table, i);
+        metrics[row.integer("run")][row.label("metric")] = row.number("value");
+    }
+    return metrics;
+}
+
+MeasuredCell start_cell(const Row& row, const Labels& labels) {
+    MeasuredCell cell;
+    cell.experiment = row.label("experiment");
+    cell.series = row.label("series");
+    cell.setting = row.label("setting");
+    cell.model = labels.model(row);
+    cell.model_name = row.label("model");
+    cell.method = method_label(row);
+    cell.method_name = row.label("method");
+    if (const double threshold = row.number("threshold"); !std::isnan(threshold)) {
+        cell.threshold = threshold;
+    }
+    cell.device = labels.device(row);
+    cell.device_name = row.label("device_name");
+    cell.head_bits = static_cast<int>(row.integer("head"));
+    cell.batch = static_cast<int>(row.integer("batch"));
+    cell.numerics = static_cast<int>(row.integer("numerics_revision"));
+    cell.kv = row.label("kv");
+    cell.prompt_tokens = row.integer("prompt_tokens");
+    cell.new_tokens = row.integer("new_tokens");
+    cell.shape = find_shape(cell.model_name);
+    if (const auto method = parse_method(cell.method_name)) {
+        cell.weight_bits = method->weight_bits;
+    }
+    return cell;
+}
+
+std::string cell_key(const Row& row) {
+    return row.label("series") + "\n" + row.label("device") + "\n" + row.label("device_name") +
+           "\n" + row.label("numerics_revision");
+}
+
+}  // namespace
+
+double MeasuredCell::metric(const std::string& name) const {
+    std::vector<double> values;
+    for (const Repeat& repeat : repeats) {
+        const auto found = repeat.metrics.find(name);
+        if (found != repeat.metrics.end() && !std::isnan(found->second)) {
+            values.push_back(found->second);
+        }
+    }
+    return median(values);
+}
+
+double MeasuredCell::parameters() const {
+    return shape == nullptr ? nan : static_cast<double>(shape->parameters);
+}
+
+ProcessSampler MeasuredCell::decode_rate() const {
+    std::vector<Process> processes;
+    for (const Repeat& repeat : repeats) {
+        processes.push_back({repeat.decode_rates, {}});
+    }
+    return ProcessSampler(std::move(processes));
+}
+
+ProcessSampler MeasuredCell::speedup_over(const MeasuredCell& base) const {
+    std::vector<Process> pairs;
+    for (const Repeat& mine : repeats) {
+        const auto other =
+            std::find_if(base.repeats.begin(), base.repeats.end(),
+                         [&](const Repeat& repeat) { return repeat.repeat == mine.repeat; });
+        if (other != base.repeats.end()) {
+            pairs.push_back({mine.decode_rates, other->decode_rates});
+        }
+    }
+    return ProcessSampler(std::move(pairs));
+}
+
+bool MeasuredCell::same_place(const MeasuredCell& other) const {
+    return setting == other.setting && device == other.device && device_name == other.device_name &&
+           head_bits == other.head_bits;
+}
+
+const MeasuredCell* Evidence::baseline_of(const MeasuredCell& cell) const {
+    const MeasuredCell* best = nullptr;
+    for (const MeasuredCell& other : cells) {
+        const bool is_base = other.method_name == "fp16" || other.method_name == "bf16";
+        if (is_base && other.same_place(cell) && (best == nullptr || other.method_name == "fp16")) {
+            best = &other;
+        }
+    }
+    return best;
+}
+
+std::vector<std::string> Evidence::devices() const {
+    std::vector<std::string> names;
+    for (const MeasuredCell& cell : cells) {
+        if (std::find(names.begin(), names.end(), cell.device) == names.end()) {
+            names.push_back(cell.device);
+        }
+    }
+    return names;
+}
+
+std::vector<std::string> Evidence::methods() const {
+    std::vector<std::string> names;
+    for (const MeasuredCell& cell : cells) {
+        if (std::find(names.begin(), names.end(), cell.method) == names.end()) {
+            names.push_back(cell.method);
+        }
+    }
+    return names;
+}
+
+Result<Evidence> read_evidence(Store& store, const EvidenceQuestion& question) {
+    TRY(check_known(store, "experiment", question.experiment, "SELECT name FROM experiments"));
+    TRY(check_known(store, "device", question.device,
+                    "SELECT DISTINCT device FROM v_cells ORDER BY 1"));
+    const std::string where = where_of(question);
+    const Table rows =
+        TRY(store.query("SELECT c.*, j.numerics_revision, j.spec ->> '$.prompt' AS prompt,"
+                        " r.provenance ->> 'host' AS host, s.\"values\" AS rates"
+                        " FROM v_cells c JOIN jobs j ON j.id = c.job JOIN runs r ON r.id = c.run"
+                        " LEFT JOIN samples s ON s.run = c.run AND s.metric = 'decode_rate'" +
+                        where + " ORDER BY c.position"));
+    const RunMetrics metrics = TRY(read_metrics(store, where));
+    const Labels labels(rows);
+    Evidence evidence;
+    std::map<std::string, std::size_t> index;
+    std::set<std::int64_t> seen;
+    for (std::size_t i = 0; i < rows.rows.size(); ++i) {
+        const Row row(rows, i);
+        Repeat repeat;
+        repeat.run = row.integer("run");
+        if (!seen.insert(repeat.run).second) {
+            continue;  // the same cell of another experiment
+        }
+        repeat.repeat = static_cast<int>(row.integer("repeat"));
+        repeat.host = row.label("host");
+        if (const auto found = metrics.find(repeat.run); found != metrics.end()) {
+            repeat.metrics = found->second;
+        }
+        repeat.decode_rates = numbers_of(row.label("rates"));
+        const auto rate = repeat.metrics.find("decode_tokens_per_s");
+        if (repeat.decode_rates.empty() && rate != repeat.metrics.end()) {
+            repeat.decode_rates = {rate->second};
+        }
+        MeasuredCell cell = start_cell(row, labels);
+        const std::string invalid = why_invalid(repeat.metrics, repeat.decode_rates);
+        if (!invalid.empty()) {
+            evidence.excluded.push_back(cell.model + " " + cell.method + " on " + cell.device +
+                                        ", repeat " + std::to_string(repeat.repeat) + ": " +
+                                        invalid);
+            continue;
+        }
+        const auto [place, is_new] = index.try_emplace(cell_key(row), evidence.cells.size());
+        if (is_new) {
+            evidence.cells.push_back(std::move(cell));
+        }
+        evidence.cells[place->second].repeats.push_back(std::move(repeat));
+    }
+    return evidence;
+}
+
+}  // namespace bitsweep

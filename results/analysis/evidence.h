@@ -1,0 +1,70 @@
+// What an analysis works on: the measured cells of a database, repeats together, and what was left
+// out of them and why.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "results/analysis/bootstrap.h"
+#include "results/store/store.h"
+#include "schemas/catalog/shapes.h"
+#include "schemas/status.h"
+
+namespace bitsweep {
+
+// One process: a repeat of a cell on one device.
+struct Repeat {
+    int repeat = 0;
+    std::int64_t run = 0;
+    std::string host;                       // name of the machine
+    std::vector<double> decode_rates;       // token/s of each measured sequence
+    std::map<std::string, double> metrics;  // scalars of the run, by name
+};
+
+// One cell on one device. Repeats of different numerics revisions are different cells.
+struct MeasuredCell {
+    std::string experiment, series, setting;
+    std::string model;        // with the settings that differ: "tiny batch=4"
+    std::string model_name;   // "tiny"
+    std::string method;       // "llmint8-bnb T=6"
+    std::string method_name;  // "llmint8-bnb"
+    std::optional<double> threshold;
+    std::string device;  // kind, with the name where one kind has several
+    std::string device_name;
+    int head_bits = 16, weight_bits = 16, batch = 1, numerics = 1;
+    std::string kv;
+    std::int64_t prompt_tokens = 0, new_tokens = 0;
+    const ModelShape* shape = nullptr;  // null: a model outside the table
+    std::vector<Repeat> repeats;        // those that count, in order; never empty
+
+    double metric(const std::string& name) const;  // median over repeats that have it, else NaN
+    double parameters() const;                     // of the architecture; NaN without a shape
+    ProcessSampler decode_rate() const;
+    // Of this cell's decode rate over `base`'s, repeats paired by number.
+    ProcessSampler speedup_over(const MeasuredCell& base) const;
+    bool same_place(const MeasuredCell& other) const;  // device, settings and head are equal
+};
+
+struct Evidence {
+    std::vector<MeasuredCell> cells;    // in the order in which they were asked for
+    std::vector<std::string> excluded;  // "llama-nano nf4 repeat 1: throttled (12 % of samples)"
+
+    // The 16-bit cell of the same model and place, else null.
+    const MeasuredCell* baseline_of(const MeasuredCell& cell) const;
+    std::vector<std::string> devices() const;  // each once, in order of appearance
+    std::vector<std::string> methods() const;
+};
+
+struct EvidenceQuestion {
+    std::string experiment;  // empty: the whole database, each cell once
+    std::string device;      // kind; empty: all
+};
+
+// Newest successful attempt of each cell and repeat. Runs that validity.h rejects are left out.
+// not_found: no such experiment or device, with those that exist.
+Result<Evidence> read_evidence(Store& store, const EvidenceQuestion& question);
+
+}  // namespace bitsweep

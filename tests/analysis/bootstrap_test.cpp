@@ -1,0 +1,123 @@
+// Whether the intervals keep their promise, on synthetic data of known truth. Seeds are fixed; the
+// bands are three standard deviations of 1,000 trials around what is promised.
+#include "results/analysis/bootstrap.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "results/analysis/student.h"
+#include "tests/analysis/synthetic.h"
+
+namespace bitsweep::testing {
+namespace {
+
+constexpr int experiments = 1000;
+constexpr double truth = 120;  // token/s
+
+struct Noise {
+    int processes;
+    double between, within;  // standard deviations of logarithms
+};
+
+std::vector<Process> measured(Gauss& gauss, const Noise& noise, int samples) {
+    std::vector<Process> processes;
+    for (int p = 0; p < noise.processes; ++p) {
+        processes.push_back({gauss.samples(truth, noise.between, noise.within, samples), {}});
+    }
+    return processes;
+}
+
+TEST(Bootstrap, intervalsHoldTheTruthAsOftenAsTheyPromise) {
+    const Noise cases[] = {{2, 0.01, 0.01}, {3, 0.01, 0.003}, {3, 0, 0.02},
+                           {3, 0.01, 0.03}, {5, 0.01, 0.01},  {10, 0.01, 0.01}};
+    for (const Noise& noise : cases) {
+        Gauss gauss(1);
+        int held = 0;
+        for (int i = 0; i < experiments; ++i) {
+            const ProcessSampler sampler(measured(gauss, noise, 10));
+            const Interval interval = bootstrap_interval(sampler, {.resamples = 500});
+            held += interval.low <= truth && truth <= interval.high ? 1 : 0;
+        }
+        EXPECT_GE(held, 930) << noise.processes << " processes, " << noise.between;
+        EXPECT_LE(held, 980) << noise.processes << " processes, " << noise.between;
+    }
+}
+
+TEST(Bootstrap, ratiosOfPairsHoldTheTruthAlthoughBothSidesDrift) {
+    Gauss gauss(2);
+    int held = 0;
+    for (int i = 0; i < experiments; ++i) {
+        std::vector<Process> pairs;
+        for (int p = 0; p < 3; ++p) {
+            const double drift = std::exp(0.1 * gauss.next());  // ten times the noise of a process
+            pairs.push_back({gauss.samples(1.5 * truth * drift, 0.005, 0.01, 10),
+                             gauss.samples(truth * drift, 0.005, 0.01, 10)});
+        }
+        const Interval interval =
+            bootstrap_interval(ProcessSampler(std::move(pairs)), {.resamples = 500});
+        held += interval.low <= 1.5 && 1.5 <= interval.high ? 1 : 0;
+    }
+    EXPECT_GE(held, 930);
+    EXPECT_LE(held, 970);
+}
+
+TEST(Bootstrap, samplesAloneWouldPromiseTooMuch) {
+    // The mutant: all samples as if of one process. It must fail where processes differ.
+    Gauss gauss(3);
+    int held = 0;
+    for (int i = 0; i < experiments; ++i) {
+        Process all;
+        for (const Process& process : measured(gauss, {3, 0.01, 0.003}, 10)) {
+            all.samples.insert(all.samples.end(), process.samples.begin(), process.samples.end());
+        }
+        const Interval interval = bootstrap_interval(ProcessSampler({all}), {.resamples = 300});
+        held += interval.low <= truth && truth <= interval.high ? 1 : 0;
+    }
+    EXPECT_LT(held, 800);
+}
+
+TEST(Bootstrap, isRepeatedExactlyByItsSeed) {
+    Gauss gauss(4);
+    const ProcessSampler sampler(measured(gauss, {3, 0.01, 0.01}, 10));
+    const Interval one = bootstrap_interval(sampler, {.seed = 7});
+    const Interval same = bootstrap_interval(sampler, {.seed = 7});
+    const Interval other = bootstrap_interval(sampler, {.seed = 8});
+    EXPECT_EQ(one.low, same.low);
+    EXPECT_EQ(one.high, same.high);
+    EXPECT_NE(one.low, other.low);
+}
+
+TEST(Bootstrap, leavesOutWhatIsNoRateAndSaysNothingOfNothing) {
+    const ProcessSampler sampler({{{100, 110}, {}}, {{100, -1}, {}}, {{}, {}}, {{100}, {0}}});
+    EXPECT_EQ(sampler.processes(), 1);
+    EXPECT_TRUE(std::isnan(sampler.standard_error()));
+    EXPECT_NEAR(std::exp(sampler.centre()), 105, 1e-9);
+    const Interval nothing = bootstrap_interval(ProcessSampler({}), {});
+    EXPECT_FALSE(nothing.known());
+    EXPECT_TRUE(std::isnan(nothing.centre));
+}
+
+TEST(Percentile, isLinearBetweenNeighboursAndSurvivesInfinity) {
+    const std::vector<double> values = {1, 2, 4, INFINITY};
+    EXPECT_EQ(percentile(values, 0), 1);
+    EXPECT_DOUBLE_EQ(percentile(values, 0.5), 3);
+    EXPECT_EQ(percentile(values, 1), INFINITY);
+    EXPECT_EQ(percentile(values, 2.0 / 3), 4);
+    EXPECT_TRUE(std::isnan(percentile({}, 0.5)));
+}
+
+TEST(Student, agreesWithThePrintedTables) {
+    // Abramowitz and Stegun, table 26.10.
+    EXPECT_NEAR(student_quantile(0.95, 1), 12.706, 5e-4);
+    EXPECT_NEAR(student_quantile(0.95, 2), 4.303, 5e-4);
+    EXPECT_NEAR(student_quantile(0.99, 10), 3.169, 5e-4);
+    EXPECT_NEAR(student_quantile(0.999, 30), 3.646, 5e-4);
+    EXPECT_NEAR(student_two_sided(2.228, 10), 0.05, 1e-4);
+    EXPECT_NEAR(normal_quantile(0.95), 1.959964, 1e-6);
+    EXPECT_EQ(student_two_sided(INFINITY, 3), 0);
+    EXPECT_TRUE(std::isnan(student_quantile(0.95, 0)));
+}
+
+}  // namespace
+}  // namespace bitsweep::testing
