@@ -19,8 +19,11 @@ std::vector<std::int32_t> text(std::size_t count, std::int32_t seed, std::int64_
     return ids;
 }
 
-Error load_error(const ModelFiles& files, EngineOptions options) {
+Error load_error(const ModelFiles& files, void (*change)(EngineOptions& options)) {
+    EngineOptions options;
     options.method = method_of("fp16");
+    options.context = 8;
+    change(options);
     auto engine = load_engine(files, options, nullptr);
     EXPECT_FALSE(engine.ok());
     return engine.ok() ? Error{} : engine.error();
@@ -28,20 +31,27 @@ Error load_error(const ModelFiles& files, EngineOptions options) {
 
 TEST(Engine, refuses_options_that_a_model_cannot_have) {
     const ModelFiles files = random_or_die("llama-pico");
-    const Error context = load_error(files, {.context = 513});
+    const Error context = load_error(files, [](EngineOptions& o) { o.context = 513; });
     EXPECT_EQ(context.code, ErrorCode::invalid_input);
     EXPECT_EQ(context.message, "llama-pico: a context of 513 positions; this model takes 1 to 512");
-    EXPECT_EQ(load_error(files, {.context = 0}).code, ErrorCode::invalid_input);
-    EXPECT_EQ(load_error(files, {.threads = 0, .context = 8}).code, ErrorCode::invalid_input);
-    EXPECT_EQ(load_error(files, {.batch = 0, .context = 8}).code, ErrorCode::invalid_input);
-    EXPECT_EQ(load_error(files, {.batch = 1 << 30, .context = 8}).code, ErrorCode::invalid_input);
-    EXPECT_EQ(load_error(files, {.head_bits = 5, .context = 8}).message,
+    EXPECT_EQ(load_error(files, [](EngineOptions& o) { o.context = 0; }).code,
+              ErrorCode::invalid_input);
+    EXPECT_EQ(load_error(files, [](EngineOptions& o) { o.threads = 0; }).code,
+              ErrorCode::invalid_input);
+    EXPECT_EQ(load_error(files, [](EngineOptions& o) { o.batch = 0; }).code,
+              ErrorCode::invalid_input);
+    EXPECT_EQ(load_error(files, [](EngineOptions& o) { o.batch = 1 << 30; }).code,
+              ErrorCode::invalid_input);
+    EXPECT_EQ(load_error(files, [](EngineOptions& o) { o.head_bits = 5; }).message,
               "llama-pico: head bits 5; known: 16, 8, 4");
 }
 
 TEST(Engine, refuses_a_cache_that_no_machine_holds_with_its_size) {
     const ModelFiles files = random_or_die("llama-pico");
-    const Error error = load_error(files, {.batch = 1 << 20, .context = 512});
+    const Error error = load_error(files, [](EngineOptions& o) {
+        o.batch = 1 << 20;
+        o.context = 512;
+    });
     EXPECT_EQ(error.code, ErrorCode::out_of_memory);
     EXPECT_NE(error.message.find("wanted 196608 MiB"), std::string::npos) << error.message;
 }
@@ -204,7 +214,7 @@ class Broken : public WeightSource {
 Error broken_error(const std::string& tensor, float value) {
     ModelFiles files = random_or_die("llama-pico");
     files.weights = std::make_unique<Broken>(std::move(files.weights), tensor, value);
-    return load_error(files, {.context = 8});
+    return load_error(files, [](EngineOptions&) {});
 }
 
 TEST(Engine, weights_that_are_not_numbers_or_have_another_shape_are_named) {

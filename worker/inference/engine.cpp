@@ -7,8 +7,8 @@
 
 #include "worker/inference/backend/cpu/gemm.h"
 #include "worker/inference/kv_cache.h"
+#include "worker/inference/models/families.h"
 #include "worker/inference/models/loader.h"
-#include "worker/inference/models/model.h"
 
 namespace bitsweep {
 namespace {
@@ -29,7 +29,6 @@ class CpuEngine : public Engine {
         : config_(config),
           options_(options),
           backend_(make_cpu_backend()),
-          embedding_backend_(*backend_),
           threads_(options.threads),
           workspace_(*backend_) {}
 
@@ -45,9 +44,9 @@ class CpuEngine : public Engine {
     std::uint64_t bytes_per_token(std::int64_t context) const override {
         const std::uint64_t per_key =
             kv_->bytes_per_position() / static_cast<std::uint64_t>(config_.layers);
-        return model_->bytes_per_token() +
+        return decoder_.bytes_per_token() +
                static_cast<std::uint64_t>(options_.batch) *
-                   static_cast<std::uint64_t>(model_->keys_per_token(context)) * per_key;
+                   static_cast<std::uint64_t>(decoder_.keys_per_token(context)) * per_key;
     }
 
  private:
@@ -62,28 +61,24 @@ class CpuEngine : public Engine {
     ModelConfig config_;
     EngineOptions options_;
     std::unique_ptr<Backend> backend_;
-    EmbeddingBackend embedding_backend_;
     ThreadPool threads_;
     Workspace workspace_;
-    std::unique_ptr<Model> model_;
+    Decoder decoder_;
     std::optional<KvCache> kv_;
     Activations act_;
     std::vector<std::int32_t> chunk_ids_;
     std::int64_t position_ = 0;
 };
 
-const ModelFamilyRow& family_row(ModelFamily family) {
-    const auto found = std::ranges::find(model_families(), family, &ModelFamilyRow::family);
-    ASSERT(found != model_families().end());
-    return *found;
-}
-
 Status CpuEngine::load(const WeightSource& weights, LoadTrace* trace) {
     const std::int64_t start = now_ns();
     set_gemm_threads(1);  // products are split over threads_ instead (gemm.h)
     const LoaderOptions loader_options{options_.method, options_.threshold, options_.head_bits};
-    Loader loader(config_, weights, loader_options, *backend_, embedding_backend_, threads_);
-    model_ = TRY(family_row(config_.family).load(loader));
+    const Packer packer = [this](const DenseWeight& weight, const MethodOptions& method) {
+        return pack_linear(weight, method, *backend_);
+    };
+    Loader loader(config_, weights, loader_options, *backend_, packer, threads_);
+    decoder_ = TRY(load_decoder(loader));
     const KvType type = options_.method.family == MethodFamily::fp32 ? KvType::f32 : KvType::f16;
     kv_ = TRY(KvCache::create(*backend_, KvShape{.layers = config_.layers,
                                                  .sequences = options_.batch,
@@ -156,7 +151,7 @@ Status CpuEngine::forward(std::span<const std::int32_t> ids, std::int64_t tokens
             const auto from = ids.begin() + sequence * tokens + done;
             chunk_ids_.insert(chunk_ids_.end(), from, from + taken);
         }
-        TRY(model_->run(now, Chunk{chunk_ids_.data(), batch, taken, position_}));
+        TRY(run_decoder(decoder_, now, Chunk{chunk_ids_.data(), batch, taken, position_}));
         position_ += taken;
     }
     if (last_logits == nullptr) {
@@ -166,7 +161,7 @@ Status CpuEngine::forward(std::span<const std::int32_t> ids, std::int64_t tokens
         const float* last = act_.x + ((sequence + 1) * taken - 1) * config_.width;
         std::copy_n(last, config_.width, act_.h + sequence * config_.width);
     }
-    TRY(model_->logits(now, act_.h, batch, last_logits));
+    TRY(decoder_logits(decoder_, now, act_.h, batch, last_logits));
     return check_finite(last_logits, batch, position_ - 1);
 }
 
@@ -177,7 +172,7 @@ Status CpuEngine::score_chunk(const Pass& pass, std::int64_t first, std::int64_t
     for (std::int64_t row = 0; row < rows; row += at_once) {
         const std::int64_t count = std::min(at_once, rows - row);
         auto* values = logits.as<float>();
-        TRY(model_->logits(pass, pass.act.x + row * config_.width, count, values));
+        TRY(decoder_logits(decoder_, pass, pass.act.x + row * config_.width, count, values));
         TRY(check_finite(values, count, first + row));
         TRY(sink(first + row, count, values));
     }
@@ -210,7 +205,7 @@ Status CpuEngine::score_all(std::span<const std::int32_t> ids, const LogitsSink&
     const Pass pass{threads_, workspace_, own_kv ? *own_kv : *kv_, act, outliers};
     for (std::int64_t first = 0; first < total; first += act.rows) {
         const std::int64_t rows = std::min(act.rows, total - first);
-        TRY(model_->run(pass, Chunk{ids.data() + first, 1, rows, first}));
+        TRY(run_decoder(decoder_, pass, Chunk{ids.data() + first, 1, rows, first}));
         TRY(score_chunk(pass, first, rows, *logits, sink));
     }
     return {};
@@ -231,13 +226,13 @@ Status CpuEngine::score(std::span<const std::int32_t> ids, const LogitsSink& sin
         return score_all(ids, sink, nullptr);
     }
     std::vector<OutlierRecorder> recorders;
-    for (const LinearInput& input : model_->linear_inputs()) {
+    for (const LinearInput& input : decoder_.linear_inputs) {
         recorders.emplace_back(options_.threshold, input.in_features);
     }
     TRY(score_all(ids, sink, &recorders));
     outliers->clear();
     for (std::size_t i = 0; i < recorders.size(); ++i) {
-        outliers->push_back(recorders[i].report(model_->linear_inputs()[i].name));
+        outliers->push_back(recorders[i].report(decoder_.linear_inputs[i].name));
     }
     return {};
 }

@@ -46,6 +46,7 @@ struct Projection {
     std::int64_t out_features = 0;
     std::int64_t in_features = 0;
     std::size_t index = 0;  // into Pass::outliers
+    bool paired = false;    // rows in the loader's RowOrder, not in the files'
 
     struct Part {
         std::unique_ptr<Linear> linear;

@@ -27,11 +27,12 @@ constexpr std::int64_t values_per_share = 64 << 10;
 
 }  // namespace
 
-Result<std::unique_ptr<Buffer>> EmbeddingBackend::allocate(std::size_t bytes,
-                                                           MemoryCategory category) {
-    const bool weights =
-        category == MemoryCategory::weight_codes || category == MemoryCategory::weight_scales;
-    return backend_.allocate(bytes, weights ? MemoryCategory::embeddings : category);
+std::int64_t Loader::Joint::out_features() const {
+    std::int64_t sum = 0;
+    for (const Piece& piece : pieces) {
+        sum += piece.out_features;
+    }
+    return sum;
 }
 
 Status Loader::check_shape(const std::string& name, std::vector<std::int64_t> wanted) const {
@@ -57,32 +58,55 @@ Result<std::vector<float>> Loader::read_vector(const std::string& name, std::int
     return values;
 }
 
-Status Loader::read_joint(const std::vector<Piece>& pieces, std::int64_t in_features,
-                          std::int64_t begin, std::int64_t end, float* dst) {
+// The row of the joint matrix that becomes row `row` of the packed one.
+std::int64_t Loader::source_row(const Joint& joint, std::int64_t row) const {
+    if (joint.order == RowOrder::natural) {
+        return row;
+    }
+    const std::int64_t run =
+        joint.order == RowOrder::gate_up ? joint.out_features() : config_.head_dim;
+    const std::int64_t inside = row % run;
+    return row - inside + inside / 2 + inside % 2 * (run / 2);
+}
+
+Status Loader::read_joint(const Joint& joint, std::int64_t begin, std::int64_t end, float* dst) {
     std::int64_t first = 0;  // row of the joint matrix where this piece begins
-    for (const Piece& piece : pieces) {
+    for (const Piece& piece : joint.pieces) {
         const std::int64_t from = std::max(begin, first) - first;
         const std::int64_t to = std::min(end, first + piece.out_features) - first;
         if (from < to) {
             TRY(weights_.read_rows(piece.name, from, to, dst));
-            dst += (to - from) * in_features;
+            dst += (to - from) * joint.in_features;
         }
         first += piece.out_features;
     }
     return {};
 }
 
-Result<std::unique_ptr<Linear>> Loader::pack(const std::string& name,
-                                             const std::vector<Piece>& pieces,
-                                             std::int64_t in_features, std::vector<float> bias,
-                                             const MethodOptions& method, Backend& backend) {
+Status Loader::read_ordered(const Joint& joint, std::int64_t begin, std::int64_t end, float* dst) {
+    if (joint.order == RowOrder::natural) {
+        return read_joint(joint, begin, end, dst);
+    }
+    for (std::int64_t row = begin; row < end; ++row, dst += joint.in_features) {
+        const std::int64_t source = source_row(joint, row);
+        TRY(read_joint(joint, source, source + 1, dst));
+    }
+    return {};
+}
+
+Result<std::unique_ptr<Linear>> Loader::pack(const Joint& joint, std::vector<float> bias,
+                                             const MethodOptions& method) {
     DenseWeight weight;
-    weight.name = name;
-    weight.in_features = in_features;
-    weight.bias = std::move(bias);
-    for (const Piece& piece : pieces) {
-        TRY(check_shape(piece.name, {piece.out_features, in_features}));
-        weight.out_features += piece.out_features;
+    weight.name = joint.name;
+    weight.in_features = joint.in_features;
+    weight.out_features = joint.out_features();
+    for (const Piece& piece : joint.pieces) {
+        TRY(check_shape(piece.name, {piece.out_features, joint.in_features}));
+    }
+    weight.bias.resize(bias.size());
+    for (std::size_t row = 0; row < bias.size(); ++row) {
+        const std::int64_t source = source_row(joint, static_cast<std::int64_t>(row));
+        weight.bias[row] = bias[static_cast<std::size_t>(source)];
     }
     const std::int64_t reading_before = read_ns_;
     weight.rows = [&](std::int64_t begin, std::int64_t end, float* dst) -> Status {
@@ -90,46 +114,50 @@ Result<std::unique_ptr<Linear>> Loader::pack(const std::string& name,
         std::unique_lock lock(reading_, std::try_to_lock);
         Status status;
         if (!lock.owns_lock()) {
-            status = read_joint(pieces, in_features, begin, end, dst);
+            status = read_ordered(joint, begin, end, dst);
         } else {
             std::mutex failed;
             const auto body = [&](std::int64_t from, std::int64_t to) {
-                Status part = read_joint(pieces, in_features, begin + from, begin + to,
-                                         dst + from * in_features);
+                Status part =
+                    read_ordered(joint, begin + from, begin + to, dst + from * joint.in_features);
                 if (!part.ok()) {
                     const std::lock_guard guard(failed);
                     status = std::move(part);
                 }
             };
             const std::int64_t rows_per_share =
-                std::max<std::int64_t>(1, values_per_share / in_features);
+                std::max<std::int64_t>(1, values_per_share / joint.in_features);
             threads_.parallel_for(end - begin, rows_per_share, std::cref(body));
         }
         read_ns_ += now_ns() - start;
         return status;
     };
     const std::int64_t start = now_ns();
-    auto packed = TRY(pack_linear(weight, method, backend));
+    auto packed = TRY(packer_(weight, method));
     pack_ns_ += now_ns() - start - (read_ns_ - reading_before);
     return packed;
 }
 
 Result<Projection> Loader::projection(const std::string& name, const std::string& prefix,
                                       std::vector<PartSpec> parts, std::int64_t in_features,
-                                      Bias bias) {
+                                      Bias bias, RowOrder order) {
     Projection projection;
     projection.name = name;
     projection.in_features = in_features;
     projection.index = inputs_.size();
     inputs_.push_back({name, in_features});
     const bool joined = joins_rows(options_.method, in_features);
-    std::vector<Piece> pieces;
+    const bool halves = order != RowOrder::head_halves || config_.head_dim % 2 == 0;
+    projection.paired =
+        options_.pair_rows == PairRows::yes && order != RowOrder::natural && joined && halves;
+    Joint joint;
+    joint.in_features = in_features;
+    joint.order = projection.paired ? order : RowOrder::natural;
     std::vector<float> biases;
-    std::int64_t rows = 0;
     for (const PartSpec& part : parts) {
         const std::string tensor = prefix + std::string(part.suffix);
-        pieces.push_back({tensor + ".weight", part.out_features});
-        rows += part.out_features;
+        joint.name = joined ? name : tensor;
+        joint.pieces.push_back({tensor + ".weight", part.out_features});
         projection.out_features += part.out_features;
         if (bias == Bias::yes) {
             const auto values = TRY(read_vector(tensor + ".bias", part.out_features));
@@ -137,12 +165,12 @@ Result<Projection> Loader::projection(const std::string& name, const std::string
         }
         const bool last = &part == &parts.back();
         if (!joined || last) {
-            auto packed = TRY(pack(joined ? name : tensor, pieces, in_features, std::move(biases),
-                                   MethodOptions{options_.method, options_.threshold}, backend_));
+            const std::int64_t rows = joint.out_features();
+            auto packed = TRY(
+                pack(joint, std::move(biases), MethodOptions{options_.method, options_.threshold}));
             projection.parts.push_back({std::move(packed), rows});
-            pieces.clear();
+            joint.pieces.clear();
             biases.clear();
-            rows = 0;
         }
     }
     return projection;
@@ -176,13 +204,20 @@ Result<Norm> Loader::layer_norm(const std::string& name) {
     return norm(Norm::Kind::layer, name, config_.norm_affine ? 2 : 0);
 }
 
-Result<std::unique_ptr<Linear>> Loader::position_table(const std::string& name, std::int64_t rows) {
-    return pack(name, {{name, rows}}, config_.width, {},
-                MethodOptions{head_method(options_.method, 16), 0}, embedding_backend_);
+Result<PositionTable> Loader::position_table(const std::string& name, std::int64_t rows,
+                                             std::int64_t offset) {
+    const MethodOptions method{head_method(options_.method, 16), 0, MemoryCategory::embeddings};
+    PositionTable table;
+    table.packed = TRY(pack(Joint{name, {{name, rows}}, config_.width}, {}, method));
+    table.width = config_.width;
+    table.offset = offset;
+    table.row_bytes = table.packed->bytes_per_call() / static_cast<std::uint64_t>(rows);
+    return table;
 }
 
 Result<Embeddings> Loader::embeddings(const std::string& token_table) {
-    const MethodOptions method{head_method(options_.method, options_.head_bits), 0};
+    const MethodOptions method{head_method(options_.method, options_.head_bits), 0,
+                               MemoryCategory::embeddings};
     const std::int64_t width = config_.embed_width;
     const std::string head = config_.tied_head ? token_table : "lm_head.weight";
     Embeddings made;
@@ -191,14 +226,13 @@ Result<Embeddings> Loader::embeddings(const std::string& token_table) {
     made.head.in_features = width;
     made.head.index = inputs_.size();
     inputs_.push_back({made.head.name, width});
-    auto packed =
-        TRY(pack("lm_head", {{head, config_.vocabulary}}, width, {}, method, embedding_backend_));
+    auto packed = TRY(pack(Joint{"lm_head", {{head, config_.vocabulary}}, width}, {}, method));
     made.tokens.width = width;
     made.tokens.packed = packed.get();
     made.head.parts.push_back({std::move(packed), config_.vocabulary});
     if (!config_.tied_head) {
-        made.own_table = TRY(pack(token_table, {{token_table, config_.vocabulary}}, width, {},
-                                  method, embedding_backend_));
+        made.own_table =
+            TRY(pack(Joint{token_table, {{token_table, config_.vocabulary}}, width}, {}, method));
         made.tokens.packed = made.own_table.get();
         made.row_bytes =
             made.own_table->bytes_per_call() / static_cast<std::uint64_t>(config_.vocabulary);

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -14,44 +15,25 @@
 #include "schemas/status.h"
 #include "worker/inference/backend/backend.h"
 #include "worker/inference/backend/cpu/threads.h"
-#include "worker/inference/models/layers.h"
-#include "worker/inference/models/model.h"
+#include "worker/inference/models/decoder.h"
 #include "worker/inference/weights.h"
 
 namespace bitsweep {
 
-// Counts everything allocated for weights as embeddings.
-class EmbeddingBackend : public Backend {
- public:
-    explicit EmbeddingBackend(Backend& backend) : backend_(backend) {}
-    Result<std::unique_ptr<Buffer>> allocate(std::size_t bytes, MemoryCategory category) override;
-    Status copy_to_device(Buffer& to, std::size_t offset, const void* from,
-                          std::size_t bytes) override {
-        return backend_.copy_to_device(to, offset, from, bytes);
-    }
-    Status copy_to_host(void* to, const Buffer& from, std::size_t offset,
-                        std::size_t bytes) override {
-        return backend_.copy_to_host(to, from, offset, bytes);
-    }
-    Status synchronize() override { return backend_.synchronize(); }
-    MemoryBytes allocated() const override { return backend_.allocated(); }
+// Packs one dense layer for the device that the model is loaded for.
+using Packer = std::function<Result<std::unique_ptr<Linear>>(const DenseWeight& weight,
+                                                             const MethodOptions& options)>;
 
- private:
-    Backend& backend_;
-};
+// How the rows of a projection are ordered where the device works on pairs of neighbours: element i
+// of a head beside element i + head_dim / 2 (what a rotation takes together), gate beside up.
+enum class RowOrder { natural, head_halves, gate_up };
+enum class PairRows { no, yes };
 
 struct LoaderOptions {
     MethodId method;
     double threshold = 0;
     int head_bits = 16;
-};
-
-// The token table and the head: one packed matrix when they are tied.
-struct Embeddings {
-    Table tokens;
-    Projection head;
-    std::unique_ptr<Linear> own_table;  // only where the head is not tied
-    std::uint64_t row_bytes = 0;        // read by a look-up besides the head's own bytes
+    PairRows pair_rows = PairRows::no;
 };
 
 // Lives as long as loading; the parts it made do not refer to it. Checks shapes against what the
@@ -59,30 +41,33 @@ struct Embeddings {
 class Loader {
  public:
     Loader(const ModelConfig& config, const WeightSource& weights, const LoaderOptions& options,
-           Backend& backend, Backend& embedding_backend, ThreadPool& threads)
+           Backend& backend, Packer packer, ThreadPool& threads)
         : config_(config),
           weights_(weights),
           options_(options),
           backend_(backend),
-          embedding_backend_(embedding_backend),
+          packer_(std::move(packer)),
           threads_(threads) {}
 
     const ModelConfig& config() const { return config_; }
 
     // "<prefix><part>.weight" and, with `bias`, ".bias" of each part; `parts` share the input.
+    // `order` counts only where the device pairs rows and the parts can be packed as one.
     struct PartSpec {
         std::string_view suffix;
         std::int64_t out_features = 0;
     };
     enum class Bias { no, yes };
     Result<Projection> projection(const std::string& name, const std::string& prefix,
-                                  std::vector<PartSpec> parts, std::int64_t in_features, Bias bias);
+                                  std::vector<PartSpec> parts, std::int64_t in_features, Bias bias,
+                                  RowOrder order = RowOrder::natural);
 
     Result<Norm> rms_norm(const std::string& name);
     Result<Norm> layer_norm(const std::string& name);  // without weights: config.norm_affine false
 
-    // A table of 16-bit rows (fp32 rows for method fp32): learned positions.
-    Result<std::unique_ptr<Linear>> position_table(const std::string& name, std::int64_t rows);
+    // A table of 16-bit rows (fp32 rows for method fp32).
+    Result<PositionTable> position_table(const std::string& name, std::int64_t rows,
+                                         std::int64_t offset);
 
     Result<Embeddings> embeddings(const std::string& token_table);
 
@@ -97,20 +82,29 @@ class Loader {
         std::string name;  // of the weight tensor
         std::int64_t out_features = 0;
     };
+    // One matrix out of one or more tensors that share the input.
+    struct Joint {
+        std::string name;
+        std::vector<Piece> pieces;
+        std::int64_t in_features = 0;
+        RowOrder order = RowOrder::natural;
+
+        std::int64_t out_features() const;
+    };
     Status check_shape(const std::string& name, std::vector<std::int64_t> wanted) const;
     Result<std::vector<float>> read_vector(const std::string& name, std::int64_t width);
-    Status read_joint(const std::vector<Piece>& pieces, std::int64_t in_features,
-                      std::int64_t begin, std::int64_t end, float* dst);
-    Result<std::unique_ptr<Linear>> pack(const std::string& name, const std::vector<Piece>& pieces,
-                                         std::int64_t in_features, std::vector<float> bias,
-                                         const MethodOptions& method, Backend& backend);
+    std::int64_t source_row(const Joint& joint, std::int64_t row) const;
+    Status read_joint(const Joint& joint, std::int64_t begin, std::int64_t end, float* dst);
+    Status read_ordered(const Joint& joint, std::int64_t begin, std::int64_t end, float* dst);
+    Result<std::unique_ptr<Linear>> pack(const Joint& joint, std::vector<float> bias,
+                                         const MethodOptions& method);
     Result<Norm> norm(Norm::Kind kind, const std::string& name, std::int64_t vectors);
 
     const ModelConfig& config_;
     const WeightSource& weights_;
     const LoaderOptions& options_;
     Backend& backend_;
-    Backend& embedding_backend_;
+    Packer packer_;
     ThreadPool& threads_;
     std::mutex reading_;  // the pool serves one reader at a time
     std::vector<LinearInput> inputs_;

@@ -1,4 +1,7 @@
-#include "worker/inference/models/model.h"
+#include <algorithm>
+
+#include "worker/inference/models/families.h"
+#include "worker/inference/models/loader.h"
 
 namespace bitsweep {
 namespace {
@@ -13,6 +16,12 @@ constexpr ModelFamilyRow table[] = {
 
 std::span<const ModelFamilyRow> model_families() {
     return table;
+}
+
+Result<Decoder> load_decoder(Loader& loader) {
+    const auto* row = std::ranges::find(table, loader.config().family, &ModelFamilyRow::family);
+    ASSERT(row != std::end(table));
+    return row->load(loader);
 }
 
 }  // namespace bitsweep
