@@ -12,7 +12,9 @@
 
 #include "schemas/catalog/memory.h"
 #include "schemas/measurement.h"
+#include "worker/inference/ceilings/device_ceilings.h"
 #include "worker/inference/trace.h"
+#include "worker/metrics/device_record.h"
 #include "worker/metrics/quality.h"
 
 namespace bitsweep {
@@ -33,6 +35,10 @@ struct MetricInput {
     double read_bandwidth = 0;           // B/s, beside the measurement; 0: not measured
     const QualityScores* quality = nullptr;
     std::optional<TextComparison> text;
+    const DeviceRecord* device = nullptr;      // of a GPU: the measured window
+    const DeviceCeilings* ceilings = nullptr;  // of a GPU
+    double prefill_operations = 0;  // of one measured prefill (catalog/operations.h); 0: not known
+    bool int8_products = false;     // the method multiplies on int8 units, not on fp16 ones
 };
 
 // A number per part of the model: (part, value), stored as "id:part".
@@ -52,11 +58,14 @@ std::span<const MetricRow> metric_table();
 // Every row of the table that has a value; values that are not finite are left out.
 std::vector<Measurement> measure(const MetricInput& input);
 
-// Raw samples of one run: token_latency, decode_rate, prefill_rate, nll, kl.
+// Raw samples of one run: token_latency, decode_rate, prefill_rate, nll, kl, and of a GPU
+// gpu_power, gpu_sm_clock, gpu_temperature.
 std::vector<SampleSeries> raw_samples(const MetricInput& input);
 
 // Scored tokens above which nll and kl are not kept as raw samples: 2 x 32,768 doubles are 0.5 MiB,
 // about 1.2 MiB as JSON, in one message of at most a few MiB.
 inline constexpr std::int64_t most_raw_quality_tokens = 32768;
+// NVML samples of a window above which they are not kept: five minutes at ten a second.
+inline constexpr std::size_t most_raw_device_samples = 3000;
 
 }  // namespace bitsweep

@@ -80,4 +80,41 @@ void outlier_max_abs_by_layer(const MetricInput& input, const PartSink& sink);
 Value outlier_columns(const MetricInput& input);
 Value outlier_layers(const MetricInput& input);
 
+// device_metrics.cpp
+Value energy_per_token(const MetricInput& input);
+Value energy_resolution(const MetricInput& input);
+Value mean_power(const MetricInput& input);
+Value cpu_energy_per_token(const MetricInput& input);
+Value sm_clock_mean(const MetricInput& input);
+Value sm_clock_min(const MetricInput& input);
+Value memory_clock_mean(const MetricInput& input);
+Value temperature_before(const MetricInput& input);
+Value temperature_max(const MetricInput& input);
+Value throttle_s(const MetricInput& input);
+Value foreign_processes(const MetricInput& input);
+Value ecc_corrected_errors(const MetricInput& input);
+Value ecc_uncorrected_errors(const MetricInput& input);
+Value window_s(const MetricInput& input);
+Value device_samples(const MetricInput& input);
+Value window_throttled(const MetricInput& input);
+Value window_foreign_process(const MetricInput& input);
+Value window_clock_drift(const MetricInput& input);
+Value window_temperature_drift(const MetricInput& input);
+Value device_memory_bytes(const MetricInput& input);
+Value device_context_bytes(const MetricInput& input);
+Value device_memory_gap_bytes(const MetricInput& input);
+// Values of the samples that have one, in order.
+std::vector<double> device_series(const DeviceRecord& record,
+                                  std::optional<double> DeviceSample::*which);
+
+// ceilings.cpp
+Value copy_bandwidth(const MetricInput& input);
+Value launch_latency(const MetricInput& input);
+Value launch_round_trip(const MetricInput& input);
+Value graph_node_latency(const MetricInput& input);
+Value fp16_products(const MetricInput& input);
+Value int8_products(const MetricInput& input);
+Value prefill_products(const MetricInput& input);
+Value prefill_products_share(const MetricInput& input);
+
 }  // namespace bitsweep

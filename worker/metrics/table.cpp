@@ -47,7 +47,43 @@ constexpr std::array table = {
     Row{"bytes_per_token", "B", "read by one decode step", bytes_per_token},
     Row{"read_bandwidth", "B/s", "of this machine's memory, beside the measurement",
         read_bandwidth},
-    Row{"read_bandwidth_share", "1", "what decode uses of it", read_bandwidth_share},
+    Row{"read_bandwidth_share", "1", "what decode uses of it: the share of the byte floor",
+        read_bandwidth_share},
+    Row{"copy_bandwidth", "B/s", "of this card, read and written", copy_bandwidth},
+    Row{"launch_latency", "ns", "of this card, per empty kernel queued", launch_latency},
+    Row{"launch_round_trip", "ns", "of this card, one empty kernel waited for", launch_round_trip},
+    Row{"graph_node_latency", "ns", "of this card, per empty kernel of a graph",
+        graph_node_latency},
+    Row{"fp16_products", "FLOP/s", "of this card, largest fp16 matrix product", fp16_products},
+    Row{"int8_products", "OP/s", "of this card, largest int8 matrix product", int8_products},
+    Row{"prefill_products", "OP/s", "matrix products of the prefill, achieved", prefill_products},
+    Row{"prefill_products_share", "1", "of what this card's products of that type reach",
+        prefill_products_share},
+    Row{"energy_per_token", "mJ/token", "of the card over the measured window", energy_per_token},
+    Row{"energy_resolution", "1", "relative uncertainty of the window's two ends",
+        energy_resolution},
+    Row{"mean_power", "W", "of the card over the window", mean_power},
+    Row{"cpu_energy_per_token", "mJ/token", "of all CPU packages (RAPL)", cpu_energy_per_token},
+    Row{"sm_clock_mean", "MHz", "over the window's samples", sm_clock_mean},
+    Row{"sm_clock_min", "MHz", "over the window's samples", sm_clock_min},
+    Row{"memory_clock_mean", "MHz", "over the window's samples", memory_clock_mean},
+    Row{"temperature_before", "C", "of the card when the window began", temperature_before},
+    Row{"temperature_max", "C", "over the window's samples", temperature_max},
+    Row{"throttle_s", "s", "of the window in which the card was slowed", throttle_s},
+    Row{"foreign_processes", "1", "other compute processes on the card", foreign_processes},
+    Row{"ecc_corrected_errors", "1", "new in the window", ecc_corrected_errors},
+    Row{"ecc_uncorrected_errors", "1", "new in the window", ecc_uncorrected_errors},
+    Row{"window_s", "s", "first to last measured token, as the card was watched", window_s},
+    Row{"device_samples", "1", "NVML samples in the window", device_samples},
+    Row{"window_throttled", "1", "more than a tenth of the samples slowed", window_throttled},
+    Row{"window_foreign_process", "1", "somebody else used the card", window_foreign_process},
+    Row{"window_clock_drift", "1", "the SM clock moved by more than 5 %", window_clock_drift},
+    Row{"window_temperature_drift", "1", "the card moved by more than 10 C",
+        window_temperature_drift},
+    Row{"device_memory_bytes", "B", "of this process on the card", device_memory_bytes},
+    Row{"device_context_bytes", "B", "of it before the model", device_context_bytes},
+    Row{"device_memory_gap_bytes", "B", "of it in neither context nor ledger",
+        device_memory_gap_bytes},
     Row{"perplexity", "1", "over the scored tokens", perplexity},
     Row{"perplexity_fp32", "1", "of the fp32 reference", perplexity_fp32},
     Row{"bits_per_byte", "bit/B", "of the scored text", bits_per_byte},
@@ -105,6 +141,11 @@ std::vector<SampleSeries> raw_samples(const MetricInput& input) {
     keep("token_latency", "ns", token_latencies(input.trace));
     keep("decode_rate", "token/s", decode_rates(input.trace));
     keep("prefill_rate", "token/s", prefill_rates(input.trace));
+    if (input.device != nullptr && input.device->samples.size() <= most_raw_device_samples) {
+        keep("gpu_power", "W", device_series(*input.device, &DeviceSample::power_w));
+        keep("gpu_sm_clock", "MHz", device_series(*input.device, &DeviceSample::sm_mhz));
+        keep("gpu_temperature", "C", device_series(*input.device, &DeviceSample::temperature_c));
+    }
     if (input.quality != nullptr && input.quality->tokens() <= most_raw_quality_tokens) {
         keep("nll", "nat", input.quality->nll);
         keep("kl", "nat", input.quality->kl);
