@@ -1,0 +1,78 @@
+// Device services of one CUDA card: memory by category, copies through pinned memory, one stream.
+// One thread at a time. Device pointers in Buffer::data().
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "schemas/status.h"
+#include "worker/inference/backend/backend.h"
+#include "worker/inference/backend/cuda/gemm.h"
+
+namespace bitsweep {
+
+// Page-locked host memory.
+class PinnedBlock {
+ public:
+    static Result<PinnedBlock> allocate(std::size_t bytes);
+    template <class T>
+    T* as() const {
+        return static_cast<T*>(memory_.get());
+    }
+    std::size_t bytes() const { return bytes_; }
+
+ private:
+    struct Free {
+        void operator()(void* memory) const { cudaFreeHost(memory); }
+    };
+    std::unique_ptr<void, Free> memory_;
+    std::size_t bytes_ = 0;
+};
+
+class CudaBackend : public Backend {
+ public:
+    // "cuda:N". unsupported: no such device, no driver, or no code for its architecture;
+    // invalid_input: another word.
+    static Result<std::unique_ptr<CudaBackend>> open(std::string_view device);
+    ~CudaBackend() override;
+    CudaBackend(const CudaBackend&) = delete;
+    CudaBackend& operator=(const CudaBackend&) = delete;
+
+    Result<std::unique_ptr<Buffer>> allocate(std::size_t bytes, MemoryCategory category) override;
+    // Both return when the copy is done.
+    Status copy_to_device(Buffer& to, std::size_t offset, const void* from,
+                          std::size_t bytes) override;
+    Status copy_to_host(void* to, const Buffer& from, std::size_t offset,
+                        std::size_t bytes) override;
+    Status synchronize() override;
+    MemoryBytes allocated() const override;
+
+    // copy_to_host from any device address.
+    Status copy_from(void* to, const void* from, std::size_t bytes);
+
+    int ordinal() const { return ordinal_; }
+    cudaStream_t stream() const { return stream_; }
+    int multiprocessors() const { return multiprocessors_; }
+    Gemm& gemm() { return *gemm_; }
+
+ private:
+    struct Ledger;
+    class Block;
+
+    explicit CudaBackend(int ordinal);
+    Status open_device();
+
+    int ordinal_ = 0;
+    int multiprocessors_ = 0;
+    cudaStream_t stream_ = nullptr;
+    std::array<cudaEvent_t, 2> copied_{};
+    std::array<PinnedBlock, 2> staging_;
+    std::shared_ptr<Ledger> ledger_;
+    std::unique_ptr<Gemm> gemm_;
+};
+
+}  // namespace bitsweep
