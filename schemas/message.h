@@ -60,7 +60,7 @@ struct Hello {
 struct Heartbeat {
     SessionId session;
     std::vector<RunningJob> running;
-    std::vector<DeviceState> devices;  // those that changed or all of them; may be empty
+    std::vector<DeviceState> devices = {};  // those that changed or all of them; may be empty
 };
 struct Started {
     SessionId session;

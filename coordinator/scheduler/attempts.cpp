@@ -95,6 +95,15 @@ void keep_pace(const Step& step, const Job& job) {
     }
 }
 
+void keep_peak(State& state, const JobSpec& spec, const RunResult& result) {
+    for (const Measurement& measured : result.measurements) {
+        if (measured.metric == peak_metric && measured.value > 0 && measured.value < 1e15) {
+            std::uint64_t& peak = state.peaks[footprint(spec, false)];
+            peak = std::max(peak, static_cast<std::uint64_t>(measured.value));
+        }
+    }
+}
+
 void accept(Step& step, JobIndex index, const ResultArrived& arrived) {
     State& state = step.state;
     const Place place = place_of(state, state.job(index), arrived.session);
@@ -110,8 +119,80 @@ void accept(Step& step, JobIndex index, const ResultArrived& arrived) {
     }
     bind_digests(state, *state.job(index).cell, *result);
     keep_pace(step, state.job(index));
+    keep_peak(state, state.job(index).cell->spec, *result);
     step.change(index, Complete{});
     step.store(index);
+}
+
+// The runner of such an attempt is gone, and the weights with it.
+void lose_weights(State& state, const Running& running, OutcomeClass outcome) {
+    Worker* worker = state.find_worker(running.session);
+    Device* device = worker == nullptr ? nullptr : worker->find_device(running.device);
+    if (device != nullptr && outcome != OutcomeClass::failure &&
+        outcome != OutcomeClass::invalid_numbers) {
+        device->last_model.clear();
+    }
+}
+
+void set_aside(Step& step, JobIndex index, const DeviceInfo& info, const Outcome& outcome) {
+    const Job& job = step.state.job(index);
+    const Running& running = std::get<Running>(job.state);
+    const Quarantine aside{
+        running.worker, running.device,
+        outcome.message.empty() ? std::string(to_string(outcome.outcome)) : outcome.message};
+    const std::string card = card_of(running.worker, info);
+    step.state.quarantines[card] = aside;
+    Worker* worker = step.state.find_worker(running.session);
+    if (Device* device = worker == nullptr ? nullptr : worker->find_device(running.device)) {
+        device->quarantine = aside.reason;
+    }
+    step.log_device("quarantine", &job, aside, card);
+}
+
+void avoid(State& state, JobIndex index, Avoid where, const Running& running,
+           const DeviceInfo& device) {
+    const bool cpu = device.kind == "cpu";
+    // All CPUs are one kind: there only the size counts. What a card's process lacked of the host's
+    // memory, another host may have.
+    state.edit(index, [&](Job& job) {
+        if (where == Avoid::session) {
+            job.refused_by.push_back(running.session);
+        } else if (where == Avoid::device_kind || (where == Avoid::smaller && !cpu)) {
+            job.kinds_tried.push_back(device.kind);
+        }
+        if (where == Avoid::smaller) {
+            job.outgrew_bytes = std::max(job.outgrew_bytes, device.memory_bytes);
+        }
+    });
+}
+
+// Enough failures end the experiment: what runs may finish, it is paid for.
+void count_failure(Step& step, JobIndex index) {
+    const std::vector<std::uint32_t> owners = step.state.job(index).experiments;
+    for (const std::uint32_t owner : owners) {
+        Experiment& experiment = step.state.experiments()[owner];
+        ++experiment.failures;
+        if (experiment.max_fails > 0 && experiment.failures >= experiment.max_fails &&
+            experiment.stopped.empty() && step.options.rules.failures_stop) {
+            stop_members(step, experiment,
+                         std::to_string(experiment.failures) + " jobs failed, max_fails is " +
+                             std::to_string(experiment.max_fails),
+                         Reach::not_running);
+        }
+    }
+}
+
+// An attempt that ran while its experiment was stopped is not tried again.
+void follow_the_stopped(Step& step, JobIndex index) {
+    const Job& job = step.state.job(index);
+    const auto& experiments = step.state.experiments();
+    const bool wanted =
+        std::any_of(job.experiments.begin(), job.experiments.end(),
+                    [&](std::uint32_t e) { return experiments[e].stopped.empty(); });
+    if (!wanted && !job.experiments.empty()) {
+        step.change(index, Stop{experiments[job.experiments.front()].stopped});
+        step.store(index);
+    }
 }
 
 // The words by which status counts repetitions.
@@ -130,23 +211,15 @@ void end_attempt(Step& step, JobIndex index, const Outcome& outcome) {
     State& state = step.state;
     const Running running = std::get<Running>(state.job(index).state);
     const RetryRule& rule = retry_rule(outcome.outcome);
-    const std::string kind = place_of(state, state.job(index), running.session).device.kind;
+    const DeviceInfo device = place_of(state, state.job(index), running.session).device;
 
-    Worker* worker = state.find_worker(running.session);
-    Device* device = worker == nullptr ? nullptr : worker->find_device(running.device);
-    if (rule.blame == Blame::device && device != nullptr) {
-        device->quarantine =
-            outcome.message.empty() ? std::string(to_string(outcome.outcome)) : outcome.message;
-        step.log("quarantine", state.job(index),
-                 running.device + " of worker " + running.worker.value);
+    lose_weights(state, running, outcome.outcome);
+    if (rule.blame == Blame::device) {
+        set_aside(step, index, device, outcome);
     }
-    if (rule.avoid == Avoid::device_kind) {
-        state.edit(index, [&](Job& job) { job.kinds_tried.push_back(kind); });
-    } else if (rule.avoid == Avoid::session) {
-        state.edit(index, [&](Job& job) { job.refused_by.push_back(running.session); });
-    }
-    const bool elsewhere =
-        rule.avoid == Avoid::device_kind && fits_elsewhere(state, state.job(index), kind);
+    avoid(state, index, rule.avoid, running, device);
+    const bool elsewhere = (rule.avoid == Avoid::device_kind || rule.avoid == Avoid::smaller) &&
+                           fits_somewhere(state, state.job(index), step.now);
     const Verdict verdict = judge(state.job(index), outcome.outcome, elsewhere, step.options);
     step.change(index, End{outcome, verdict, step.now});
     step.store(index);
@@ -154,6 +227,7 @@ void end_attempt(Step& step, JobIndex index, const Outcome& outcome) {
     const Job& job = state.job(index);
     if (is_terminal(job.state)) {
         step.log("failed", job, std::string(to_string(outcome.outcome)) + ": " + outcome.message);
+        count_failure(step, index);
         return;
     }
     const std::string why = why_again(outcome, running.worker);
@@ -161,6 +235,32 @@ void end_attempt(Step& step, JobIndex index, const Outcome& outcome) {
         ++state.experiments()[experiment].retries[why];
     }
     step.log("retry", job, why);
+    follow_the_stopped(step, index);
+}
+
+void end_unheard(Step& step, JobIndex index, OutcomeClass outcome, std::string message) {
+    const Job& job = step.state.job(index);
+    const Running running = std::get<Running>(job.state);
+    const Place place = place_of(step.state, job, running.session);
+    const Worker* worker = step.state.find_worker(running.session);
+    RunResult unheard;
+    unheard.key = job.key;
+    unheard.attempt = job.attempt;
+    unheard.started_unix_ms = running.since.unix_ms;
+    unheard.finished_unix_ms = step.now.unix_ms;
+    unheard.outcome = {outcome, std::move(message), {}};
+    std::string& evidence = unheard.outcome.evidence;
+    evidence = "session " + running.session.value + ", " + running.device + ", " +
+               (running.started ? "reported as running" : "never reported as running");
+    evidence += "; lease until " + std::to_string(running.lease.unix_ms);
+    evidence += worker == nullptr ? "; the session is not attached"
+                                  : "; last word of the worker " +
+                                        std::to_string((step.now - worker->heard).ms) + " ms ago";
+    const Outcome copy = unheard.outcome;
+    step.out.push_back(StoreRun{std::make_shared<const RunResult>(std::move(unheard)),
+                                running.worker, running.device, place.device.kind,
+                                place.device.name});
+    end_attempt(step, index, copy);
 }
 
 void on(Step& step, const Started& started) {

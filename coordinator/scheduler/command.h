@@ -32,12 +32,17 @@ struct StoreRun {
     std::string device_name;
 };
 
-// One line of the event log, for people and for the retries of a later status.
+// One line of the event log. It is for people, and what people ordered lives there: a restart reads
+// pauses, stops and quarantines back from it (server/recover.cpp).
 struct LogEvent {
     std::string kind;  // "retry", "joined", "lost", "left", "late", "quarantine", ...
     JobKey key;        // empty when it is not about one job
     Attempt attempt;
     std::string text;
+    ExperimentName experiment = {};  // of "submitted", "paused", "resumed", "stopped", "retried"
+    WorkerName worker = {};          // of "quarantine" and "cleared"
+    std::string device = {};         // of the same
+    std::string card = {};           // of the same: how the card is known again (placement.h)
 };
 
 using WorkerMessage = std::variant<Welcome, Dispatch, Cancel, ResultAck, Drain, Refusal>;
@@ -61,6 +66,12 @@ struct Answer {
     Submitted counts;
 };
 
-using Command = std::variant<StoreNewJob, StoreJob, StoreRun, LogEvent, Send, Instantiate, Answer>;
+// Answer to a Control.
+struct Obeyed {
+    Result<Controlled> answer;
+};
+
+using Command =
+    std::variant<StoreNewJob, StoreJob, StoreRun, LogEvent, Send, Instantiate, Answer, Obeyed>;
 
 }  // namespace bitsweep::scheduler

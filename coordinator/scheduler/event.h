@@ -29,6 +29,7 @@ struct Submission {
     std::vector<Cell> templates;  // gpu "*": one job for each kind of device that attaches
     bool force = false;
     bool retry_failed = false;
+    std::int64_t max_fails = 0;  // 0: no limit
 };
 
 // The server settled the keys of the cells that an Instantiate command named.
@@ -37,15 +38,6 @@ struct CellsResolved {
     std::vector<ResolvedCell> cells;
     bool force = false;
     bool retry_failed = false;
-};
-
-struct CancelExperiment {
-    ExperimentName experiment;
-    std::string reason;
-};
-
-struct DrainWorker {
-    WorkerName worker;
 };
 
 // A Dispatch could not be put on the wire: the peer is gone.
@@ -62,8 +54,7 @@ struct StoreMended {};
 // Time passed: leases and delays are looked at.
 struct Tick {};
 
-using Event =
-    std::variant<Hello, Heartbeat, Started, ResultArrived, Goodbye, Submission, CellsResolved,
-                 CancelExperiment, DrainWorker, DispatchUnsent, StoreFailed, StoreMended, Tick>;
+using Event = std::variant<Hello, Heartbeat, Started, ResultArrived, Goodbye, Submission,
+                           CellsResolved, Control, DispatchUnsent, StoreFailed, StoreMended, Tick>;
 
 }  // namespace bitsweep::scheduler

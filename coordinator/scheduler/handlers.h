@@ -27,6 +27,19 @@ struct Step {
     void log(std::string kind, std::string text) {
         out.push_back(LogEvent{std::move(kind), {}, {}, std::move(text)});
     }
+    void log(std::string kind, const Experiment& experiment, std::string text) {
+        out.push_back(LogEvent{std::move(kind), {}, {}, std::move(text), experiment.name});
+    }
+    // About a device: `text` is the reason alone, which a restart reads back.
+    void log_device(std::string kind, const JobRecord* job, const Quarantine& what,
+                    const std::string& card) {
+        LogEvent event{std::move(kind), {}, {}, what.reason, {}, what.worker, what.device, card};
+        if (job != nullptr) {
+            event.key = job->key;
+            event.attempt = job->attempt;
+        }
+        out.push_back(std::move(event));
+    }
     // For what the handler has checked before: a refusal of the table is then a bug.
     void change(JobIndex index, const Trigger& trigger);
 };
@@ -35,7 +48,6 @@ struct Step {
 void on(Step& step, const Hello& hello);
 void on(Step& step, const Heartbeat& heartbeat);
 void on(Step& step, const Goodbye& goodbye);
-void on(Step& step, const DrainWorker& drain);
 void on(Step& step, const DispatchUnsent& unsent);
 void on(Step& step, const Tick& tick);
 
@@ -46,7 +58,27 @@ void on(Step& step, const ResultArrived& arrived);
 // submissions.cpp
 void on(Step& step, const Submission& submission);
 void on(Step& step, const CellsResolved& resolved);
-void on(Step& step, const CancelExperiment& cancel);
+
+// orders.cpp
+void on(Step& step, const Control& control);
+
+enum class Reach { everything, not_running };
+struct Stopped {
+    std::int64_t jobs = 0;
+    std::int64_t running = 0;  // of them, told to stop
+};
+// Ends the members that are not over and that no other experiment wants.
+Stopped stop_members(Step& step, Experiment& experiment, const std::string& why, Reach reach);
+
+enum class Reopening { cancelled, failed_and_cancelled };
+// How many run again.
+std::int64_t reopen_members(Step& step, Experiment& experiment, Reopening which);
+
+// Neither paused nor stopped any more, with a fresh count of failures.
+void go_on(Step& step, Experiment& experiment);
+
+// The devices of this worker, or the one named, are sound again. How many were set aside.
+std::int64_t clear_quarantines(Step& step, const WorkerName& worker, const std::string& device);
 
 // scheduler.cpp
 void on(Step& step, const StoreFailed& failed);
@@ -55,6 +87,10 @@ void on(Step& step, const StoreMended& mended);
 // The running attempt ended without success: counts it, and waits, delays or gives up by the
 // table in retry.cpp. Stores the job. `outcome.outcome` is not done.
 void end_attempt(Step& step, JobIndex index, const Outcome& outcome);
+
+// The same for an attempt whose worker said nothing: what the coordinator knows is stored as its
+// result, with the evidence.
+void end_unheard(Step& step, JobIndex index, OutcomeClass outcome, std::string message);
 
 // The deadline that a sign of life now buys: one lease, but never past the overtime of the job.
 TimePoint lease_for(const Step& step, const Job& job, TimePoint since);

@@ -17,7 +17,7 @@ void check_queues(const State& state, Sentences& broken) {
     for (JobIndex i = 0; i < state.jobs().size(); ++i) {
         const Job& job = state.job(i);
         if (std::holds_alternative<Waiting>(job.state)) {
-            ready[group_of(job)].emplace(job.order, i);
+            ready[group_of(state, job)].emplace(job.order, i);
         } else if (const auto* at = std::get_if<Running>(&job.state)) {
             running.insert(i);
             deadlines.emplace(at->lease, i);

@@ -60,11 +60,14 @@ struct JobRecord {
     int failures = 0;                                // against policy.retries_fail
     OutcomeClass last_outcome = OutcomeClass::done;  // of the newest ended attempt, if any
     std::string last_message;
+    // Where it ran out of memory: it goes to another kind of card, and to more memory than that.
+    std::vector<std::string> kinds_tried;
+    std::uint64_t outgrew_bytes = 0;  // 0: never
 };
 
 // What a job asks of a device, computed once from its spec (placement.h).
 struct Needs {
-    std::uint64_t bytes = 0;  // 0: not known
+    std::uint64_t bytes = 0;  // without the context of a CUDA process; 0: not known
     bool runs_on_cpu = true;
     bool runs_on_cuda = true;
 };
@@ -73,8 +76,7 @@ struct Job : JobRecord {
     std::uint64_t order = 0;                 // run order among jobs of equal priority
     std::vector<std::uint32_t> experiments;  // indexes into State::experiments
     Needs needs;
-    std::vector<std::string> kinds_tried;  // kinds of device where it did not fit
-    std::vector<SessionId> refused_by;     // worker processes whose files differ
+    std::vector<SessionId> refused_by;  // worker processes that cannot run it
 };
 
 // "waiting", "running", ...: the words of the store and of status.

@@ -18,6 +18,7 @@ struct SafetyRules {
     bool terminal_is_final = true;   // a job that ended takes no further result
     bool done_stays_done = true;     // a restart does not run again what is stored
     bool budgets = true;             // crashes and failures are counted against the policy
+    bool failures_stop = true;       // max_fails ends an experiment
 };
 
 struct Options {
@@ -28,7 +29,9 @@ struct Options {
     Duration overtime{60'000};  // beyond a job's timeout until the coordinator stops waiting for
                                 // the worker's own verdict
     Duration forget{600'000};   // silence after which a lost worker leaves the table
-    Needs (*needs)(const JobSpec&) = needs_of;  // tests have a catalog of their own
+    std::uint64_t cuda_context_bytes = 600ull << 20;  // what a CUDA process takes beside its
+                                                      // tensors: context, modules, cuBLAS
+    Needs (*needs)(const JobSpec&) = needs_of;        // tests have a catalog of their own
     SafetyRules rules;
 };
 

@@ -65,27 +65,58 @@ std::string attached_kinds(const State& state) {
     return text;
 }
 
+template <class Visit>
+void for_each_of_kind(const State& state, const Job& job, Visit&& visit) {
+    for_each_device(state, [&](const Worker& worker, const Device& device) {
+        if (kind_matches(job.cell->spec.gpu, device.info)) {
+            visit(worker, device);
+        }
+    });
+}
+
 std::uint64_t largest_memory(const State& state, const Job& job) {
     std::uint64_t largest = 0;
-    for_each_device(state, [&](const Worker&, const Device& d) {
-        if (kind_matches(job.cell->spec.gpu, d.info)) {
-            largest = std::max(largest, d.info.memory_bytes);
-        }
+    for_each_of_kind(state, job, [&](const Worker&, const Device& device) {
+        largest = std::max(largest, device.info.memory_bytes);
     });
     return largest;
 }
 
-std::string first_quarantine(const State& state, const Job& job) {
-    std::string text;
-    for_each_device(state, [&](const Worker& worker, const Device& d) {
-        if (text.empty() && !d.quarantine.empty() && kind_matches(job.cell->spec.gpu, d.info)) {
-            text = d.info.id + " of worker " + worker.name.value + " is set aside: " + d.quarantine;
-        }
+std::uint64_t least_need(const State& state, const Job& job) {
+    std::uint64_t least = 0;
+    for_each_of_kind(state, job, [&](const Worker&, const Device& device) {
+        const std::uint64_t need = bytes_needed(state, job, device.info);
+        least = least == 0 ? need : std::min(least, need);
     });
-    return text;
+    return least;
 }
 
-std::string reason_in_words(const State& state, const Job& job, Obstacle obstacle) {
+std::string tried_kinds(const Job& job) {
+    return job.kinds_tried.empty() ? "" : " on " + job.kinds_tried.back();
+}
+
+// The words of the first device that has this obstacle.
+std::string nearest_in_words(const State& state, const Job& job, Obstacle wanted, TimePoint now) {
+    std::string words;
+    for_each_of_kind(state, job, [&](const Worker& worker, const Device& device) {
+        if (words.empty() && obstacle(state, job, worker, device, now) == wanted) {
+            words = obstacle_in_words(state, job, worker, device, now);
+        }
+    });
+    return words;
+}
+
+// Seconds up to two minutes, then minutes, then hours.
+std::string span(Duration time) {
+    const std::int64_t seconds = std::max<std::int64_t>(0, (time.ms + 999) / 1000);
+    if (seconds < 120) {
+        return std::to_string(seconds) + " s";
+    }
+    const std::int64_t minutes = seconds / 60;
+    return minutes < 120 ? std::to_string(minutes) + " min" : std::to_string(minutes / 60) + " h";
+}
+
+std::string reason_in_words(const State& state, const Job& job, Obstacle obstacle, TimePoint now) {
     const JobSpec& spec = job.cell->spec;
     switch (obstacle) {
         case Obstacle::no_device:
@@ -96,22 +127,28 @@ std::string reason_in_words(const State& state, const Job& job, Obstacle obstacl
         case Obstacle::method:
             return "method " + spec.method + " does not run on " + spec.gpu;
         case Obstacle::memory:
-            return "needs " + gib(job.needs.bytes) + ", the largest attached device of kind " +
-                   spec.gpu + " has " + gib(largest_memory(state, job));
+            return "needs " + gib(least_need(state, job)) +
+                   ", the largest attached device of kind " + spec.gpu + " has " +
+                   gib(largest_memory(state, job));
         case Obstacle::model:
             return "no attached worker has the model " + spec.model.name +
                    " (start one with --models DIR)";
-        case Obstacle::kind_tried:
-            return "did not fit on " + job.kinds_tried.back() + ": " + job.last_message +
-                   "; waits for another kind of device";
+        case Obstacle::outgrown:
+            return "ran out of memory" + tried_kinds(job) + " (" + job.last_message +
+                   "); waits for a larger device";
         case Obstacle::refused_here:
             return "refused: " + job.last_message + "; waits for another worker";
-        case Obstacle::quarantined:
-            return first_quarantine(state, job);
+        case Obstacle::ends_soon:
+            return "every worker that could run it ends too soon for " +
+                   span(time_needed(state, job)) + " of work";
         case Obstacle::lost:
             return "every worker that could run it is silent";
         case Obstacle::draining:
             return "every worker that could run it is draining";
+        case Obstacle::quarantined:
+        case Obstacle::foreign:
+        case Obstacle::memory_taken:
+            return nearest_in_words(state, job, obstacle, now);
         case Obstacle::busy:
         case Obstacle::none:
             break;
@@ -163,25 +200,73 @@ Needs needs_of(const JobSpec& spec) {
     return needs;
 }
 
-Obstacle obstacle(const Job& job, const Worker& worker, const Device& device) {
+std::string card_of(const WorkerName& worker, const DeviceInfo& device) {
+    const auto uuid = device.facts.find("uuid");
+    return uuid != device.facts.end() && !uuid->second.empty() ? uuid->second
+                                                               : worker.value + "/" + device.id;
+}
+
+std::string footprint(const JobSpec& spec, bool cpu) {
+    std::string text = model_identity(spec.model) + "|" + spec.method;
+    for (const std::int64_t part :
+         {std::int64_t{spec.head_bits}, std::int64_t{spec.batch}, spec.prompt_tokens,
+          spec.new_tokens, spec.quality.mode == QualityMode::off ? 0 : spec.quality.window}) {
+        text += "|" + std::to_string(part);
+    }
+    return text + "|" + spec.kv + (spec.prompt_tokens > 0 ? "" : "|" + spec.prompt) +
+           (cpu ? "|cpu" : "|cuda");
+}
+
+std::uint64_t bytes_needed(const State& state, const Job& job, const DeviceInfo& device) {
+    // On the CPU the estimate stands: what a process holds there depends on what it ran before.
+    if (is_cpu(device)) {
+        return job.needs.bytes;
+    }
+    if (!state.peaks.empty()) {
+        const auto measured = state.peaks.find(footprint(job.cell->spec, false));
+        if (measured != state.peaks.end()) {
+            return measured->second;
+        }
+    }
+    return job.needs.bytes == 0 ? 0 : job.needs.bytes + state.cuda_context_bytes;
+}
+
+Duration time_needed(const State& state, const Job& job) {
+    const auto pace = state.paces.find(job.cell->spec.model.name);
+    const Duration limit = job.cell->policy.timeout;
+    if (pace == state.paces.end() || pace->second.jobs == 0) {
+        return limit;
+    }
+    return std::min(limit, Duration{pace->second.total_ms * 3 / 2 / pace->second.jobs});
+}
+
+Obstacle obstacle(const State& state, const Job& job, const Worker& worker, const Device& device,
+                  TimePoint now) {
     const JobSpec& spec = job.cell->spec;
-    if (!kind_matches(spec.gpu, device.info)) {
+    const DeviceInfo& info = device.info;
+    if (!kind_matches(spec.gpu, info)) {
         return Obstacle::wrong_kind;
     }
-    if (is_cpu(device.info) ? !job.needs.runs_on_cpu : !job.needs.runs_on_cuda) {
+    if (is_cpu(info) ? !job.needs.runs_on_cpu : !job.needs.runs_on_cuda) {
         return Obstacle::method;
     }
-    if (device.info.memory_bytes > 0 && job.needs.bytes > device.info.memory_bytes) {
+    const std::uint64_t need = bytes_needed(state, job, info);
+    if (info.memory_bytes > 0 && need > info.memory_bytes) {
         return Obstacle::memory;
     }
     if (!has_model(worker, spec.model)) {
         return Obstacle::model;
     }
-    if (std::count(job.kinds_tried.begin(), job.kinds_tried.end(), device.info.kind) > 0) {
-        return Obstacle::kind_tried;
+    const bool same_kind =
+        std::count(job.kinds_tried.begin(), job.kinds_tried.end(), info.kind) > 0;
+    if (same_kind || (job.outgrew_bytes > 0 && info.memory_bytes <= job.outgrew_bytes)) {
+        return Obstacle::outgrown;
     }
     if (std::count(job.refused_by.begin(), job.refused_by.end(), worker.session) > 0) {
         return Obstacle::refused_here;
+    }
+    if (worker.ends && now + time_needed(state, job) > *worker.ends) {
+        return Obstacle::ends_soon;
     }
     if (!device.quarantine.empty()) {
         return Obstacle::quarantined;
@@ -192,34 +277,92 @@ Obstacle obstacle(const Job& job, const Worker& worker, const Device& device) {
     if (worker.draining) {
         return Obstacle::draining;
     }
-    return device.job ? Obstacle::busy : Obstacle::none;
+    if (!device.foreign.empty()) {
+        return Obstacle::foreign;
+    }
+    if (device.job) {
+        return Obstacle::busy;
+    }
+    // Host memory comes and goes by itself; that of a card only when somebody gives it back.
+    if (!is_cpu(info) && info.free_bytes > 0 && need > info.free_bytes) {
+        return Obstacle::memory_taken;
+    }
+    return Obstacle::none;
 }
 
-Obstacle nearest_obstacle(const State& state, const Job& job) {
+Obstacle nearest_obstacle(const State& state, const Job& job, TimePoint now) {
     Obstacle nearest = Obstacle::no_device;
     for_each_device(state, [&](const Worker& worker, const Device& device) {
-        nearest = std::max(nearest, obstacle(job, worker, device));
+        nearest = std::max(nearest, obstacle(state, job, worker, device, now));
     });
     return nearest;
 }
 
 std::string waiting_reason(const State& state, const Job& job, TimePoint now) {
+    if (state.is_held(job)) {
+        const Experiment& experiment = state.experiments()[job.experiments.front()];
+        return "experiment " + experiment.name.value + " is paused: " + experiment.paused;
+    }
     if (const auto* backoff = std::get_if<Backoff>(&job.state)) {
-        const std::int64_t seconds = ((backoff->until - now).ms + 999) / 1000;
-        return "tried again in " + std::to_string(std::max<std::int64_t>(seconds, 0)) +
-               " s after attempt " + std::to_string(job.attempt.value) + ": " +
-               std::string(to_string(job.last_outcome)) +
+        return "tried again in " + span(backoff->until - now) + " after attempt " +
+               std::to_string(job.attempt.value) + ": " + std::string(to_string(job.last_outcome)) +
                (job.last_message.empty() ? "" : ", " + job.last_message);
     }
-    return reason_in_words(state, job, nearest_obstacle(state, job));
+    return reason_in_words(state, job, nearest_obstacle(state, job, now), now);
 }
 
-std::optional<JobIndex> choose(const State& state, const Worker& worker, const Device& device) {
+std::string obstacle_in_words(const State& state, const Job& job, const Worker& worker,
+                              const Device& device, TimePoint now) {
+    const JobSpec& spec = job.cell->spec;
+    const DeviceInfo& info = device.info;
+    const std::string place = info.id + " of worker " + worker.name.value;
+    const std::string need = gib(bytes_needed(state, job, info));
+    switch (obstacle(state, job, worker, device, now)) {
+        case Obstacle::no_device:
+        case Obstacle::wrong_kind:
+            return place + " is of kind " + info.kind + ", the job asks for " + spec.gpu;
+        case Obstacle::method:
+            return "method " + spec.method + " does not run on " + place;
+        case Obstacle::memory:
+            return place + " has " + gib(info.memory_bytes) + " of memory, the job needs " + need;
+        case Obstacle::model:
+            return "worker " + worker.name.value + " has not the model " + spec.model.name +
+                   " (start it with --models DIR)";
+        case Obstacle::outgrown:
+            return place + " (" + info.kind + ", " + gib(info.memory_bytes) +
+                   ") is no larger than where the job ran out of memory";
+        case Obstacle::refused_here:
+            return "worker " + worker.name.value + " refused it: " + job.last_message;
+        case Obstacle::ends_soon:
+            return "worker " + worker.name.value + " ends in " + span(*worker.ends - now) +
+                   ", the job is given " + span(time_needed(state, job));
+        case Obstacle::quarantined:
+            return place + " is set aside: " + device.quarantine +
+                   " (when it is sound again: " + "bitsweep clear " + worker.name.value + ")";
+        case Obstacle::lost:
+            return "worker " + worker.name.value + " is silent for " + span(now - worker.heard);
+        case Obstacle::draining:
+            return "worker " + worker.name.value + " is draining";
+        case Obstacle::foreign:
+            return place + " is in use by " + device.foreign + ", which bitsweep did not start";
+        case Obstacle::memory_taken:
+            return place + " has " + gib(info.free_bytes) + " free of " + gib(info.memory_bytes) +
+                   ", the job needs " + need;
+        case Obstacle::busy:
+            return place + " is busy with job " + state.job(*device.job).key.value.substr(0, 12);
+        case Obstacle::none:
+            break;
+    }
+    return place + " is free";
+}
+
+std::optional<JobIndex> choose(const State& state, const Worker& worker, const Device& device,
+                               TimePoint now) {
     std::optional<JobIndex> best;
     std::pair<bool, std::uint64_t> best_rank;  // (other model, order): the smaller goes first
     int best_priority = 0;
     for (const auto& [key, group] : state.ready()) {
-        if (best && key.rank > best_priority) {
+        if (key.held || (best && key.rank > best_priority)) {
             break;
         }
         const auto [order, index] = *group.begin();
@@ -228,7 +371,7 @@ std::optional<JobIndex> choose(const State& state, const Worker& worker, const D
             continue;
         }
         // A busy device is asked only where the caller means it (see SafetyRules).
-        if (obstacle(state.job(index), worker, device) >= Obstacle::busy) {
+        if (obstacle(state, state.job(index), worker, device, now) >= Obstacle::busy) {
             best = index;
             best_rank = rank;
             best_priority = key.rank;
@@ -237,13 +380,8 @@ std::optional<JobIndex> choose(const State& state, const Worker& worker, const D
     return best;
 }
 
-bool fits_elsewhere(const State& state, const Job& job, const std::string& kind) {
-    bool fits = false;
-    for_each_device(state, [&](const Worker& worker, const Device& device) {
-        fits = fits ||
-               (device.info.kind != kind && obstacle(job, worker, device) >= Obstacle::quarantined);
-    });
-    return fits;
+bool fits_somewhere(const State& state, const Job& job, TimePoint now) {
+    return !is_impossible(nearest_obstacle(state, job, now));
 }
 
 }  // namespace bitsweep::scheduler

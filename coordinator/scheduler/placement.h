@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "coordinator/scheduler/state.h"
 
@@ -16,11 +17,14 @@ enum class Obstacle {
     method,        // the method does not run on such a device
     memory,        // needs more than the device has
     model,         // the worker has not the model
-    kind_tried,    // it ran out of memory on this kind
-    refused_here,  // this worker's files differ from the bound ones
+    outgrown,      // it ran out of memory on this kind, or with as much memory
+    refused_here,  // this worker's files differ, or its host memory was too small
+    ends_soon,     // the worker ends before the job would
     quarantined,   // the device had a sticky error
     lost,          // the worker is silent
     draining,      // the worker takes nothing new
+    foreign,       // somebody else computes there
+    memory_taken,  // fits the device, not what is free of it now
     busy,          // free later
     none,
 };
@@ -34,20 +38,43 @@ inline bool is_impossible(Obstacle obstacle) {
 // kind means itself.
 bool kind_matches(const std::string& wanted, const DeviceInfo& device);
 
-Obstacle obstacle(const Job& job, const Worker& worker, const Device& device);
+// How a card is known again under any worker and any number: its UUID, else its place.
+std::string card_of(const WorkerName& worker, const DeviceInfo& device);
+
+// The metric that says what a card was seen to hold at most; of a shared card only our own part.
+inline constexpr std::string_view peak_metric = "peak_device_bytes";
+
+// What cells that need the same memory have in common; `cpu` or not, the two differ.
+std::string footprint(const JobSpec& spec, bool cpu);
+
+// What the job needs on such a device: as measured by an earlier job of the same footprint, else
+// the estimate, with the context of a CUDA process on a card. 0: not known.
+std::uint64_t bytes_needed(const State& state, const Job& job, const DeviceInfo& device);
+
+// How long a job of this model and time limit is given on a worker that ends at a known time: half
+// as long again as such jobs took, or the time limit while none was seen.
+Duration time_needed(const State& state, const Job& job);
+
+Obstacle obstacle(const State& state, const Job& job, const Worker& worker, const Device& device,
+                  TimePoint now);
 
 // The obstacle of the nearest attached device.
-Obstacle nearest_obstacle(const State& state, const Job& job);
+Obstacle nearest_obstacle(const State& state, const Job& job, TimePoint now);
 
 // A sentence for people. Only for jobs in Waiting or Backoff.
 std::string waiting_reason(const State& state, const Job& job, TimePoint now);
 
+// The obstacle of one device in words.
+std::string obstacle_in_words(const State& state, const Job& job, const Worker& worker,
+                              const Device& device, TimePoint now);
+
 // Highest priority first; among equals a job of the model that the device ran last, then the
 // earliest. The device must be free.
-std::optional<JobIndex> choose(const State& state, const Worker& worker, const Device& device);
+std::optional<JobIndex> choose(const State& state, const Worker& worker, const Device& device,
+                               TimePoint now);
 
-// True when a device of a kind other than `kind`, where the job was not tried yet, could take it.
-bool fits_elsewhere(const State& state, const Job& job, const std::string& kind);
+// True when an attached device could take the job once it is free and sound.
+bool fits_somewhere(const State& state, const Job& job, TimePoint now);
 
 // ASCII only: names of models and kinds compare without case.
 std::string lower(std::string text);

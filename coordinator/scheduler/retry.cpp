@@ -16,8 +16,8 @@ constexpr RetryRule rules[] = {
     {OutcomeClass::done, Budget::none, Avoid::nothing, Blame::nobody},
     {OutcomeClass::failure, Budget::fail, Avoid::nothing, Blame::nobody},
     {OutcomeClass::crash, Budget::crash, Avoid::nothing, Blame::nobody},
-    {OutcomeClass::out_of_memory, Budget::none, Avoid::device_kind, Blame::nobody},
-    {OutcomeClass::out_of_gpu_memory, Budget::none, Avoid::device_kind, Blame::nobody},
+    {OutcomeClass::out_of_memory, Budget::none, Avoid::smaller, Blame::nobody},
+    {OutcomeClass::out_of_gpu_memory, Budget::none, Avoid::smaller, Blame::nobody},
     {OutcomeClass::gpu_fault, Budget::crash, Avoid::nothing, Blame::device},
     {OutcomeClass::timeout, Budget::fail, Avoid::nothing, Blame::nobody},
     {OutcomeClass::invalid_numbers, Budget::fail, Avoid::nothing, Blame::nobody},
@@ -65,6 +65,7 @@ Verdict judge(const JobRecord& job, OutcomeClass outcome, bool elsewhere, const 
     }
     switch (rule.avoid) {
         case Avoid::device_kind:
+        case Avoid::smaller:
             return {elsewhere ? Next::again : Next::never, {}, Budget::none};
         case Avoid::session:
             return {Next::again, {}, Budget::none};

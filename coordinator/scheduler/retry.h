@@ -7,9 +7,11 @@
 
 namespace bitsweep::scheduler {
 
-enum class Budget { none, crash, fail };             // which counter an ending is charged to
-enum class Avoid { nothing, device_kind, session };  // where the job must not go again
-enum class Blame { nobody, device };                 // a blamed device gets no further job
+enum class Budget { none, crash, fail };  // which counter an ending is charged to
+// Where the job must not go again. smaller: the kind of card it ran on, and anything with no more
+// memory than that.
+enum class Avoid { nothing, device_kind, smaller, session };
+enum class Blame { nobody, device };  // a blamed device gets no further job
 
 struct RetryRule {
     OutcomeClass outcome;

@@ -16,8 +16,10 @@ const std::string& bound(const std::map<std::string, std::string>& digests,
     return found == digests.end() ? unbound : found->second;
 }
 
-void hand_out(Step& step, JobIndex index, const Worker& worker, const Device& device) {
+void hand_out(Step& step, JobIndex index, Worker& worker, const Device& device) {
     const TimePoint lease = lease_for(step, step.state.job(index), step.now);
+    const std::string model = model_identity(step.state.job(index).cell->spec.model);
+    ++(device.last_model == model ? worker.loads_saved : worker.loads);
     step.change(index, HandOut{worker.name, worker.session, device.info.id, step.now, lease});
     step.store(index);
 
@@ -60,7 +62,7 @@ TimePoint lease_for(const Step& step, const Job& job, TimePoint since) {
 
 void place(Step& step) {
     State& state = step.state;
-    if (state.paused) {
+    if (state.store_away) {
         return;
     }
     const bool share = !step.options.rules.one_job_per_device;
@@ -72,8 +74,9 @@ void place(Step& step) {
             if (state.ready().empty()) {
                 return;
             }
-            const bool usable = device.quarantine.empty() && (share || !device.job);
-            const auto chosen = usable ? choose(state, worker, device) : std::nullopt;
+            const bool usable =
+                device.quarantine.empty() && device.foreign.empty() && (share || !device.job);
+            const auto chosen = usable ? choose(state, worker, device, step.now) : std::nullopt;
             if (chosen) {
                 hand_out(step, *chosen, worker, device);
             }
@@ -82,13 +85,13 @@ void place(Step& step) {
 }
 
 void on(Step& step, const StoreFailed&) {
-    step.state.paused = true;
+    step.state.store_away = true;
 }
 
 // Nothing was taken from the workers' jobs while the store was away, so no lease may run out for
 // what was sent meanwhile.
 void on(Step& step, const StoreMended&) {
-    step.state.paused = false;
+    step.state.store_away = false;
     const std::set<JobIndex> running = step.state.running();
     for (const JobIndex index : running) {
         const Job& job = step.state.job(index);
@@ -98,7 +101,9 @@ void on(Step& step, const StoreMended&) {
     }
 }
 
-Scheduler::Scheduler(Options options) : options_(options) {}
+Scheduler::Scheduler(Options options) : options_(options) {
+    state_.cuda_context_bytes = options_.cuda_context_bytes;
+}
 
 void Scheduler::restore(Snapshot snapshot, TimePoint now) {
     ASSERT(state_.jobs().empty());
@@ -120,6 +125,10 @@ void Scheduler::restore(Snapshot snapshot, TimePoint now) {
         Experiment& experiment = state_.experiment(sweep.name);
         experiment.templates = std::move(sweep.templates);
         experiment.retries = std::move(sweep.retries);
+        experiment.paused = std::move(sweep.paused);
+        experiment.stopped = std::move(sweep.stopped);
+        experiment.max_fails = sweep.max_fails;
+        experiment.failures = sweep.failures;
         for (const JobKey& key : sweep.jobs) {
             if (const auto index = state_.find(key)) {
                 state_.link(sweep.name, *index);
@@ -130,6 +139,9 @@ void Scheduler::restore(Snapshot snapshot, TimePoint now) {
         state_.bound_models[lower(name)] = digest;
     }
     state_.bound_texts = std::move(snapshot.bound_texts);
+    state_.quarantines = std::move(snapshot.quarantines);
+    state_.paces = std::move(snapshot.paces);
+    state_.peaks = std::move(snapshot.peaks);
 }
 
 std::vector<Command> Scheduler::step(TimePoint now, const Event& event) {
@@ -154,7 +166,7 @@ std::optional<TimePoint> Scheduler::next_deadline() const {
 
 bool is_done(const State& state, const Experiment& experiment) {
     if (!experiment.templates.empty() && experiment.jobs.empty()) {
-        return false;
+        return !experiment.stopped.empty();
     }
     return std::all_of(experiment.jobs.begin(), experiment.jobs.end(),
                        [&](JobIndex index) { return is_terminal(state.job(index).state); });

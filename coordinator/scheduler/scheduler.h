@@ -27,12 +27,19 @@ struct Snapshot {
         ExperimentName name;
         std::vector<JobKey> jobs;
         std::vector<Cell> templates;
-        std::map<std::string, std::int64_t> retries;
+        std::map<std::string, std::int64_t> retries = {};
+        std::string paused = {};
+        std::string stopped = {};
+        std::int64_t max_fails = 0;
+        std::int64_t failures = 0;
     };
     std::vector<JobRecord> jobs;  // in run order
     std::vector<Sweep> experiments;
     std::map<std::string, std::string> bound_models;
     std::map<std::string, std::string> bound_texts;
+    std::map<std::string, Quarantine> quarantines;
+    std::map<std::string, Pace> paces;
+    std::map<std::string, std::uint64_t> peaks;
 };
 
 class Scheduler {

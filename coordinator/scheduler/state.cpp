@@ -40,15 +40,20 @@ std::string model_identity(const ModelRef& model) {
                : model.name + "#" + std::to_string(model.weights_seed);
 }
 
-GroupKey group_of(const Job& job) {
+GroupKey group_of(const State& state, const Job& job) {
     GroupKey key;
+    key.held = state.is_held(job);
     key.rank = -job.cell->policy.priority;
     key.model = model_identity(job.cell->spec.model);
     key.gpu = job.cell->spec.gpu;
     key.bytes = job.needs.bytes;
     key.backends = (job.needs.runs_on_cpu ? 1 : 0) | (job.needs.runs_on_cuda ? 2 : 0);
+    key.timeout_ms = job.cell->policy.timeout.ms;
     for (const std::string& kind : job.kinds_tried) {
         key.avoided += "kind " + kind + "\n";
+    }
+    if (job.outgrew_bytes > 0) {
+        key.avoided += "bytes " + std::to_string(job.outgrew_bytes) + "\n";
     }
     for (const SessionId& session : job.refused_by) {
         key.avoided += "session " + session.value + "\n";
@@ -129,6 +134,11 @@ const Experiment* State::find_experiment(const ExperimentName& name) const {
     return found == experiment_by_name_.end() ? nullptr : &experiments_[found->second];
 }
 
+Experiment* State::find_experiment(const ExperimentName& name) {
+    const auto found = experiment_by_name_.find(name);
+    return found == experiment_by_name_.end() ? nullptr : &experiments_[found->second];
+}
+
 bool State::link(const ExperimentName& name, JobIndex index) {
     Experiment& owner = experiment(name);
     const std::uint32_t position = experiment_by_name_.at(name);
@@ -136,9 +146,39 @@ bool State::link(const ExperimentName& name, JobIndex index) {
     if (std::find(memberships.begin(), memberships.end(), position) != memberships.end()) {
         return false;
     }
+    // The queue changes only when the new member is held or was: seldom enough to look first.
+    const bool moves = !owner.paused.empty() || is_held(jobs_[index]);
+    if (moves) {
+        unindex(index);
+    }
     memberships.push_back(position);
     owner.jobs.push_back(index);
+    if (moves) {
+        this->index(index);
+    }
     return true;
+}
+
+void State::set_paused(Experiment& experiment, std::string why) {
+    for (const JobIndex index : experiment.jobs) {
+        unindex(index);
+    }
+    experiment.paused = std::move(why);
+    for (const JobIndex index : experiment.jobs) {
+        this->index(index);
+    }
+}
+
+bool State::is_held(const Job& job) const {
+    return !job.experiments.empty() &&
+           std::all_of(job.experiments.begin(), job.experiments.end(),
+                       [&](std::uint32_t e) { return !experiments_[e].paused.empty(); });
+}
+
+bool State::is_wanted_elsewhere(const Job& job, const Experiment& than) const {
+    return std::any_of(job.experiments.begin(), job.experiments.end(), [&](std::uint32_t e) {
+        return experiments_[e].name != than.name && experiments_[e].stopped.empty();
+    });
 }
 
 Device* State::device_of(const Running& running) {
@@ -149,7 +189,7 @@ Device* State::device_of(const Running& running) {
 void State::index(JobIndex index) {
     const Job& job = jobs_[index];
     if (std::holds_alternative<Waiting>(job.state)) {
-        ready_[group_of(job)].emplace(job.order, index);
+        ready_[group_of(*this, job)].emplace(job.order, index);
     }
     if (const auto deadline = deadline_of(job.state)) {
         deadlines_.emplace(*deadline, index);
@@ -166,7 +206,7 @@ void State::index(JobIndex index) {
 void State::unindex(JobIndex index) {
     const Job& job = jobs_[index];
     if (std::holds_alternative<Waiting>(job.state)) {
-        const auto group = ready_.find(group_of(job));
+        const auto group = ready_.find(group_of(*this, job));
         ASSERT(group != ready_.end());
         group->second.erase({job.order, index});
         if (group->second.empty()) {

@@ -27,6 +27,14 @@ struct Device {
     std::optional<JobIndex> job;  // the attempt that this device is trusted to run
     std::string last_model;       // its runner may still hold these weights
     std::string quarantine;       // why it gets no job; empty: it may
+    std::string foreign;          // who else computes there; empty: nobody
+};
+
+// A device that had a sticky error, until a person says that it is sound.
+struct Quarantine {
+    WorkerName worker;
+    std::string device;
+    std::string reason;
 };
 
 struct Worker {
@@ -38,6 +46,9 @@ struct Worker {
     TimePoint heard;
     bool lost = false;  // silent for a lease; comes back with its next word
     bool draining = false;
+    std::optional<TimePoint> ends;  // of its own accord
+    std::int64_t loads = 0;         // jobs for which weights had to be loaded
+    std::int64_t loads_saved = 0;   // jobs that found them in the runner
 
     Device* find_device(const std::string& id);
     const Device* find_device(const std::string& id) const;
@@ -51,16 +62,22 @@ struct Experiment {
     bool force = false;           // of its latest submission: new kinds are run again too
     bool retry_failed = false;
     std::map<std::string, std::int64_t> retries;  // why attempts were done again -> count
+    std::string paused;                           // why nothing of it is handed out; empty: it is
+    std::string stopped;                          // why it was ended; empty: it was not
+    std::int64_t max_fails = 0;                   // so many failed jobs stop it; 0: no limit
+    std::int64_t failures = 0;  // since it was submitted, resumed or tried again last
 };
 
-// Waiting jobs that no device can tell apart: same rank, model, kind and needs.
+// Waiting jobs that no device can tell apart: same rank, model, kind, needs and time limit.
 struct GroupKey {
-    int rank = 0;  // negative priority: the smallest goes first
+    bool held = false;  // every experiment that wants them is paused
+    int rank = 0;       // negative priority: the smallest goes first
     std::string model;
     std::string gpu;
     std::uint64_t bytes = 0;
-    int backends = 0;     // bit 0 CPU, bit 1 CUDA
-    std::string avoided;  // kinds and sessions where the job must not go
+    int backends = 0;  // bit 0 CPU, bit 1 CUDA
+    std::int64_t timeout_ms = 0;
+    std::string avoided;  // kinds, sizes and sessions where the job must not go
     auto operator<=>(const GroupKey&) const = default;
 };
 using Group = std::set<std::pair<std::uint64_t, JobIndex>>;  // by run order
@@ -100,21 +117,29 @@ class State {
 
     Experiment& experiment(const ExperimentName& name);  // made when missing
     const Experiment* find_experiment(const ExperimentName& name) const;
+    Experiment* find_experiment(const ExperimentName& name);
     std::vector<Experiment>& experiments() { return experiments_; }
     const std::vector<Experiment>& experiments() const { return experiments_; }
     // False when it was a member already.
     bool link(const ExperimentName& experiment, JobIndex index);
+    void set_paused(Experiment& experiment, std::string why);  // empty: goes on
+    bool is_held(const Job& job) const;  // every experiment that wants it is paused
+    // An experiment other than `than` that was not ended wants the job.
+    bool is_wanted_elsewhere(const Job& job, const Experiment& than) const;
 
     const std::map<GroupKey, Group>& ready() const { return ready_; }
     const std::set<std::pair<TimePoint, JobIndex>>& deadlines() const { return deadlines_; }
     const std::set<JobIndex>& running() const { return running_; }
 
     std::uint64_t next_order = 0;
-    bool paused = false;                              // the store cannot be written
+    std::uint64_t cuda_context_bytes = 0;             // Options::cuda_context_bytes
+    bool store_away = false;                          // the store cannot be written
     std::map<std::string, std::string> bound_models;  // name -> weights digest of the first result
     std::map<std::string, std::string> bound_texts;
-    std::map<std::string, Pace> paces;         // by model
-    std::map<SessionId, WorkerName> replaced;  // processes whose name a newer process took
+    std::map<std::string, Pace> paces;              // by model
+    std::map<std::string, Quarantine> quarantines;  // by card
+    std::map<std::string, std::uint64_t> peaks;     // by footprint (placement.h): bytes measured
+    std::map<SessionId, WorkerName> replaced;       // processes whose name a newer process took
 
  private:
     void index(JobIndex index);
@@ -131,7 +156,7 @@ class State {
     std::set<JobIndex> running_;
 };
 
-GroupKey group_of(const Job& job);
+GroupKey group_of(const State& state, const Job& job);
 
 // What weights a runner keeps for it: the name, and the seed of random weights.
 std::string model_identity(const ModelRef& model);

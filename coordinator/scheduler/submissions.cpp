@@ -38,7 +38,6 @@ void adopt_policy(State& state, JobIndex index, const JobPolicy& policy, bool ag
         job.cell = std::make_shared<const Cell>(std::move(cell));
         if (again) {
             job.order = state.next_order++;
-            job.kinds_tried.clear();
             job.refused_by.clear();
         }
     });
@@ -104,9 +103,9 @@ Submitted add_cells(Step& step, const ExperimentName& experiment,
         }
         const Job& job = state.job(*index);
         if (std::holds_alternative<Waiting>(job.state)) {
-            const auto [known, first] = impossible.emplace(group_of(job), false);
+            const auto [known, first] = impossible.emplace(group_of(state, job), false);
             if (first) {
-                known->second = is_impossible(nearest_obstacle(state, job));
+                known->second = is_impossible(nearest_obstacle(state, job, step.now));
             }
             counts.impossible += known->second ? 1 : 0;
         }
@@ -145,7 +144,7 @@ std::set<std::string> kinds_of_members(const State& state, const Experiment& exp
 }  // namespace
 
 void instantiate(Step& step, Experiment& experiment) {
-    if (experiment.templates.empty()) {
+    if (experiment.templates.empty() || !experiment.stopped.empty()) {
         return;
     }
     for (const auto& [session, worker] : step.state.workers()) {
@@ -162,6 +161,9 @@ void on(Step& step, const Submission& submission) {
     experiment.kinds.clear();
     experiment.force = submission.force;
     experiment.retry_failed = submission.retry_failed;
+    experiment.max_fails = submission.max_fails;
+    // Whoever submits wants it to run, whatever was ordered before.
+    go_on(step, experiment);
     step.out.push_back(Answer{add_cells(step, submission.experiment, submission.cells,
                                         {submission.force, submission.retry_failed})});
     Experiment& submitted = step.state.experiment(submission.experiment);
@@ -174,27 +176,15 @@ void on(Step& step, const Submission& submission) {
 }
 
 void on(Step& step, const CellsResolved& resolved) {
-    step.out.push_back(Answer{add_cells(step, resolved.experiment, resolved.cells,
-                                        {resolved.force, resolved.retry_failed})});
-}
-
-void on(Step& step, const CancelExperiment& cancel) {
-    const Experiment* experiment = step.state.find_experiment(cancel.experiment);
-    if (experiment == nullptr) {
+    Experiment& experiment = step.state.experiment(resolved.experiment);
+    if (!experiment.stopped.empty()) {
+        for (const ResolvedCell& late : resolved.cells) {
+            experiment.kinds.erase(late.cell.spec.gpu);  // met again when it goes on
+        }
         return;
     }
-    const std::vector<JobIndex> members = experiment->jobs;
-    for (const JobIndex index : members) {
-        const Job& job = step.state.job(index);
-        if (is_terminal(job.state) || job.experiments.size() > 1) {
-            continue;  // another experiment wants it
-        }
-        if (const auto* running = std::get_if<Running>(&job.state)) {
-            step.send(running->session, Cancel{job.key, job.attempt, cancel.reason});
-        }
-        step.change(index, Stop{cancel.reason});
-        step.store(index);
-    }
+    step.out.push_back(Answer{add_cells(step, resolved.experiment, resolved.cells,
+                                        {resolved.force, resolved.retry_failed})});
 }
 
 }  // namespace bitsweep::scheduler

@@ -56,6 +56,8 @@ void stop(JobRecord& job, const Trigger& trigger) {
 void reopen(JobRecord& job, const Trigger&) {
     job.crashes = 0;
     job.failures = 0;
+    job.kinds_tried.clear();
+    job.outgrew_bytes = 0;
     job.state = Waiting{};
 }
 

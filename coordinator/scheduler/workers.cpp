@@ -40,14 +40,32 @@ std::string flaw_of(const State& state, const Hello& hello) {
 }
 
 Worker worker_of(const Hello& hello, TimePoint now) {
-    Worker worker{hello.worker, hello.session, hello.host, {}, {}, now};
+    Worker worker;
+    worker.name = hello.worker;
+    worker.session = hello.session;
+    worker.host = hello.host;
+    worker.heard = now;
     for (const DeviceInfo& info : hello.devices) {
-        worker.devices.push_back(Device{info, std::nullopt, {}, {}});
+        worker.devices.push_back(Device{info, std::nullopt, {}, {}, {}});
     }
     for (const std::string& model : hello.models) {
         worker.models.insert(lower(model));
     }
+    if (hello.remaining.ms > 0) {
+        worker.ends = now + hello.remaining;
+    }
     return worker;
+}
+
+// A card that was set aside under another worker's name.
+void clear_cards(Step& step, const Hello& hello) {
+    for (const DeviceInfo& info : hello.devices) {
+        const auto aside = step.state.quarantines.find(card_of(hello.worker, info));
+        if (aside != step.state.quarantines.end()) {
+            const Quarantine quarantine = aside->second;
+            clear_quarantines(step, quarantine.worker, quarantine.device);
+        }
+    }
 }
 
 bool lists(const std::vector<RunningJob>& running, const JobRecord& job) {
@@ -66,10 +84,8 @@ void release_predecessor(Step& step, const Hello& hello) {
         const auto& at = std::get<Running>(job.state);
         if (at.worker == hello.worker && at.session != hello.session &&
             !lists(hello.running, job)) {
-            end_attempt(step, index,
-                        {OutcomeClass::lost_worker,
-                         "worker " + hello.worker.value + " was started again",
-                         {}});
+            end_unheard(step, index, OutcomeClass::lost_worker,
+                        "worker " + hello.worker.value + " was started again");
         }
     }
     std::vector<SessionId> old;
@@ -112,11 +128,15 @@ bool adopt(Step& step, const Worker& worker, const RunningJob& listed) {
     return true;
 }
 
-// Its result is here; the acknowledgement is on its way.
+// Its result is here; the acknowledgement is on its way. A cancelled job may still run: the word
+// to stop may have been lost.
 bool has_ended_with(const State& state, const RunningJob& listed) {
     const auto index = state.find(listed.key);
-    return index && is_terminal(state.job(*index).state) &&
-           state.job(*index).attempt == listed.attempt;
+    if (!index || state.job(*index).attempt != listed.attempt) {
+        return false;
+    }
+    const JobState& job = state.job(*index).state;
+    return std::holds_alternative<Done>(job) || std::holds_alternative<Failed>(job);
 }
 
 void reconcile(Step& step, const Worker& worker, const std::vector<RunningJob>& running) {
@@ -135,14 +155,14 @@ void expire(Step& step, JobIndex index) {
     const Worker* worker = step.state.find_worker(running.session);
     if (step.now >= running.since + job.cell->policy.timeout + step.options.overtime) {
         step.send(running.session, Cancel{job.key, job.attempt, "no answer long after the limit"});
-        end_attempt(step, index,
-                    {OutcomeClass::timeout, name + " gave no answer long after the limit", {}});
+        end_unheard(step, index, OutcomeClass::timeout,
+                    name + " gave no answer long after the limit");
     } else if (worker == nullptr) {
-        end_attempt(step, index, {OutcomeClass::lost_worker, name + " did not come back", {}});
+        end_unheard(step, index, OutcomeClass::lost_worker, name + " did not come back");
     } else if (worker->lost) {
-        end_attempt(step, index, {OutcomeClass::lost_worker, name + " lost", {}});
+        end_unheard(step, index, OutcomeClass::lost_worker, name + " lost");
     } else {
-        end_attempt(step, index, {OutcomeClass::lost_worker, name + " never got the job", {}});
+        end_unheard(step, index, OutcomeClass::lost_worker, name + " never got the job");
     }
 }
 
@@ -176,18 +196,28 @@ void on(Step& step, const Hello& hello) {
         return;
     }
     release_predecessor(step, hello);
+    if (hello.clear && state.find_worker(hello.session) == nullptr) {
+        clear_quarantines(step, hello.worker, {});
+        clear_cards(step, hello);
+    }
     Worker worker = worker_of(hello, step.now);
     if (const Worker* known = state.find_worker(hello.session)) {
         for (Device& device : worker.devices) {
             if (const Device* before = known->find_device(device.info.id)) {
                 device.last_model = before->last_model;
-                device.quarantine = before->quarantine;
+                device.foreign = before->foreign;
             }
         }
         worker.draining = known->draining;
+        worker.loads = known->loads;
+        worker.loads_saved = known->loads_saved;
         state.detach(hello.session);
     } else {
         step.log("joined", "worker " + hello.worker.value + " on " + hello.host);
+    }
+    for (Device& device : worker.devices) {
+        const auto aside = state.quarantines.find(card_of(worker.name, device.info));
+        device.quarantine = aside == state.quarantines.end() ? "" : aside->second.reason;
     }
     state.attach(std::move(worker));
     step.send(hello.session, Welcome{step.options.heartbeat, step.options.lease});
@@ -215,6 +245,15 @@ void on(Step& step, const Heartbeat& heartbeat) {
     // The answer tells the worker that somebody listens.
     step.send(heartbeat.session, Welcome{step.options.heartbeat, step.options.lease});
     reconcile(step, *worker, heartbeat.running);
+    if (worker->draining) {
+        step.send(worker->session, Drain{});  // the first one may have been lost
+    }
+    for (const DeviceState& now : heartbeat.devices) {
+        if (Device* device = worker->find_device(now.id)) {
+            device->info.free_bytes = now.free_bytes;
+            device->foreign = now.foreign;
+        }
+    }
 }
 
 void on(Step& step, const Goodbye& goodbye) {
@@ -231,13 +270,6 @@ void on(Step& step, const Goodbye& goodbye) {
     }
     step.log("left", words);
     step.state.detach(goodbye.session);
-}
-
-void on(Step& step, const DrainWorker& drain) {
-    if (Worker* worker = step.state.find_worker(drain.worker)) {
-        worker->draining = true;
-        step.send(worker->session, Drain{});
-    }
 }
 
 void on(Step& step, const DispatchUnsent& unsent) {
@@ -270,8 +302,9 @@ void on(Step& step, const Tick&) {
     for (const JobIndex index : due) {
         if (std::holds_alternative<Backoff>(step.state.job(index).state)) {
             step.change(index, Wake{});
-        } else if (step.options.rules.leases_expire) {
-            expire(step, index);
+        } else if (std::holds_alternative<Running>(step.state.job(index).state) &&
+                   step.options.rules.leases_expire) {
+            expire(step, index);  // else an earlier one ended its experiment
         }
     }
 }

@@ -1,6 +1,7 @@
 #include "coordinator/server/convert.h"
 
 #include <cstdio>
+#include <utility>
 
 namespace bitsweep {
 
@@ -39,6 +40,8 @@ StoredJob to_stored(const scheduler::JobRecord& job) {
     stored.failures = job.failures;
     stored.last_outcome = job.last_outcome;
     stored.last_message = job.last_message;
+    stored.kinds_tried = job.kinds_tried;
+    stored.outgrew_bytes = job.outgrew_bytes;
     if (const auto* running = std::get_if<scheduler::Running>(&job.state)) {
         stored.worker = running->worker;
         stored.session = running->session;
@@ -56,6 +59,8 @@ Result<scheduler::JobRecord> from_stored(const StoredJob& job) {
     record.failures = job.failures;
     record.last_outcome = job.last_outcome;
     record.last_message = job.last_message;
+    record.kinds_tried = job.kinds_tried;
+    record.outgrew_bytes = job.outgrew_bytes;
     if (job.state == "waiting") {
         record.state = scheduler::Waiting{};
     } else if (job.state == "running") {
@@ -80,6 +85,16 @@ std::string event_json(const scheduler::LogEvent& event) {
         json += "\"key\":";
         append_json_string(json, event.key.value);
         json += ",\"attempt\":" + std::to_string(event.attempt.value) + ",";
+    }
+    for (const auto& [name, value] :
+         {std::pair{"experiment", &event.experiment.value},
+          std::pair{"worker", &event.worker.value}, std::pair{"device", &event.device},
+          std::pair{"card", &event.card}}) {
+        if (!value->empty()) {
+            json += "\"" + std::string(name) + "\":";
+            append_json_string(json, *value);
+            json += ',';
+        }
     }
     json += "\"text\":";
     append_json_string(json, event.text);

@@ -117,6 +117,8 @@ void Loop::perform(Batch& batch, scheduler::Command& command) {
         counts_.running += answer->counts.running;
         counts_.failed_before += answer->counts.failed_before;
         counts_.impossible += answer->counts.impossible;
+    } else if (auto* obeyed = std::get_if<scheduler::Obeyed>(&command)) {
+        obeyed_ = std::move(obeyed->answer);
     } else if (auto* new_job = std::get_if<scheduler::StoreNewJob>(&command)) {
         batch.writes.emplace_back(std::move(*new_job));
         batch.binding = true;

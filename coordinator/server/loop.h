@@ -9,6 +9,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -83,6 +84,8 @@ class Loop {
     void take_from_worker(const Peer& from, const SessionId& session, Message& message);
     void handle(const Peer& from, Message& message);
     void submit(const Peer& from, Submit& submit);
+    void control(const Peer& from, Control& control);
+    void explain(const Peer& from, const ExplainRequest& question);
     Result<Submitted> accept_submission(Submit& submit);
     bool defer(const Peer& from, Message& message);
     std::string stranger(const Peer& from, const Message& message) const;
@@ -114,8 +117,9 @@ class Loop {
     Batch pending_;
     std::map<SessionId, Peer> sessions_;  // how to reach a worker process
     std::deque<scheduler::Instantiate> unsettled_;
-    std::deque<Incoming> deferred_;  // came while the store was away
-    Submitted counts_;               // of the submission in progress
+    std::deque<Incoming> deferred_;             // came while the store was away
+    Submitted counts_;                          // of the submission in progress
+    std::optional<Result<Controlled>> obeyed_;  // the order in progress
 
     std::string trouble_;
     TimePoint retry_at_;

@@ -1,6 +1,7 @@
 // What each message does to the loop; see loop.h.
 #include <algorithm>
 
+#include "coordinator/scheduler/explain.h"
 #include "coordinator/server/loop.h"
 #include "coordinator/server/resolve.h"
 #include "coordinator/server/status_view.h"
@@ -60,7 +61,7 @@ void Loop::take(Incoming& incoming) {
 
 // While the store is away: what would have to be stored waits, as far as there is room.
 bool Loop::defer(const Peer& from, Message& message) {
-    if (std::holds_alternative<Submit>(message)) {
+    if (std::holds_alternative<Submit>(message) || std::holds_alternative<Control>(message)) {
         std::vector<scheduler::Event> ignored;
         send({from, {}, Refusal{ErrorCode::unavailable, "the coordinator is stopped: " + trouble_}},
              ignored);
@@ -126,6 +127,10 @@ void Loop::handle(const Peer& from, Message& message) {
         send({from, {}, std::move(view)}, ignored);
     } else if (auto* request = std::get_if<Submit>(&message)) {
         submit(from, *request);
+    } else if (auto* order = std::get_if<Control>(&message)) {
+        control(from, *order);
+    } else if (auto* question = std::get_if<ExplainRequest>(&message)) {
+        explain(from, *question);
     } else if (std::holds_alternative<Shutdown>(message)) {
         shutdown_asked_ = true;
     } else {
@@ -149,6 +154,28 @@ void Loop::submit(const Peer& from, Submit& submit) {
     }
 }
 
+void Loop::control(const Peer& from, Control& control) {
+    obeyed_.reset();
+    step(std::move(control));
+    ASSERT(obeyed_);
+    if (*obeyed_) {
+        reply(from, std::move(*obeyed_).value());
+    } else {
+        refuse(from, obeyed_->error().code, obeyed_->error().message);
+    }
+}
+
+void Loop::explain(const Peer& from, const ExplainRequest& question) {
+    const Result<Explanation> told =
+        scheduler::explain(scheduler_.state(), question.job, now_, trouble_);
+    std::vector<scheduler::Event> ignored;
+    if (told) {
+        send({from, {}, *told}, ignored);
+    } else {
+        send({from, {}, Refusal{told.error().code, told.error().message}}, ignored);
+    }
+}
+
 Result<Submitted> Loop::accept_submission(Submit& submit) {
     if (submit.experiment.empty() || submit.experiment.value.size() > longest_name) {
         return make_error(ErrorCode::invalid_input,
@@ -165,6 +192,7 @@ Result<Submitted> Loop::accept_submission(Submit& submit) {
     submission.experiment = submit.experiment;
     submission.force = submit.force;
     submission.retry_failed = submit.retry_failed;
+    submission.max_fails = submit.max_fails;
     std::vector<Cell> cells;
     for (Cell& cell : submit.cells) {
         if (cell.spec.gpu == "*") {
@@ -178,7 +206,7 @@ Result<Submitted> Loop::accept_submission(Submit& submit) {
 
     pending_.writes.emplace_back(StoredExperiment{submit.experiment, std::move(submit.yaml),
                                                   std::move(submit.tags), now_,
-                                                  submission.templates});
+                                                  submission.templates, submission.max_fails});
     counts_ = {};
     step(std::move(submission));
     retry_unsettled();
@@ -189,7 +217,8 @@ Result<Submitted> Loop::accept_submission(Submit& submit) {
                     {},
                     {},
                     submit.experiment.value + ": " + std::to_string(counts_.cells) + " cells, " +
-                        std::to_string(counts_.new_cells) + " new"}});
+                        std::to_string(counts_.new_cells) + " new",
+                    submit.experiment}});
     return counts_;
 }
 

@@ -1,7 +1,9 @@
 #include "coordinator/server/recover.h"
 
+#include <algorithm>
 #include <unordered_map>
 
+#include "coordinator/scheduler/placement.h"
 #include "coordinator/server/convert.h"
 
 namespace bitsweep {
@@ -32,6 +34,81 @@ Result<std::unordered_map<std::string, std::map<std::string, std::int64_t>>> rea
     return retries;
 }
 
+// What people ordered and what was set aside, from the event log: the last word counts.
+Status read_orders(Store& store, scheduler::Snapshot& snapshot) {
+    std::map<std::string, scheduler::Snapshot::Sweep*> sweeps;
+    std::unordered_map<std::string, std::vector<scheduler::Snapshot::Sweep*>> owners;
+    for (scheduler::Snapshot::Sweep& sweep : snapshot.experiments) {
+        sweeps[sweep.name.value] = &sweep;
+        for (const JobKey& key : sweep.jobs) {
+            owners[key.value].push_back(&sweep);
+        }
+    }
+    const Table table = TRY(store.query(
+        "SELECT kind, json_extract(json, '$.experiment'), json_extract(json, '$.key'), "
+        "json_extract(json, '$.worker'), json_extract(json, '$.device'), "
+        "json_extract(json, '$.card'), json_extract(json, '$.text') FROM events WHERE kind IN "
+        "('submitted', 'paused', 'resumed', 'stopped', 'retried', 'failed', 'quarantine', "
+        "'cleared') ORDER BY id"));
+    for (const auto& row : table.rows) {
+        const std::string& kind = row.at(0).text;
+        const std::string& text = row.at(6).text;
+        if (kind == "quarantine") {
+            snapshot.quarantines[row.at(5).text] = {WorkerName{row.at(3).text}, row.at(4).text,
+                                                    text};
+        } else if (kind == "cleared") {
+            snapshot.quarantines.erase(row.at(5).text);
+        } else if (kind == "failed") {
+            for (scheduler::Snapshot::Sweep* sweep : owners[row.at(2).text]) {
+                ++sweep->failures;
+            }
+        } else if (const auto found = sweeps.find(row.at(1).text); found != sweeps.end()) {
+            scheduler::Snapshot::Sweep& sweep = *found->second;
+            if (kind == "paused") {
+                sweep.paused = text;
+            } else if (kind == "stopped") {
+                sweep.stopped = text;
+            } else {
+                sweep.paused.clear();
+                sweep.stopped.clear();
+                sweep.failures = 0;
+            }
+        }
+    }
+    return {};
+}
+
+// How long jobs took, by model, for the ETA and for workers that end at a known time.
+Status read_paces(Store& store, scheduler::Snapshot& snapshot) {
+    const Table table = TRY(store.query(
+        "SELECT j.model, count(*), sum(r.finished_unix_ms - r.started_unix_ms) FROM jobs j JOIN "
+        "runs r ON r.id = j.result WHERE r.finished_unix_ms > r.started_unix_ms GROUP BY 1"));
+    for (const auto& row : table.rows) {
+        snapshot.paces[row.at(0).text] = {row.at(1).integer, row.at(2).integer};
+    }
+    return {};
+}
+
+// What cards were seen to hold at most.
+Status read_peaks(Store& store, scheduler::Snapshot& snapshot) {
+    const Table table = TRY(
+        store.query("SELECT r.job, CAST(max(m.value) AS INTEGER), j.key FROM measurements m JOIN "
+                    "runs r ON r.id = m.run JOIN jobs j ON j.id = r.job WHERE m.metric = '" +
+                    std::string(scheduler::peak_metric) + "' GROUP BY r.job"));
+    std::unordered_map<std::string, std::uint64_t> by_key;
+    for (const auto& row : table.rows) {
+        by_key[row.at(2).text] = static_cast<std::uint64_t>(row.at(1).integer);
+    }
+    for (const scheduler::JobRecord& job : snapshot.jobs) {
+        const auto found = by_key.find(job.key.value);
+        if (found != by_key.end()) {
+            std::uint64_t& peak = snapshot.peaks[scheduler::footprint(job.cell->spec, false)];
+            peak = std::max(peak, found->second);
+        }
+    }
+    return {};
+}
+
 }  // namespace
 
 Result<scheduler::Snapshot> recover(Store& store) {
@@ -46,6 +123,7 @@ Result<scheduler::Snapshot> recover(Store& store) {
         scheduler::Snapshot::Sweep sweep;
         sweep.name = stored.name;
         sweep.templates = std::move(stored.templates);
+        sweep.max_fails = stored.max_fails;
         for (const StoredJob& member : TRY(store.jobs(stored.name))) {
             sweep.jobs.push_back(member.key);
             const auto known = retries.find(member.key.value);
@@ -57,6 +135,9 @@ Result<scheduler::Snapshot> recover(Store& store) {
         }
         snapshot.experiments.push_back(std::move(sweep));
     }
+    TRY(read_orders(store, snapshot));
+    TRY(read_paces(store, snapshot));
+    TRY(read_peaks(store, snapshot));
     return snapshot;
 }
 

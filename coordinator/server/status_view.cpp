@@ -4,6 +4,7 @@
 #include <map>
 
 #include "coordinator/scheduler/placement.h"
+#include "coordinator/scheduler/scheduler.h"
 
 namespace bitsweep {
 
@@ -30,9 +31,9 @@ class Reasons {
             return {scheduler::waiting_reason(state_, job, now_), false};
         }
         // The words may name the method, which the group does not know.
-        auto& known = by_group_[{scheduler::group_of(job), job.cell->spec.method}];
+        auto& known = by_group_[{scheduler::group_of(state_, job), job.cell->spec.method}];
         if (known.words.empty()) {
-            const Obstacle nearest = scheduler::nearest_obstacle(state_, job);
+            const Obstacle nearest = scheduler::nearest_obstacle(state_, job, now_);
             known = {scheduler::waiting_reason(state_, job, now_),
                      nearest != Obstacle::no_device && scheduler::is_impossible(nearest)};
         }
@@ -155,6 +156,13 @@ ExperimentStatus experiment_view(const State& state, TimePoint now,
         view.eta_ms = eta.value();
     }
     view.reasons = in_words(waiting);
+    if (!experiment.stopped.empty()) {
+        view.state = "stopped: " + experiment.stopped;
+    } else if (scheduler::is_done(state, experiment)) {
+        view.state = "done";
+    } else {
+        view.state = experiment.paused.empty() ? "running" : "paused: " + experiment.paused;
+    }
     return view;
 }
 
@@ -162,11 +170,16 @@ WorkerStatus worker_view(const State& state, TimePoint now, const scheduler::Wor
     WorkerStatus view;
     view.worker = worker.name;
     view.host = worker.host;
+    view.loads = worker.loads;
+    view.loads_saved = worker.loads_saved;
     view.silent_ms = std::max<std::int64_t>(0, (now - worker.heard).ms);
     for (const scheduler::Device& device : worker.devices) {
         view.devices.push_back(device.info);
         if (!device.quarantine.empty()) {
             view.devices.back().facts["set_aside"] = device.quarantine;
+        }
+        if (!device.foreign.empty()) {
+            view.devices.back().facts["foreign"] = device.foreign;
         }
         if (device.job) {
             const Job& job = state.job(*device.job);

@@ -11,8 +11,8 @@ inline constexpr const char* settings =
     "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 2000;";
 
 inline constexpr std::string_view put_experiment =
-    "INSERT INTO experiments (name, yaml, submitted_unix_ms) VALUES (?1, ?2, ?3)"
-    " ON CONFLICT (name) DO UPDATE SET yaml = ?2, submitted_unix_ms = ?3";
+    "INSERT INTO experiments (name, yaml, submitted_unix_ms, max_fails) VALUES (?1, ?2, ?3, ?4)"
+    " ON CONFLICT (name) DO UPDATE SET yaml = ?2, submitted_unix_ms = ?3, max_fails = ?4";
 inline constexpr std::string_view clear_tags = "DELETE FROM experiment_tags WHERE experiment = ?1";
 inline constexpr std::string_view put_tag =
     "INSERT INTO experiment_tags (experiment, tag, value) VALUES (?1, ?2, ?3)";
@@ -37,7 +37,8 @@ inline constexpr std::string_view link_job =
     " timeout_ms = ?5, retries_crash = ?6, retries_fail = ?7";
 inline constexpr std::string_view set_job =
     "UPDATE jobs SET state = ?2, attempt = ?3, crashes = ?4, failures = ?5, worker = ?6,"
-    " session = ?7, device = ?8, last_outcome = ?9, last_message = ?10 WHERE key = ?1 RETURNING id";
+    " session = ?7, device = ?8, last_outcome = ?9, last_message = ?10,"
+    " kinds_tried = ?11, outgrew_bytes = ?12 WHERE key = ?1 RETURNING id";
 
 inline constexpr std::string_view job_of_key =
     "SELECT id, weights, model, text FROM jobs WHERE key = ?1";
@@ -65,7 +66,8 @@ inline constexpr std::string_view put_event =
     "INSERT INTO events (unix_ms, kind, json) VALUES (?1, ?2, ?3)";
 
 inline constexpr std::string_view experiments =
-    "SELECT name, yaml, submitted_unix_ms FROM experiments ORDER BY submitted_unix_ms, name";
+    "SELECT name, yaml, submitted_unix_ms, max_fails FROM experiments ORDER BY submitted_unix_ms, "
+    "name";
 inline constexpr std::string_view tags_of =
     "SELECT tag, value FROM experiment_tags WHERE experiment = ?1";
 // Columns 0-9 of a cell: the order that cell_of_row() reads.
@@ -76,7 +78,7 @@ inline constexpr std::string_view tags_of =
 #define BITSWEEP_JOB_COLUMNS                                                             \
     BITSWEEP_CELL_COLUMNS("j", "l")                                                      \
     ", j.key, j.state, j.attempt, j.crashes, j.failures, j.worker, j.session, j.device," \
-    " j.last_outcome, j.last_message"
+    " j.last_outcome, j.last_message, j.kinds_tried, j.outgrew_bytes"
 inline constexpr std::string_view templates_of = "SELECT " BITSWEEP_CELL_COLUMNS(
     "t", "t") " FROM templates t WHERE experiment = ?1 ORDER BY position";
 inline constexpr std::string_view jobs_of =
@@ -89,7 +91,7 @@ inline constexpr std::string_view all_jobs =
     " (SELECT MIN(id) FROM experiment_jobs WHERE job = j.id) ORDER BY l.id";
 // ?1 spec key, ?2 revision, ?3 and ?4 the asked digests, ?5 model, ?6 text. What a job's own
 // digest leaves open its result answers, then the binding of its name; random weights have none.
-// Columns 20 and 21: the digests known of the stored job; 22 and 23: those known of the asked one.
+// Columns 22 and 23: the digests known of the stored job; 24 and 25: those known of the asked one.
 inline constexpr std::string_view same_cell =
     "SELECT " BITSWEEP_JOB_COLUMNS
     ","

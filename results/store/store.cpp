@@ -1,5 +1,7 @@
 #include "results/store/store.h"
 
+#include <sstream>
+
 #include "results/store/migrate.h"
 #include "results/store/queries.h"
 #include "results/store/reader.h"
@@ -60,6 +62,15 @@ Result<Cell> cell_of_row(const Statement& row) {
     return cell;
 }
 
+std::vector<std::string> lines_of(const std::string& text) {
+    std::vector<std::string> lines;
+    std::istringstream in(text);
+    for (std::string line; std::getline(in, line);) {
+        lines.push_back(line);
+    }
+    return lines;
+}
+
 Result<StoredJob> job_of_row(const Statement& row) {
     StoredJob job;
     job.cell = TRY(cell_of_row(row));
@@ -79,6 +90,8 @@ Result<StoredJob> job_of_row(const Statement& row) {
     }
     job.last_outcome = *outcome;
     job.last_message = row.text(19);
+    job.kinds_tried = lines_of(row.text(20));
+    job.outgrew_bytes = static_cast<std::uint64_t>(row.integer(21));
     return job;
 }
 
@@ -132,6 +145,7 @@ Result<std::vector<StoredExperiment>> SqliteStore::experiments() {
         experiment.name.value = rows.text(0);
         experiment.yaml = rows.text(1);
         experiment.submitted.unix_ms = rows.integer(2);
+        experiment.max_fails = rows.integer(3);
     }
     for (StoredExperiment& experiment : all) {
         TRY(read_details(experiment));
@@ -173,8 +187,8 @@ Result<std::optional<StoredJob>> SqliteStore::find(const CellIdentity& identity,
                   identity.dataset_digest, model, text);
     std::optional<StoredJob> found;
     while (!found && TRY(rows.step())) {
-        if (may_be_equal(rows.text(20), rows.text(22)) &&
-            may_be_equal(rows.text(21), rows.text(23))) {
+        if (may_be_equal(rows.text(22), rows.text(24)) &&
+            may_be_equal(rows.text(23), rows.text(25))) {
             Result<StoredJob> job = job_of_row(rows);
             if (!job) {
                 rows.reset();

@@ -30,6 +30,8 @@ struct StoredJob {
     std::string device;
     OutcomeClass last_outcome = OutcomeClass::done;  // of the newest finished attempt, if any
     std::string last_message;
+    std::vector<std::string> kinds_tried;  // kinds of device where it ran out of memory
+    std::uint64_t outgrew_bytes = 0;       // memory that was too little for it; 0: never
 };
 
 struct StoredExperiment {
@@ -38,6 +40,7 @@ struct StoredExperiment {
     std::map<std::string, std::string> tags;
     TimePoint submitted;
     std::vector<Cell> templates;  // cells with gpu kind "*", for `gpu: {each: any}`
+    std::int64_t max_fails = 0;   // so many failed jobs stop it; 0: no limit
 };
 
 struct FinishedRun {

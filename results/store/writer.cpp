@@ -23,6 +23,14 @@ std::string setting_key(JobSpec spec) {
     return series_key(std::move(spec));
 }
 
+std::string lines(const std::vector<std::string>& texts) {
+    std::string joined;
+    for (const std::string& text : texts) {
+        joined += (joined.empty() ? "" : "\n") + text;
+    }
+    return joined;
+}
+
 std::int64_t sql_attempt(Attempt attempt) {
     return static_cast<std::int64_t>(attempt.value);
 }
@@ -32,7 +40,7 @@ std::int64_t sql_attempt(Attempt attempt) {
 Status SqliteWriter::put_experiment(const StoredExperiment& experiment) {
     const std::string& name = experiment.name.value;
     TRY(TRY(connection_.cached(sql::put_experiment))
-            ->bind_all(name, experiment.yaml, experiment.submitted.unix_ms)
+            ->bind_all(name, experiment.yaml, experiment.submitted.unix_ms, experiment.max_fails)
             .run());
     TRY(TRY(connection_.cached(sql::clear_tags))->bind_all(name).run());
     for (const auto& [tag, value] : experiment.tags) {
@@ -81,7 +89,8 @@ Status SqliteWriter::set_job(const StoredJob& job) {
     Statement& update = *TRY(connection_.cached(sql::set_job));
     update.bind_all(job.key.value, job.state, sql_attempt(job.attempt), job.crashes, job.failures,
                     job.worker.value, job.session.value, job.device, to_string(job.last_outcome),
-                    job.last_message);
+                    job.last_message, lines(job.kinds_tried),
+                    static_cast<std::int64_t>(job.outgrew_bytes));
     const bool found = TRY(update.step());
     update.reset();
     if (!found) {

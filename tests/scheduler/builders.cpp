@@ -53,8 +53,11 @@ struct CommandWords {
                c.device;
     }
     std::string operator()(const LogEvent& c) const {
-        return "log " + c.kind + (c.key.empty() ? "" : " " + attempt_words(c.key, c.attempt)) +
-               ": " + c.text;
+        std::string words = "log " + c.kind;
+        words += c.key.empty() ? "" : " " + attempt_words(c.key, c.attempt);
+        words += c.experiment.empty() ? "" : " " + c.experiment.value;
+        words += c.device.empty() ? "" : ": " + c.device + " of worker " + c.worker.value;
+        return words + ": " + c.text;
     }
     std::string operator()(const Send& c) const {
         return c.to.value + " <- " + std::visit(MessageWords{}, c.message);
@@ -65,6 +68,11 @@ struct CommandWords {
             words += " " + cell.spec.model.name + "/" + cell.spec.method + "/" + cell.spec.gpu;
         }
         return words;
+    }
+    std::string operator()(const Obeyed& c) const {
+        return c.answer ? "obeyed: " + c.answer->words
+                        : "not obeyed: " + std::string(to_string(c.answer.error().code)) + ": " +
+                              c.answer.error().message;
     }
     std::string operator()(const Answer& c) const {
         const Submitted& s = c.counts;
@@ -97,8 +105,13 @@ DeviceInfo device(const std::string& words) {
     info.id = parts.at(0);
     info.kind = parts.size() > 1 ? parts[1] : parts[0];
     info.name = info.kind;
-    info.memory_bytes = 16ull << 30;
+    info.memory_bytes = std::stoull(parts.size() > 2 ? parts[2] : "16") << 30;
     return info;
+}
+
+DeviceState device_state(const std::string& words) {
+    const std::vector<std::string> parts = split(words, '=');
+    return {parts.at(0), std::stoull(parts.at(1)) << 30, parts.size() > 2 ? parts[2] : ""};
 }
 
 Needs test_needs(const JobSpec& spec) {
@@ -109,6 +122,7 @@ Needs test_needs(const JobSpec& spec) {
 Options test_options() {
     Options options;
     options.needs = test_needs;
+    options.cuda_context_bytes = 1ull << 30;
     return options;
 }
 
@@ -182,6 +196,8 @@ void Persisted::take(const Command& command) {
         }
     } else if (const auto* changed = std::get_if<StoreJob>(&command)) {
         jobs_.at(changed->job.key) = changed->job;
+    } else if (const auto* event = std::get_if<LogEvent>(&command)) {
+        take_log(*event);
     } else if (const auto* run = std::get_if<StoreRun>(&command)) {
         const RunResult& result = *run->result;
         if (result.outcome.outcome == OutcomeClass::done && !result.weights_digest.empty()) {
@@ -191,9 +207,32 @@ void Persisted::take(const Command& command) {
     }
 }
 
-void Persisted::put_templates(const ExperimentName& experiment, std::vector<Cell> templates) {
-    members_[experiment];
-    templates_[experiment] = std::move(templates);
+void Persisted::submitted(const Submission& submission) {
+    members_[submission.experiment];
+    orders_[submission.experiment] = {submission.experiment, {}, submission.templates};
+    orders_[submission.experiment].max_fails = submission.max_fails;
+}
+
+// The same reading of the log as server/recover.cpp.
+void Persisted::take_log(const LogEvent& event) {
+    Snapshot::Sweep& sweep = orders_[event.experiment];
+    if (event.kind == "quarantine") {
+        quarantines_[event.card] = {event.worker, event.device, event.text};
+    } else if (event.kind == "cleared") {
+        quarantines_.erase(event.card);
+    } else if (event.kind == "failed") {
+        for (const auto& [name, keys] : members_) {
+            orders_[name].failures += std::count(keys.begin(), keys.end(), event.key);
+        }
+    } else if (event.kind == "paused") {
+        sweep.paused = event.text;
+    } else if (event.kind == "stopped") {
+        sweep.stopped = event.text;
+    } else if (event.kind == "resumed" || event.kind == "retried") {
+        sweep.paused.clear();
+        sweep.stopped.clear();
+        sweep.failures = 0;
+    }
 }
 
 Snapshot Persisted::snapshot() const {
@@ -205,13 +244,13 @@ Snapshot Persisted::snapshot() const {
         }
     }
     for (const auto& [name, keys] : members_) {
-        const auto templates = templates_.find(name);
-        snapshot.experiments.push_back(
-            {name,
-             keys,
-             templates == templates_.end() ? std::vector<Cell>{} : templates->second,
-             {}});
+        const auto order = orders_.find(name);
+        Snapshot::Sweep sweep = order == orders_.end() ? Snapshot::Sweep{} : order->second;
+        sweep.name = name;
+        sweep.jobs = keys;
+        snapshot.experiments.push_back(std::move(sweep));
     }
+    snapshot.quarantines = quarantines_;
     snapshot.bound_models = bound_models_;
     return snapshot;
 }

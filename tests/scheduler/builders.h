@@ -18,8 +18,11 @@ Cell cell(const std::string& words);
 // "a=llama-nano/fp16" -> job key "a".
 ResolvedCell resolved(const std::string& words);
 
-// One device from "cpu" or "cuda:0=T4-16G"; 16 GiB each.
+// One device from "cpu", "cuda:0=T4" or "cuda:0=A100=80"; 16 GiB when not said.
 DeviceInfo device(const std::string& words);
+
+// "cuda:0=12" or "cuda:0=12=somebody": GiB free, and who else computes there.
+DeviceState device_state(const std::string& words);
 
 // Session "w1-1" belongs to worker "w1".
 Hello hello(const std::string& session, std::vector<std::string> devices = {"cpu"},
@@ -48,13 +51,16 @@ class Persisted {
  public:
     void take(const Command& command);
     Snapshot snapshot() const;
-    void put_templates(const ExperimentName& experiment, std::vector<Cell> templates);
+    void submitted(const Submission& submission);
 
  private:
+    void take_log(const LogEvent& event);
+
     std::vector<JobKey> order_;
     std::map<JobKey, JobRecord> jobs_;
     std::map<ExperimentName, std::vector<JobKey>> members_;
-    std::map<ExperimentName, std::vector<Cell>> templates_;
+    std::map<ExperimentName, Snapshot::Sweep> orders_;
+    std::map<std::string, Quarantine> quarantines_;
     std::map<std::string, std::string> bound_models_;
 };
 

@@ -73,7 +73,7 @@ TEST_F(Dispatching, a_worker_without_the_model_does_not_get_the_job_until_one_wi
 TEST_F(Dispatching, a_job_that_needs_more_memory_than_any_device_has_says_how_much) {
     join("w1-1", {"cuda:0=T4"}, {"big"});
     submit_new("sweep", {"a=big/fp32/T4"}, 1);
-    EXPECT_EQ(reason("a"), "needs 20.0 GiB, the largest attached device of kind T4 has 16.0 GiB");
+    EXPECT_EQ(reason("a"), "needs 21.0 GiB, the largest attached device of kind T4 has 16.0 GiB");
 }
 
 TEST_F(Dispatching, a_method_without_a_kernel_for_the_device_says_so) {
@@ -162,8 +162,9 @@ TEST_F(Dispatching, a_draining_worker_finishes_and_gets_nothing_new) {
     join("w1-1");
     submit_new("sweep", {"a=m/fp16", "b=m/fp16"});
     claim_dispatch("w1-1", "a#1");
-    step(DrainWorker{WorkerName{"w1"}});
-    claim("w1-1 <- drain");
+    step(Control{ControlAction::drain, "w1", {}, {}});
+    claim_all({"w1-1 <- drain", "log draining: worker w1",
+               "obeyed: worker w1 takes no further job; it leaves after the 1 job that it runs"});
     finish("w1-1", "a#1");
     expect_silence();
     EXPECT_EQ(reason("b"), "every worker that could run it is draining");

@@ -28,8 +28,8 @@ TEST_F(Endings, a_late_result_of_an_older_attempt_is_acknowledged_and_changes_no
     run_a();
     join("w2-1");
     pass_with_heartbeats(10'000, {"w2-1"});
-    claim_all({"log lost: worker w1 is silent", "job a backoff #1 until 1011000 crashes 1",
-               "log retry a#1: worker w1 lost"});
+    claim_all({"log lost: worker w1 is silent", "run a#1 lost_worker on w1/cpu",
+               "job a backoff #1 until 1011000 crashes 1", "log retry a#1: worker w1 lost"});
     pass_with_heartbeats(1'000, {"w2-1"});
     claim_dispatch("w2-1", "a#2", "cpu", " crashes 1");
     step(result("w1-1", "a#1"));
@@ -105,25 +105,33 @@ TEST_F(Endings, out_of_memory_is_not_tried_again_on_the_same_kind) {
                "log failed a#1: out_of_gpu_memory: out of memory", "w1-1 <- ack a#1"});
 }
 
-TEST_F(Endings, out_of_memory_goes_on_on_another_kind_that_the_job_accepts) {
-    run_a({"cuda:0=A100-40G", "cuda:1=A100-80G"}, "a=m/fp16/A100");
+TEST_F(Endings, out_of_memory_goes_on_on_a_larger_kind_that_the_job_accepts) {
+    run_a({"cuda:0=A100-40G=40", "cuda:1=A100-80G=80"}, "a=m/fp16/A100");
     step(result("w1-1", "a#1", OutcomeClass::out_of_gpu_memory, "out of memory"));
     claim_all({"run a#1 out_of_gpu_memory on w1/cuda:0", "job a waiting #1",
                "log retry a#1: out_of_gpu_memory on worker w1", "w1-1 <- ack a#1",
                "job a running #2 w1-1/cuda:1", "w1-1 <- dispatch a#2 on cuda:1"});
 }
 
-TEST_F(Endings, a_gpu_fault_sets_the_device_aside_until_the_worker_starts_again) {
+TEST_F(Endings, a_gpu_fault_sets_the_device_aside_until_a_person_says_that_it_is_sound) {
     run_a({"cuda:0=T4"}, "a=m/fp16/T4");
     step(result("w1-1", "a#1", OutcomeClass::gpu_fault, "illegal address"));
-    claim_all({"log quarantine a#1: cuda:0 of worker w1", "run a#1 gpu_fault on w1/cuda:0",
-               "job a backoff #1 until 1001000 crashes 1", "log retry a#1: gpu_fault on worker w1",
-               "w1-1 <- ack a#1"});
+    claim_all({"log quarantine a#1: cuda:0 of worker w1: illegal address",
+               "run a#1 gpu_fault on w1/cuda:0", "job a backoff #1 until 1001000 crashes 1",
+               "log retry a#1: gpu_fault on worker w1", "w1-1 <- ack a#1"});
     pass(1'000);
     expect_silence();
-    EXPECT_EQ(reason("a"), "cuda:0 of worker w1 is set aside: illegal address");
-    join("w1-2", {"cuda:0=T4"});
-    claim_dispatch("w1-2", "a#2", "cuda:0", " crashes 1");
+    EXPECT_EQ(reason("a"),
+              "cuda:0 of worker w1 is set aside: illegal address (when it is sound again: bitsweep "
+              "clear w1)");
+    join("w1-2", {"cuda:0=T4"});  // a new process does not mend a card
+    restart();
+    join("w1-3", {"cuda:0=T4"});  // nor does a new coordinator
+    expect_silence();
+    step(Control{ControlAction::clear, "w1", {}, {}});
+    claim_all({"log cleared: cuda:0 of worker w1: illegal address",
+               "obeyed: 1 device of worker w1 may run jobs again",
+               "job a running #2 w1-3/cuda:0 crashes 1", "w1-3 <- dispatch a#2 on cuda:0"});
 }
 
 TEST_F(Endings, a_refused_job_waits_for_another_worker_and_says_why) {
@@ -173,8 +181,10 @@ TEST_F(Endings, a_cancelled_experiment_stops_its_jobs_but_not_those_of_others) {
     step(submission("other", {"c=m/fp16"}));
     claim_all({"link other c waiting #0",
                "answer other: 1 cells, 0 new, 0 done, 1 running, 0 failed before, 0 impossible"});
-    step(CancelExperiment{ExperimentName{"sweep"}, "typo"});
-    claim_all({"w1-1 <- cancel a#1: typo", "job a cancelled #1: typo", "job b cancelled #0: typo",
+    step(Control{ControlAction::cancel, "sweep", {}, "typo"});
+    claim_all({"log stopped sweep: typo",
+               "obeyed: cancelled sweep: 2 jobs ended, 1 of them told to stop while running",
+               "w1-1 <- cancel a#1: typo", "job a cancelled #1: typo", "job b cancelled #0: typo",
                "job c running #1 w1-1/cpu", "w1-1 <- dispatch c#1 on cpu"});
 }
 

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "coordinator/scheduler/explain.h"
 #include "coordinator/scheduler/invariants.h"
 #include "coordinator/scheduler/placement.h"
 #include "tests/scheduler/builders.h"
@@ -89,6 +90,9 @@ class Scenario {
         if (verb == "status") {
             return status();
         }
+        if (verb == "explain") {
+            return explained(words.at(1));
+        }
         return step(event_of(words));
     }
 
@@ -102,6 +106,11 @@ class Scenario {
             lines.push_back(in_words(command));
         }
         return lines;
+    }
+
+    std::vector<std::string> explained(const std::string& prefix) const {
+        const Result<Explanation> told = explain(state(), prefix, now_, {});
+        return told ? told->lines : std::vector<std::string>{"error: " + told.error().message};
     }
 
     std::vector<std::string> status() const {
@@ -129,6 +138,7 @@ class Scenario {
         Submission made = submission(words.at(1), {});
         made.force = has(words, "force");
         made.retry_failed = has(words, "retry_failed");
+        made.max_fails = std::stoll(option(words, "max_fails", "0"));
         JobPolicy policy;
         policy.priority = std::stoi(option(words, "priority", "0"));
         policy.retries_crash = std::stoi(option(words, "retries_crash", "3"));
@@ -142,7 +152,7 @@ class Scenario {
             made.templates.push_back(cell(word + "/*"));
             made.templates.back().policy = policy;
         }
-        persisted_.put_templates(made.experiment, made.templates);
+        persisted_.submitted(made);
         return made;
     }
 
@@ -150,11 +160,18 @@ class Scenario {
         const std::string& verb = words.at(0);
         const std::string subject = words.size() > 1 ? words[1] : "";
         if (verb == "join") {
-            return hello(subject, list(option(words, "devices", "cpu")),
-                         list(option(words, "models", "m,n")), running_of(words));
+            Hello made = hello(subject, list(option(words, "devices", "cpu")),
+                               list(option(words, "models", "m,n")), running_of(words));
+            made.remaining = {std::stoll(option(words, "remaining", "0"))};
+            made.clear = has(words, "clear");
+            return made;
         }
         if (verb == "heartbeat") {
-            return Heartbeat{SessionId{subject}, running_of(words)};
+            Heartbeat made{SessionId{subject}, running_of(words), {}};
+            for (const std::string& word : list(option(words, "devices", ""))) {
+                made.devices.push_back(device_state(word));
+            }
+            return made;
         }
         if (verb == "started") {
             const RunningJob which = attempt(words.at(2));
@@ -180,10 +197,22 @@ class Scenario {
             return made;
         }
         if (verb == "cancel") {
-            return CancelExperiment{ExperimentName{subject}, rest_of(words, 2)};
+            return Control{ControlAction::cancel, subject, {}, rest_of(words, 2)};
+        }
+        if (verb == "pause") {
+            return Control{ControlAction::pause, subject, {}, rest_of(words, 2)};
+        }
+        if (verb == "resume") {
+            return Control{ControlAction::resume, subject, {}, {}};
+        }
+        if (verb == "retry") {
+            return Control{ControlAction::retry, subject, {}, {}};
         }
         if (verb == "drain") {
-            return DrainWorker{WorkerName{subject}};
+            return Control{ControlAction::drain, subject, {}, {}};
+        }
+        if (verb == "clear") {
+            return Control{ControlAction::clear, subject, option(words, "device", ""), {}};
         }
         if (verb == "unsent") {
             const RunningJob which = attempt(words.at(2));

@@ -28,8 +28,8 @@ TEST_F(Workers, a_job_whose_dispatch_was_lost_is_taken_back_though_its_worker_sp
         claim("w1-1 <- welcome");
         step(Tick{});
     }
-    claim_all(
-        {"job a backoff #1 until 1011000 crashes 1", "log retry a#1: worker w1 never got the job"});
+    claim_all({"job a backoff #1 until 1011000 crashes 1",
+               "log retry a#1: worker w1 never got the job", "run a#1 lost_worker on w1/cpu"});
 }
 
 TEST_F(Workers, a_late_heartbeat_of_a_worker_that_left_is_told_to_say_hello) {
@@ -51,7 +51,7 @@ TEST_F(Workers, a_worker_that_speaks_again_is_told_to_drop_what_was_taken_back) 
     run_a();
     pass(10'000);
     claim_all({"log lost: worker w1 is silent", "job a backoff #1 until 1011000 crashes 1",
-               "log retry a#1: worker w1 lost"});
+               "log retry a#1: worker w1 lost", "run a#1 lost_worker on w1/cpu"});
     step(Heartbeat{SessionId{"w1-1"}, {attempt("a#1")}});
     claim_all({"log back: worker w1 speaks again", "w1-1 <- welcome",
                "w1-1 <- cancel a#1: this attempt was taken back"});
@@ -62,8 +62,8 @@ TEST_F(Workers, a_worker_that_speaks_again_is_told_to_drop_what_was_taken_back) 
 TEST_F(Workers, a_newer_process_of_the_same_name_replaces_the_older_one_at_once) {
     run_a();
     join("w1-2");
-    claim_all(
-        {"job a backoff #1 until 1001000 crashes 1", "log retry a#1: worker w1 was started again"});
+    claim_all({"job a backoff #1 until 1001000 crashes 1",
+               "log retry a#1: worker w1 was started again", "run a#1 lost_worker on w1/cpu"});
     step(Heartbeat{SessionId{"w1-1"}, {attempt("a#1")}});
     step(hello("w1-1"));
     claim_all({"w1-1 <- refusal already_exists: a newer process took this worker's name",
@@ -109,8 +109,8 @@ TEST_F(Workers, after_a_restart_a_worker_that_does_not_come_back_loses_the_job_a
     pass(9'999);
     expect_silence();
     pass(1);
-    claim_all(
-        {"job a backoff #1 until 1011000 crashes 1", "log retry a#1: worker w1 did not come back"});
+    claim_all({"job a backoff #1 until 1011000 crashes 1",
+               "log retry a#1: worker w1 did not come back", "run a#1 lost_worker on w1/cpu"});
 }
 
 TEST_F(Workers, nothing_that_was_stored_as_done_runs_again_after_a_restart) {
@@ -127,7 +127,8 @@ TEST_F(Workers, a_worker_that_never_answers_is_given_up_long_after_the_jobs_limi
     pass_with_heartbeats(660'000, {"w1-1"});
     claim_all({"w1-1 <- cancel a#1: no answer long after the limit",
                "job a failed #1 timeout: worker w1 gave no answer long after the limit failures 1",
-               "log failed a#1: timeout: worker w1 gave no answer long after the limit"});
+               "log failed a#1: timeout: worker w1 gave no answer long after the limit",
+               "run a#1 timeout on w1/cpu"});
 }
 
 TEST_F(Workers, a_silent_worker_is_forgotten_in_the_end) {
