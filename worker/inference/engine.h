@@ -16,9 +16,13 @@
 
 namespace bitsweep {
 
+// How a device decodes: by the streaming kernel where it serves the model (decode/), or step by
+// step with one launch or more for each layer.
+enum class DecodePath { automatic, steps };
+
 struct EngineOptions {
     MethodId method;
-    std::string device = "cpu";  // or "cuda:N", N as backend/devices.h numbers them
+    std::string device = "cpu";  // or "cuda:N", as CUDA numbers the cards of this process
     double threshold = 0;      // outlier threshold for methods that read it
     int head_bits = 16;        // 16 (fp16; fp32 for method fp32) | 8 (int8 per row) | 4 (int4-g64)
     int threads = 1;           // CPU threads, >= 1
@@ -26,6 +30,7 @@ struct EngineOptions {
     std::int64_t context = 0;  // positions reserved per sequence (prompt + new tokens)
     std::int64_t prefill_rows =
         512;  // most rows (batch x tokens) in one forward; longer inputs are chunked
+    DecodePath decode_path = DecodePath::automatic;
 };
 
 // Receives logits of consecutive positions: rows [count, vocabulary], valid during the call.

@@ -1,19 +1,21 @@
 #include "worker/runner/bench.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cstdio>
 #include <memory>
 #include <random>
 #include <utility>
 
+#include "worker/inference/ceilings/ceilings.h"
 #include "worker/inference/engine.h"
-#include "worker/inference/quant/method.h"
 #include "worker/metrics/statistics.h"
+#include "worker/runner/options.h"
 #include "worker/runner/ram_bandwidth.h"
 
 namespace bitsweep {
 namespace {
 
-constexpr std::int64_t short_prompt = 8;
 constexpr std::int64_t warmup_tokens = 8;
 constexpr const char* prose =
     "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age "
@@ -23,7 +25,7 @@ constexpr const char* prose =
 struct Contender {
     std::unique_ptr<Engine> engine;
     BenchRow row;
-    std::vector<double> decode, prefill, bandwidth, share;
+    std::vector<double> decode, steps, prefill, bandwidth, share;
 };
 
 // Real text where there is a tokenizer: outliers depend on what is read.
@@ -47,17 +49,47 @@ std::vector<std::int32_t> prompt_of(const ModelFiles& files, std::int64_t tokens
 }
 
 std::int64_t context_of(const BenchPlan& plan) {
-    return std::max(short_prompt + plan.decode_tokens, plan.prefill_tokens) + 1;
+    return std::max(plan.prompt_tokens + plan.decode_tokens, plan.prefill_tokens) + 1;
 }
 
-Result<Contender> load(const ModelFiles& files, const BenchPlan& plan, const std::string& method) {
-    EngineOptions options;
-    options.method = TRY(parse_method(method));
-    const MethodRow& facts = method_row(options.method);
-    if (!facts.on_cpu) {
-        return make_error(ErrorCode::unsupported, method + " does not run on the CPU");
+// How fast the memory of `device` reads now.
+class ReadMeter {
+ public:
+    static Result<ReadMeter> create(const Device& device, int threads) {
+        ReadMeter meter(device);
+        if (device.is_cpu()) {
+            meter.ram_ = TRY(BandwidthMeter::create(threads));
+        }
+        return meter;
     }
-    options.threshold = facts.reads_threshold ? plan.threshold : 0;
+
+    Result<double> read() {
+        return ram_ ? Result<double>(ram_->read()) : read_bandwidth_now(device_.ordinal);
+    }
+
+ private:
+    explicit ReadMeter(const Device& device) : device_(device) {}
+
+    Device device_;
+    std::unique_ptr<BandwidthMeter> ram_;
+};
+
+std::string label_of(const BenchMethod& method, bool reads_threshold) {
+    if (!reads_threshold) {
+        return method.method;
+    }
+    char text[32];
+    std::snprintf(text, sizeof text, "@%g", method.threshold);
+    return method.method + text;
+}
+
+Result<Contender> load(const ModelFiles& files, const BenchPlan& plan, const BenchMethod& method) {
+    EngineOptions options;
+    options.method = TRY(parse_method(method.method));
+    const MethodRow& facts = method_row(options.method);
+    options.device = plan.device.id();
+    options.threshold = facts.reads_threshold ? method.threshold : 0;
+    options.batch = plan.batch;
     options.head_bits = plan.head_bits;
     options.threads = plan.threads;
     options.context = context_of(plan);
@@ -65,43 +97,49 @@ Result<Contender> load(const ModelFiles& files, const BenchPlan& plan, const std
     const std::int64_t begin = monotonic_ns();
     one.engine = TRY(load_engine(files, options, nullptr));
     one.row.load_s = static_cast<double>(monotonic_ns() - begin) / 1e9;
-    one.row.method = method;
+    one.row.method = label_of(method, facts.reads_threshold);
+    one.row.batch = plan.batch;
     one.row.head_bits = plan.head_bits;
     one.row.threads = plan.threads;
     one.row.rounds_activations = options.method.rounds_activations;
-    one.row.isa = vector_isa();
-    one.row.bytes_per_token =
-        static_cast<double>(one.engine->bytes_per_token(short_prompt + plan.decode_tokens / 2));
+    one.row.bytes_per_token = static_cast<double>(
+        one.engine->bytes_per_token(plan.prompt_tokens + plan.decode_tokens / 2));
     return one;
 }
 
 double decode_rate(const SequenceTrace& trace) {
-    return static_cast<double>(trace.token_ns.size()) * 1e9 /
+    return static_cast<double>(trace.token_ns.size()) * static_cast<double>(trace.batch) * 1e9 /
            static_cast<double>(decode_time_ns(trace));
 }
 
-Status run_round(const ModelFiles& files, const BenchPlan& plan, int round, BandwidthMeter& meter,
+Status run_round(const ModelFiles& files, const BenchPlan& plan, int round, ReadMeter& meter,
                  Contender& one) {
-    const SequencePlan decode{.prompt = prompt_of(files, short_prompt),
+    const SequencePlan decode{.prompt = prompt_of(files, plan.prompt_tokens),
+                              .batch = plan.batch,
                               .new_tokens = plan.decode_tokens + 1,
                               .vocabulary = files.config.vocabulary};
     if (round == 0) {
         SequencePlan warmup = decode;
-        warmup.new_tokens = warmup_tokens;
+        warmup.new_tokens = std::min(warmup_tokens, decode.new_tokens);
         TRY(run_sequence(*one.engine, warmup, {}));
     }
-    const double before = meter.read();
+    const double before = TRY(meter.read());
     const Sequence sequence = TRY(run_sequence(*one.engine, decode, {}));
-    const double bandwidth = (before + meter.read()) / 2;
+    const double bandwidth = (before + TRY(meter.read())) / 2;
     const double rate = decode_rate(sequence.trace);
+    one.row.decoded_by = sequence.trace.decoded_by;
+    one.steps.insert(one.steps.end(), sequence.trace.token_ns.begin(),
+                     sequence.trace.token_ns.end());
     one.decode.push_back(rate);
     one.bandwidth.push_back(bandwidth);
-    one.share.push_back(one.row.bytes_per_token * rate / bandwidth);
+    one.share.push_back(one.row.bytes_per_token * rate / static_cast<double>(plan.batch) /
+                        bandwidth);
     if (round < plan.prefill_rounds) {
         const SequencePlan prefill{.prompt = prompt_of(files, plan.prefill_tokens),
+                                   .batch = plan.batch,
                                    .vocabulary = files.config.vocabulary};
         const Sequence first = TRY(run_sequence(*one.engine, prefill, {}));
-        one.prefill.push_back(static_cast<double>(plan.prefill_tokens) * 1e9 /
+        one.prefill.push_back(static_cast<double>(plan.prefill_tokens * plan.batch) * 1e9 /
                               static_cast<double>(first.trace.prefill_ns));
     }
     return {};
@@ -112,6 +150,8 @@ BenchRow finish(Contender& one, const Contender* fp16) {
     row.decode_tokens_per_s = median(one.decode).value_or(0);
     row.decode_low = percentile(one.decode, 0).value_or(0);
     row.decode_high = percentile(one.decode, 1).value_or(0);
+    row.step_ns_p50 = median(one.steps).value_or(0);
+    row.step_ns_p99 = percentile(one.steps, 0.99).value_or(0);
     row.prefill_tokens_per_s = median(one.prefill).value_or(0);
     row.read_bandwidth = median(one.bandwidth).value_or(0);
     row.share = median(one.share).value_or(0);
@@ -127,6 +167,23 @@ BenchRow finish(Contender& one, const Contender* fp16) {
 
 }  // namespace
 
+Result<BenchMethod> parse_bench_method(const std::string& text, const Device& device) {
+    const std::size_t at = text.find('@');
+    MethodChoice choice{.method = text.substr(0, at)};
+    if (at != std::string::npos) {
+        const std::string number = text.substr(at + 1);
+        const auto [end, failed] =
+            std::from_chars(number.data(), number.data() + number.size(), choice.threshold);
+        if (failed != std::errc() || end != number.data() + number.size()) {
+            return make_error(ErrorCode::invalid_input,
+                              "'" + text + "': after @ stands a threshold, as in llmint8-fused@6");
+        }
+        choice.threshold_given = true;
+    }
+    const EngineOptions options = TRY(engine_options_of(choice, device.id()));
+    return BenchMethod{choice.method, options.threshold};
+}
+
 Result<std::vector<BenchRow>> bench_model(const ModelFiles& files, const BenchPlan& plan,
                                           const Progress& progress) {
     if (context_of(plan) > files.config.positions) {
@@ -135,15 +192,15 @@ Result<std::vector<BenchRow>> bench_model(const ModelFiles& files, const BenchPl
                               files.config.name + " has " + std::to_string(files.config.positions));
     }
     std::vector<Contender> contenders;
-    for (const std::string& method : plan.methods) {
-        progress("loading " + files.config.name + " " + method);
+    for (const BenchMethod& method : plan.methods) {
+        progress("loading " + files.config.name + " " + method.method);
         contenders.push_back(TRY(load(files, plan, method)));
     }
-    const auto meter = TRY(BandwidthMeter::create(plan.threads));
+    ReadMeter meter = TRY(ReadMeter::create(plan.device, plan.threads));
     for (int round = 0; round < plan.rounds; ++round) {
         progress("round " + std::to_string(round + 1) + " of " + std::to_string(plan.rounds));
         for (Contender& one : contenders) {
-            TRY(run_round(files, plan, round, *meter, one));
+            TRY(run_round(files, plan, round, meter, one));
         }
     }
     const auto fp16 = std::find_if(contenders.begin(), contenders.end(),

@@ -9,16 +9,24 @@
 
 #include "schemas/status.h"
 #include "worker/inference/model_files.h"
+#include "worker/runner/devices.h"
 #include "worker/runner/sequence.h"
 
 namespace bitsweep {
 
+struct BenchMethod {
+    std::string method;
+    double threshold = 6.0;  // read by the methods that read one
+};
+
 struct BenchPlan {
-    std::vector<std::string> methods;
+    std::vector<BenchMethod> methods;
+    Device device;
     int head_bits = 8;
     int threads = 1;
-    double threshold = 6.0;
+    std::int64_t batch = 1;
     int rounds = 5;
+    std::int64_t prompt_tokens = 8;   // positions filled before the decode steps
     std::int64_t decode_tokens = 32;  // measured steps per round
     std::int64_t prefill_tokens = 128;
     int prefill_rounds = 2;
@@ -26,20 +34,25 @@ struct BenchPlan {
 
 // Medians over rounds.
 struct BenchRow {
-    std::string method;
+    std::string method;  // with "@threshold" where it reads one
     int head_bits = 16;
     int threads = 1;
+    std::int64_t batch = 1;
     bool rounds_activations = false;
-    std::string isa;
+    std::string decoded_by;  // trace.h
     double decode_tokens_per_s = 0;
-    double decode_low = 0, decode_high = 0;  // slowest and fastest round
+    double decode_low = 0, decode_high = 0;   // slowest and fastest round
+    double step_ns_p50 = 0, step_ns_p99 = 0;  // over all steps, on the clock of token_ns
     double prefill_tokens_per_s = 0;
-    double bytes_per_token = 0;
-    double read_bandwidth = 0;  // B/s, read before and after each round
-    double share = 0;           // bytes per token x decode rate / bandwidth, round by round
-    double over_fp16 = 0;       // decode rate, paired by round; 0: no fp16 in this run
+    double bytes_per_token = 0;  // of one step of the whole batch
+    double read_bandwidth = 0;   // B/s, read before and after each round
+    double share = 0;            // bytes per step x steps per second / bandwidth, round by round
+    double over_fp16 = 0;        // decode rate, paired by round; 0: no fp16 in this run
     double load_s = 0;
 };
+
+// "fp16", or "llmint8-fused@0" with a threshold of its own. invalid_input, unsupported.
+Result<BenchMethod> parse_bench_method(const std::string& text, const Device& device);
 
 // All methods are resident at once. Errors as load_engine and the engine report them.
 Result<std::vector<BenchRow>> bench_model(const ModelFiles& files, const BenchPlan& plan,

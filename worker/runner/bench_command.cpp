@@ -8,6 +8,8 @@
 
 #include "worker/runner/bench.h"
 #include "worker/runner/command.h"
+#include "worker/runner/devices.h"
+#include "worker/runner/job_plan.h"
 #include "worker/runner/model_session.h"
 #include "worker/runner/options.h"
 
@@ -20,7 +22,8 @@ struct BenchOptions {
     ModelChoice model;
     BenchPlan plan;
     std::string methods = "fp16,int8,int4-g64";
-    std::string threads = available_cores() > 1 ? "1,2" : "1";
+    std::string threads;
+    double threshold = default_threshold;
     bool json = false;
 };
 
@@ -75,10 +78,12 @@ std::vector<Subject> subjects_of(const BenchOptions& options) {
     return subjects;
 }
 
+// T: threads; B: sequences side by side. "share": of the time that reading the step's bytes takes
+// at the bandwidth beside it.
 void print_header() {
-    std::printf("%-14s %-12s %4s %3s %10s %19s %11s %9s %7s %9s %6s %8s %6s\n", "model", "method",
-                "head", "T", "decode t/s", "(slowest-fastest)", "prefill t/s", "MB/token", "GB/s",
-                "RAM GB/s", "share", "vs fp16", "act.");
+    std::printf("%-14s %-17s %4s %2s %3s %10s %19s %9s %9s %11s %9s %7s %9s %6s %8s %6s\n", "model",
+                "method", "head", "T", "B", "decode t/s", "(slowest-fastest)", "p50 us", "p99 us",
+                "prefill t/s", "MB/step", "GB/s", "read GB/s", "share", "vs fp16", "act.");
 }
 
 void print_row(const std::string& model, const BenchRow& row) {
@@ -88,18 +93,28 @@ void print_row(const std::string& model, const BenchRow& row) {
     if (row.over_fp16 > 0) {
         std::snprintf(ratio, sizeof ratio, "%.2fx", row.over_fp16);
     }
-    std::printf("%-14s %-12s %4d %3d %10.2f %19s %11.1f %9.1f %7.1f %9.1f %5.0f%% %8s %6s\n",
-                model.c_str(), row.method.c_str(), row.head_bits, row.threads,
-                row.decode_tokens_per_s, range, row.prefill_tokens_per_s, row.bytes_per_token / 1e6,
-                row.bytes_per_token * row.decode_tokens_per_s / 1e9, row.read_bandwidth / 1e9,
-                row.share * 100, ratio, row.rounds_activations ? "8 bits" : "float");
+    std::printf(
+        "%-14s %-17s %4d %2d %3lld %10.2f %19s %9.1f %9.1f %11.1f %9.1f %7.1f %9.1f %5.1f%% %8s "
+        "%6s\n",
+        model.c_str(), row.method.c_str(), row.head_bits, row.threads,
+        static_cast<long long>(row.batch), row.decode_tokens_per_s, range, row.step_ns_p50 / 1e3,
+        row.step_ns_p99 / 1e3, row.prefill_tokens_per_s, row.bytes_per_token / 1e6,
+        row.share * row.read_bandwidth / 1e9, row.read_bandwidth / 1e9, row.share * 100, ratio,
+        row.rounds_activations ? "8 bits" : "float");
     std::fflush(stdout);
 }
 
-void add_figures(const std::string& model, const BenchRow& row, nlohmann::ordered_json& figures) {
-    const std::string name = model + "/" + row.method + "/head" + std::to_string(row.head_bits) +
-                             "/t" + std::to_string(row.threads) + "/";
+// CPU: ".../t2/", a card: ".../b1/" with the batch.
+void add_figures(const std::string& model, const BenchRow& row, const Device& device,
+                 nlohmann::ordered_json& figures) {
+    const std::string where =
+        device.is_cpu() ? "/t" + std::to_string(row.threads) : "/b" + std::to_string(row.batch);
+    const std::string name =
+        model + "/" + row.method + "/head" + std::to_string(row.head_bits) + where + "/";
     figures[name + "decode_tokens_per_s"] = row.decode_tokens_per_s;
+    figures[name + "step_ns_p50"] = row.step_ns_p50;
+    figures[name + "step_ns_p99"] = row.step_ns_p99;
+    figures[name + "free_running"] = row.decoded_by.empty() ? 0 : 1;
     figures[name + "prefill_tokens_per_s"] = row.prefill_tokens_per_s;
     figures[name + "bytes_per_token"] = row.bytes_per_token;
     figures[name + "read_bandwidth"] = row.read_bandwidth;
@@ -111,33 +126,47 @@ void add_figures(const std::string& model, const BenchRow& row, nlohmann::ordere
     }
 }
 
-Status bench(BenchOptions& options) {
-    TRY(check_device(options.model.device));
-    const std::vector<int> counts = TRY(thread_counts(options.threads));
-    options.plan.methods = split(options.methods);
-    MethodChoice check{.head_bits = options.plan.head_bits};
-    for (const std::string& method : options.plan.methods) {
-        check.method = method;
-        TRY(engine_options_of(check));
-    }
-    if (options.plan.methods.empty() || options.plan.rounds < 1 || options.plan.decode_tokens < 1 ||
-        options.plan.prefill_tokens < 1) {
+Status check_counts(const BenchPlan& plan) {
+    if (plan.methods.empty() || plan.rounds < 1 || plan.decode_tokens < 1 ||
+        plan.prefill_tokens < 1 || plan.prompt_tokens < 1 || plan.batch < 1) {
         return make_error(ErrorCode::invalid_input,
-                          "--methods, --rounds, --tokens and --prefill must name at least one");
+                          "--methods, --rounds, --tokens, --prefill, --prompt-tokens and --batch "
+                          "must name at least one");
     }
+    return {};
+}
+
+Status bench(BenchOptions& options) {
+    BenchPlan& plan = options.plan;
+    plan.device = TRY(find_device(options.model.device));
+    if (options.threads.empty()) {
+        // On a card, threads only load the weights.
+        options.threads = !plan.device.is_cpu()   ? std::to_string(available_cores())
+                          : available_cores() > 1 ? "1,2"
+                                                  : "1";
+    }
+    const std::vector<int> counts = TRY(thread_counts(options.threads));
+    for (const std::string& text : split(options.methods)) {
+        BenchMethod method = TRY(parse_bench_method(text, plan.device));
+        if (text.find('@') == std::string::npos) {
+            method.threshold = options.threshold;
+        }
+        plan.methods.push_back(method);
+    }
+    TRY(check_counts(plan));
     nlohmann::ordered_json figures;
     print_header();
     for (const Subject& subject : subjects_of(options)) {
         const ModelFiles files = TRY(open_chosen(subject.choice));
         for (const int threads : counts) {
-            options.plan.threads = threads;
-            const auto rows = TRY(bench_model(files, options.plan, [&](const std::string& what) {
+            plan.threads = threads;
+            const auto rows = TRY(bench_model(files, plan, [&](const std::string& what) {
                 std::fprintf(stderr, "bench: %s, %d threads: %s\n", subject.label.c_str(), threads,
                              what.c_str());
             }));
             for (const BenchRow& row : rows) {
                 print_row(subject.label, row);
-                add_figures(subject.label, row, figures);
+                add_figures(subject.label, row, plan.device, figures);
             }
         }
     }
@@ -153,13 +182,17 @@ int command_bench(const Arguments& arguments) {
     BenchOptions options;
     po::options_description all = model_options(options.model);
     po::options_description own("Bench");
-    own.add_options()("methods", po::value(&options.methods)->value_name("A,B"),
-                      "(fp16,int8,int4-g64)");
+    own.add_options()("methods", po::value(&options.methods)->value_name("A,B@T"),
+                      "with a threshold of its own after @ (fp16,int8,int4-g64)");
     own.add_options()("threads", po::value(&options.threads)->value_name("1,2"),
-                      "thread counts (1,2)");
+                      "thread counts (1,2; on a card one per core)");
+    own.add_options()("batch", po::value(&options.plan.batch)->value_name("N"),
+                      "sequences side by side (1)");
+    own.add_options()("prompt-tokens", po::value(&options.plan.prompt_tokens)->value_name("N"),
+                      "context before the decode steps (8)");
     own.add_options()("head", po::value(&options.plan.head_bits)->value_name("16|8|4"),
                       "bits of head and embedding (8)");
-    own.add_options()("threshold", po::value(&options.plan.threshold)->value_name("T"),
+    own.add_options()("threshold", po::value(&options.threshold)->value_name("T"),
                       "of llmint8 methods (6)");
     own.add_options()("rounds", po::value(&options.plan.rounds)->value_name("N"),
                       "interleaved over the methods (5)");

@@ -33,7 +33,7 @@ Result<GeneratedText> generate(const GenerateOptions& options) {
             ErrorCode::invalid_input,
             "--new-tokens is " + std::to_string(options.new_tokens) + "; it must be at least 1");
     }
-    EngineOptions engine_options = TRY(engine_options_of(options.method));
+    EngineOptions engine_options = TRY(engine_options_of(options.method, options.model.device));
     const ModelFiles files = TRY(open_chosen(options.model));
     if (!files.tokenizer) {
         return make_error(ErrorCode::unsupported,

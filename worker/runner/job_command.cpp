@@ -13,6 +13,7 @@
 
 #include "schemas/codec.h"
 #include "worker/runner/command.h"
+#include "worker/runner/devices.h"
 #include "worker/runner/options.h"
 #include "worker/runner/run_job.h"
 
@@ -32,7 +33,8 @@ struct JobOptions {
 
 po::options_description describe(JobOptions& to) {
     po::options_description options("Options");
-    options.add_options()("device", po::value(&to.runner.device)->value_name("D"), "cpu");
+    options.add_options()("device", po::value(&to.runner.device)->value_name("D"),
+                          "cpu, or cuda:N for a card (cpu)");
     options.add_options()("models", po::value(&to.models)->value_name("DIR")->composing(),
                           "folder to search models in; may be repeated");
     options.add_options()("data", po::value(&to.data)->value_name("DIR")->composing(),
@@ -94,6 +96,9 @@ Status serve(const JobOptions& options, ModelSession& session) {
             (void)write_line(options.result_fd, nlohmann::json{{"progress", what}}.dump());
         });
         TRY(write_line(options.result_fd, to_json(result)));
+        if (result.outcome.outcome == OutcomeClass::gpu_fault) {
+            return {};  // sticky: this process can use the device no more, a new one can
+        }
     }
     return {};
 }
@@ -106,7 +111,7 @@ int command_job(const Arguments& arguments) {
         Parsed::help_shown) {
         return 0;
     }
-    if (const Status device = check_device(options.runner.device); !device) {
+    if (const Result<Device> device = find_device(options.runner.device); !device) {
         return report("job", device.error());
     }
     if (::fcntl(options.result_fd, F_GETFD) < 0) {

@@ -82,10 +82,12 @@ void plan_quality(const JobSpec& spec, JobPlan& plan) {
 
 }  // namespace
 
-Status check_spec(const JobSpec& spec) {
+Status check_spec(const JobSpec& spec, const Device& device) {
     const MethodId method = TRY(parse_method(spec.method));
-    if (!method_row(method).on_cpu) {
-        return make_error(ErrorCode::unsupported, spec.method + " does not run on the CPU");
+    const MethodRow& row = method_row(method);
+    if (device.is_cpu() ? !row.on_cpu : !row.on_cuda) {
+        return make_error(ErrorCode::unsupported, spec.method + " does not run on " +
+                                                      (device.is_cpu() ? "the CPU" : "CUDA cards"));
     }
     if (spec.threshold && (!std::isfinite(*spec.threshold) || *spec.threshold < 0)) {
         return bad("threshold is " + std::to_string(*spec.threshold) +
@@ -113,9 +115,11 @@ Status check_spec(const JobSpec& spec) {
     return {};
 }
 
-Result<JobPlan> plan_job(const JobSpec& spec, OpenedModel& model, ModelSession& session) {
+Result<JobPlan> plan_job(const JobSpec& spec, const Device& device, OpenedModel& model,
+                         ModelSession& session) {
     const ModelConfig& config = model.files.config;
     JobPlan plan;
+    plan.device = device;
     plan.method = TRY(parse_method(spec.method));
     plan.reads_threshold = method_row(plan.method).reads_threshold;
     if (plan.reads_threshold) {

@@ -8,12 +8,14 @@
 #include "schemas/catalog/methods.h"
 #include "schemas/job.h"
 #include "schemas/status.h"
+#include "worker/runner/devices.h"
 #include "worker/runner/model_session.h"
 #include "worker/runner/sequence.h"
 
 namespace bitsweep {
 
 struct JobPlan {
+    Device device;
     MethodId method;
     double threshold = 0;  // 0 where the method reads none
     bool reads_threshold = false;
@@ -33,11 +35,12 @@ struct JobPlan {
 // Threshold of bitsandbytes where a job of a method that reads one names none.
 inline constexpr double default_threshold = 6.0;
 
-// Checks that need no file: method, threshold, bits of head and KV cache, counts. invalid_input or
-// unsupported, naming the field and what is allowed.
-Status check_spec(const JobSpec& spec);
+// Checks that need no file: method on this device, threshold, bits of head and KV cache, counts.
+// invalid_input or unsupported, naming the field and what is allowed.
+Status check_spec(const JobSpec& spec, const Device& device);
 
 // The rest, for a checked spec: prompt ids, context, text. invalid_input, not_found.
-Result<JobPlan> plan_job(const JobSpec& spec, OpenedModel& model, ModelSession& session);
+Result<JobPlan> plan_job(const JobSpec& spec, const Device& device, OpenedModel& model,
+                         ModelSession& session);
 
 }  // namespace bitsweep

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "schemas/catalog/memory.h"
+#include "worker/inference/ceilings/ceilings.h"
 #include "worker/metrics/text.h"
 #include "worker/runner/process_memory.h"
 #include "worker/runner/ram_bandwidth.h"
@@ -39,6 +40,7 @@ ModelShape shape_of(const ModelConfig& config) {
 EngineOptions engine_options(const JobSpec& spec, const JobPlan& plan) {
     EngineOptions options;
     options.method = plan.method;
+    options.device = plan.device.id();
     options.threshold = plan.threshold;
     options.head_bits = spec.head_bits;
     options.threads = plan.threads;
@@ -47,9 +49,13 @@ EngineOptions engine_options(const JobSpec& spec, const JobPlan& plan) {
     return options;
 }
 
-// 0 where it cannot be read: the share is then absent.
-double bandwidth_now(int threads) {
-    const auto meter = BandwidthMeter::create(threads, bandwidth_bytes);
+// Of the memory that decoding reads. 0 where it cannot be read: the share is then absent.
+double bandwidth_now(const JobPlan& plan) {
+    if (!plan.device.is_cpu()) {
+        const auto card = read_bandwidth_now(plan.device.ordinal);
+        return card ? *card : 0;
+    }
+    const auto meter = BandwidthMeter::create(plan.threads, bandwidth_bytes);
     return meter ? (*meter)->read() : 0;
 }
 
@@ -80,7 +86,7 @@ Result<SpeedRun> run_speed(const JobSpec& spec, const JobPlan& plan, const Model
     double before = 0;
     if (from_memory) {
         progress("memory bandwidth");
-        before = bandwidth_now(plan.threads);
+        before = bandwidth_now(plan);
         reset_peak_resident();
     }
     speed.workload = TRY(run_workload(
@@ -91,7 +97,7 @@ Result<SpeedRun> run_speed(const JobSpec& spec, const JobPlan& plan, const Model
     peak = std::max(peak, peak_resident_bytes());
     speed.peak_rss = peak;
     if (from_memory && before > 0) {
-        const double after = bandwidth_now(plan.threads);
+        const double after = bandwidth_now(plan);
         speed.read_bandwidth = after > 0 ? (before + after) / 2 : 0;
     }
     speed.notes["stop_reason"] = speed.workload.trace.stop_reason;

@@ -46,7 +46,7 @@ Status write_logits(const LogitsOptions& options) {
     if (options.output.empty()) {
         return make_error(ErrorCode::invalid_input, "-o is missing: a file to write");
     }
-    EngineOptions engine_options = TRY(engine_options_of(options.method));
+    EngineOptions engine_options = TRY(engine_options_of(options.method, options.model.device));
     engine_options.context = static_cast<std::int64_t>(ids.size());
     const ModelFiles files = TRY(open_chosen(options.model));
     const auto engine = TRY(load_engine(files, engine_options, nullptr));

@@ -6,6 +6,7 @@
 
 #include "worker/runner/build_info.h"
 #include "worker/runner/command.h"
+#include "worker/runner/devices.h"
 
 namespace {
 
@@ -63,6 +64,7 @@ int main(int argc, char** argv) {
                     bitsweep::build_info::git, bitsweep::build_info::torch);
         return 0;
     }
+    bitsweep::number_cards_by_bus();
     for (const RunnerCommand& command : commands) {
         if (command.name == name) {
             return run(command, bitsweep::Arguments(argv + 2, argv + argc));

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <iostream>
 
+#include "worker/runner/devices.h"
 #include "worker/runner/job_plan.h"
 #include "worker/runner/model_session.h"
 
@@ -19,9 +20,12 @@ po::options_description model_options(ModelChoice& to) {
     options.add_options()("weights", po::value(&to.weights)->value_name("real|random"),
                           "random: seeded weights of a named shape");
     options.add_options()("seed", po::value(&to.seed)->value_name("N"), "of random weights");
+    options.add_options()("planted", po::value(&to.planted)->value_name("N"),
+                          "outlier columns of random weights (6)");
     options.add_options()("models", po::value(&to.model_dirs)->value_name("DIR")->composing(),
                           "folder to search names in; may be repeated");
-    options.add_options()("device", po::value(&to.device)->value_name("D"), "cpu");
+    options.add_options()("device", po::value(&to.device)->value_name("D"),
+                          "cpu, or cuda:N for a card (cpu)");
     return options;
 }
 
@@ -61,22 +65,19 @@ Parsed parse(const Arguments& arguments, const std::string& usage,
     return Parsed::run;
 }
 
-Status check_device(const std::string& device) {
-    if (device != "cpu") {
-        return make_error(ErrorCode::unsupported,
-                          "device '" + device + "': this build computes on 'cpu' only");
-    }
-    return {};
-}
-
 Result<ModelFiles> open_chosen(const ModelChoice& choice) {
-    TRY(check_device(choice.device));
     if (choice.model.empty()) {
         return make_error(ErrorCode::invalid_input,
                           "--model is missing: a model folder, a .gguf file or a name");
     }
     if (choice.weights == "random") {
-        return TRY(open_random_model(choice.model, {.seed = choice.seed}));
+        if (choice.planted < 0) {
+            return make_error(
+                ErrorCode::invalid_input,
+                "--planted is " + std::to_string(choice.planted) + "; it must be 0 or more");
+        }
+        return TRY(open_random_model(choice.model,
+                                     {.seed = choice.seed, .outlier_columns = choice.planted}));
     }
     if (choice.weights != "real") {
         return make_error(ErrorCode::invalid_input,
@@ -87,9 +88,11 @@ Result<ModelFiles> open_chosen(const ModelChoice& choice) {
     return TRY(open_model(TRY(locate_model(choice.model, dirs))));
 }
 
-Result<EngineOptions> engine_options_of(const MethodChoice& choice) {
+Result<EngineOptions> engine_options_of(const MethodChoice& choice, const std::string& device) {
+    const Device found = TRY(find_device(device));
     EngineOptions options;
     options.method = TRY(parse_method(choice.method));
+    options.device = found.id();
     JobSpec spec;
     spec.method = choice.method;
     spec.head_bits = choice.head_bits;
@@ -97,7 +100,7 @@ Result<EngineOptions> engine_options_of(const MethodChoice& choice) {
     if (choice.threshold_given) {
         spec.threshold = choice.threshold;
     }
-    TRY(check_spec(spec));
+    TRY(check_spec(spec, found));
     const bool reads = method_row(options.method).reads_threshold;
     if (choice.threshold_given && !reads) {
         return make_error(ErrorCode::invalid_input,

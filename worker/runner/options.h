@@ -18,6 +18,7 @@ struct ModelChoice {
     std::string model;  // folder, GGUF file, or a name
     std::string weights = "real";
     std::uint64_t seed = 0;
+    int planted = RandomWeightsOptions{}.outlier_columns;  // outlier columns of random weights
     std::vector<std::string> model_dirs;
     std::string device = "cpu";
 };
@@ -39,15 +40,12 @@ Parsed parse(const Arguments& arguments, const std::string& usage,
              const boost::program_options::options_description& options,
              boost::program_options::variables_map* found = nullptr);
 
-// Opens what was chosen; not_found, invalid_input ("--weights" is real or random), unsupported
-// (device).
+// Opens what was chosen; not_found, invalid_input ("--weights" is real or random).
 Result<ModelFiles> open_chosen(const ModelChoice& choice);
 
-// Checks method, threshold and head. `context` and `batch` are left to the caller.
-Result<EngineOptions> engine_options_of(const MethodChoice& choice);
-
-// unsupported with what this build can do instead.
-Status check_device(const std::string& device);
+// Checks device (devices.h), method, threshold and head. `context` and `batch` are left to the
+// caller.
+Result<EngineOptions> engine_options_of(const MethodChoice& choice, const std::string& device);
 
 // Prints "bitsweep-runner COMMAND: message" on stderr; 2 for what the user can mend, else 1.
 int report(const char* command, const Error& error);

@@ -32,7 +32,7 @@ Status quantize(const QuantizeOptions& options) {
         return make_error(ErrorCode::invalid_input,
                           "--layer and -o are needed: a layer's name and a file to write");
     }
-    const EngineOptions engine = TRY(engine_options_of(options.method));
+    const EngineOptions engine = TRY(engine_options_of(options.method, options.model.device));
     const ModelFiles files = TRY(open_chosen(options.model));
     const std::string tensor = tensor_of(options.layer);
     const std::vector<std::int64_t> shape = TRY(files.weights->shape(tensor));

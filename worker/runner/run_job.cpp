@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "worker/runner/devices.h"
 #include "worker/runner/job_plan.h"
 #include "worker/runner/job_stages.h"
 #include "worker/runner/process_memory.h"
@@ -34,7 +35,7 @@ Status check_digest(const char* what, const std::string& bound, const std::strin
 }
 
 void note_plan(const JobSpec& spec, const JobPlan& plan, Provenance& notes) {
-    notes["device"] = "cpu";
+    notes["device"] = plan.device.id();
     notes["threads"] = std::to_string(plan.threads);
     notes["protocol"] = std::string(to_string(spec.protocol));
     notes["context"] = std::to_string(plan.context());
@@ -47,16 +48,28 @@ void note_plan(const JobSpec& spec, const JobPlan& plan, Provenance& notes) {
     }
 }
 
+// A runner serves the one device that it was started for.
+Result<Device> device_of(const Dispatch& job, const RunnerOptions& options) {
+    const Device device = TRY(find_device(options.device));
+    if (!job.device.empty() && job.device != device.id()) {
+        return make_error(
+            ErrorCode::invalid_input,
+            "the job is for device " + job.device + ", this runner was started for " + device.id());
+    }
+    return device;
+}
+
 Status run_stages(const Dispatch& job, ModelSession& session, const Progress& progress,
                   RunResult& result) {
     const JobSpec& spec = job.spec;
-    TRY(check_spec(spec));
+    const Device device = TRY(device_of(job, session.options()));
+    TRY(check_spec(spec, device));
     progress("opening " + spec.model.name);
     OpenedModel& model = *TRY(session.model(spec.model));
     result.weights_digest = model.digest;
     TRY(check_digest("the model's digest", job.weights_digest, model.digest));
     result.provenance.merge(model_provenance(model.files));
-    const JobPlan plan = TRY(plan_job(spec, model, session));
+    const JobPlan plan = TRY(plan_job(spec, device, model, session));
     result.dataset_digest = plan.dataset_digest;
     TRY(check_digest("the text's digest", job.dataset_digest, plan.dataset_digest));
     note_plan(spec, plan, result.provenance);
@@ -89,10 +102,22 @@ Status run_stages(const Dispatch& job, ModelSession& session, const Progress& pr
     return {};
 }
 
-// libtorch's allocator says so in words only (c10::Error, and std::runtime_error from threads).
-bool speaks_of_memory(const std::string& words) {
-    return words.find("can't allocate memory") != std::string::npos ||
-           words.find("not enough memory") != std::string::npos;
+// libtorch says what happened in words only (c10::Error, and std::runtime_error from threads).
+ErrorCode code_of_words(const std::string& words) {
+    constexpr std::pair<const char*, ErrorCode> table[] = {
+        {"can't allocate memory", ErrorCode::out_of_memory},
+        {"not enough memory", ErrorCode::out_of_memory},
+        {"CUDA out of memory", ErrorCode::out_of_gpu_memory},
+        {"CUBLAS_STATUS_ALLOC_FAILED", ErrorCode::out_of_gpu_memory},
+        {"CUDA error", ErrorCode::gpu_fault},
+        {"CUBLAS_STATUS", ErrorCode::gpu_fault},
+    };
+    for (const auto& [part, code] : table) {
+        if (words.find(part) != std::string::npos) {
+            return code;
+        }
+    }
+    return ErrorCode::internal;
 }
 
 std::string first_line(const std::string& words) {
@@ -137,9 +162,7 @@ RunResult run_job(const Dispatch& job, ModelSession& session, const Progress& pr
                                 std::to_string(peak_resident_bytes() >> 20) + " MiB at most");
     } catch (const std::exception& problem) {
         const std::string words = problem.what();
-        status =
-            make_error(speaks_of_memory(words) ? ErrorCode::out_of_memory : ErrorCode::internal,
-                       first_line(words));
+        status = make_error(code_of_words(words), first_line(words));
         result.outcome.evidence = words;
     }
     result.finished_unix_ms = unix_ms();
