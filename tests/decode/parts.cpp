@@ -37,6 +37,7 @@ ProgramParts parts_of(bool gpt, Codes kind, std::int32_t kv_heads, std::int32_t 
     parts.kv_heads = kv_heads;
     parts.head_dim = 32;
     parts.context = 700;
+    parts.cache_stride = 704;
     parts.gated = !gpt;
     const Codes table = kind == Codes::bf16 ? Codes::bf16 : Codes::f16;
     parts.embedding = matrix(table, 1000, parts.width, false);

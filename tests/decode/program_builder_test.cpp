@@ -137,6 +137,7 @@ TEST(ProgramBuilder, KnowsTheWidestInputAndWhetherThereAreOutliers) {
     EXPECT_EQ(2, program().position_offset);
     EXPECT_EQ(1000, program().vocabulary);
     EXPECT_EQ(program().token + 1, program().position);
+    EXPECT_EQ(704, program().context);  // the distance between heads, not the positions served
 }
 
 TEST(ProgramBuilder, SplitsLongContextsOverAtMostOneRoundOfBlocks) {
@@ -147,7 +148,7 @@ TEST(ProgramBuilder, SplitsLongContextsOverAtMostOneRoundOfBlocks) {
                                                {100'000, 32, 4},
                                                {4096, 71, 1},
                                                {4096, 500, 1}}) {
-        parts.context = context;
+        parts.context = parts.cache_stride = context;
         parts.heads = heads;
         EXPECT_EQ(most, splits_for(parts, blocks)) << context << " " << heads;
     }
@@ -192,6 +193,7 @@ TEST(ProgramBuilder, RefusesWhatTheKernelCannotDoAndSaysWhy) {
         {"head size", [](ProgramParts& p) { p.head_dim = 80; }, "80 dimensions"},
         {"no layers", [](ProgramParts& p) { p.layers.clear(); }, "heads"},
         {"uneven heads", [](ProgramParts& p) { p.kv_heads = 3; }, "8 heads over 3"},
+        {"short cache", [](ProgramParts& p) { p.cache_stride = 699; }, "699 positions"},
         {"4-bit table", [](ProgramParts& p) { p.embedding.kind = Codes::i4_group; }, "--head"},
         {"wide input", [](ProgramParts& p) { p.layers[1].down.in_features = 20'480; }, "20480"},
         {"odd input", [](ProgramParts& p) { p.layers[1].o.in_features = 254; }, "254"},

@@ -28,7 +28,8 @@ struct SequenceTrace {
     std::int64_t prefill_ns = 0;         // prompt in, first new token chosen; the host's clock
     std::vector<std::int64_t> token_ns;  // every later new token
     std::int64_t decode_ns = 0;          // host clock around all of token_ns; 0: their sum
-    std::string decoded_by;              // "stream": tokens ran free in one launch; "": by steps
+    // On a device: "stream", tokens ran free in one launch; or "steps: why not". "" on the CPU.
+    std::string decoded_by;
 };
 
 // Time of the decode steps together, for time per output token: the host's clock.

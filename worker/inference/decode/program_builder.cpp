@@ -210,6 +210,10 @@ Status check_parts(const ProgramParts& parts) {
         return no(std::to_string(parts.heads) + " heads over " + std::to_string(parts.kv_heads) +
                   " for keys and values");
     }
+    if (parts.context < 1 || parts.cache_stride < parts.context) {
+        return no("a cache of " + std::to_string(parts.cache_stride) +
+                  " positions for a context of " + std::to_string(parts.context));
+    }
     const Codes table = parts.embedding.kind;
     if (table != Codes::f16 && table != Codes::bf16 && table != Codes::i8) {
         return no("a token table below 8 bits; use --head 16 or 8");
@@ -264,7 +268,7 @@ Program program_of(const ProgramParts& parts, const ProgramLayout& layout, std::
     p.heads = parts.heads;
     p.kv_heads = parts.kv_heads;
     p.head_dim = parts.head_dim;
-    p.context = parts.context;
+    p.context = parts.cache_stride;
     p.splits = splits;
     p.vocabulary = static_cast<std::int32_t>(parts.head.rows);
     for (const LayerParts& layer : parts.layers) {

@@ -27,7 +27,7 @@ struct LayerParts {
     NormParts mlp_norm;
     Gemv up;  // gate and up rows in turn where the MLP is gated
     Gemv down;
-    std::uint16_t* keys = nullptr;  // half [kv_heads][context][head_dim]
+    std::uint16_t* keys = nullptr;  // half [kv_heads][cache_stride][head_dim]
     std::uint16_t* values = nullptr;
     float attention_scale = 1;
     std::int32_t sliding_window = 0;
@@ -38,8 +38,9 @@ struct ProgramParts {
     std::int32_t heads = 0;
     std::int32_t kv_heads = 0;
     std::int32_t head_dim = 0;
-    std::int32_t context = 0;                   // positions between two heads of the cache
-    bool gated = false;                         // silu(gate) * up
+    std::int32_t context = 0;       // positions that are served
+    std::int32_t cache_stride = 0;  // positions between two heads of the cache, >= context
+    bool gated = false;             // silu(gate) * up
     Epilogue activation = Epilogue::gelu_tanh;  // where not gated: gelu_tanh, gelu_erf, relu
     Gemv embedding;
     const float* position_embedding = nullptr;  // [positions][width] or null

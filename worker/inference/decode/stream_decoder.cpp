@@ -69,6 +69,7 @@ Status StreamDecoder::prepare(const ProgramParts& parts) {
     const int blocks = TRY(attribute(cudaDevAttrMultiProcessorCount, place_.ordinal));
     const int cooperative = TRY(attribute(cudaDevAttrCooperativeLaunch, place_.ordinal));
     const int shared = TRY(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, place_.ordinal));
+    context_ = parts.context;
     const std::int32_t splits = splits_for(parts, blocks);
     layout_ = layout_of(parts, splits, blocks);
     const std::size_t wanted =
@@ -121,11 +122,11 @@ Status StreamDecoder::collect(std::int64_t position, std::int64_t count, StreamR
 
 Result<StreamRun> StreamDecoder::run(std::int32_t token, std::int64_t position,
                                      std::int64_t count) {
-    if (position < 0 || count < 1 || position + count > program_.context) {
+    if (position < 0 || count < 1 || position + count > context_) {
         return make_error(ErrorCode::invalid_input,
                           std::to_string(count) + " tokens from position " +
                               std::to_string(position) + " do not fit a cache of " +
-                              std::to_string(program_.context) + " positions");
+                              std::to_string(context_) + " positions");
     }
     StreamRun run;
     const std::int64_t begin = now_ns();

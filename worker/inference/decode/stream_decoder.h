@@ -56,6 +56,7 @@ class StreamDecoder {
     Backend& backend_;
     const float* code_book_;
     StreamPlace place_;
+    std::int64_t context_ = 0;
     ProgramLayout layout_;
     Program program_;
     std::unique_ptr<Buffer> block_;
