@@ -25,7 +25,7 @@ Status lt_checked(cublasStatus_t status, const char* what) {
                            : status == CUBLAS_STATUS_ALLOC_FAILED ? ErrorCode::out_of_gpu_memory
                                                                   : ErrorCode::gpu_fault;
     return make_error(code,
-                      std::string("cuBLASLt, ") + what + ": " + cublasGetStatusString(status));
+                      std::string("cuBLASLt, ") + what + ": " + cublasLtGetStatusString(status));
 }
 
 // Everything that one product needs, freed together.
