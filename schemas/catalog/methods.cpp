@@ -18,11 +18,11 @@ constexpr int max_group = 1024;
 // clang-format off
 constexpr std::array<MethodRow, 10> table{{
     // id, family, bits, reads threshold, rounds activations, cpu, cuda, numerics cpu, cuda, summary
-    {"fp32", MethodFamily::fp32, 32, false, false, true, false, 1, 1,
+    {"fp32", MethodFamily::fp32, 32, false, false, true, false, 2, 1,
      "float32 weights: the reference of every quality number"},
-    {"fp16", MethodFamily::fp16, 16, false, false, true, false, 1, 1,
+    {"fp16", MethodFamily::fp16, 16, false, false, true, false, 2, 1,
      "IEEE half weights: the baseline of every speed-up"},
-    {"bf16", MethodFamily::bf16, 16, false, false, true, false, 1, 1, "bfloat16 weights"},
+    {"bf16", MethodFamily::bf16, 16, false, false, true, false, 2, 1, "bfloat16 weights"},
     {"int8", MethodFamily::int8, 8, false, false, true, false, 1, 1,
      "8-bit weights, absmax per output channel; activations stay in floating point"},
     {"w8a8", MethodFamily::w8a8, 8, false, true, true, false, 1, 1,

@@ -1,13 +1,16 @@
 #include "worker/inference/quant/shared/dense.h"
 
-#include <cmath>
+#include <algorithm>
 #include <cstring>
 
 #include "worker/inference/quant/shared/layer.h"
 #include "worker/inference/quant/shared/read_weight.h"
+#include "worker/inference/quant/shared/tiles.h"
 
 namespace bitsweep::quant {
 namespace {
+
+constexpr std::int64_t line_bytes = 64;
 
 class DenseLayer final : public WeightOnlyLayer {
  public:
@@ -15,45 +18,65 @@ class DenseLayer final : public WeightOnlyLayer {
         : WeightOnlyLayer(std::move(body)), type_(type) {}
 
     void dequantize_rows(std::int64_t begin, std::int64_t end, float* dst) const override {
-        type_.decode(row(begin), (end - begin) * body_.in, dst);
+        for (std::int64_t row = begin; row < end; ++row, dst += body_.in) {
+            for_each_line(row, [&](const std::byte* line, std::int64_t first, std::int64_t count) {
+                type_.decode(line, count, dst + first);
+            });
+        }
     }
 
+    // Row-major, whatever the order in memory.
     PackedExport export_packed() const override {
         PackedExport out;
-        const auto* bytes = body_.codes->as<std::uint8_t>();
-        out.codes.assign(bytes, bytes + body_.codes->bytes());
+        out.codes.resize(body_.codes->bytes());
         out.codes_shape = {body_.out, body_.in * static_cast<std::int64_t>(type_.bytes)};
         out.layout = type_.layout;
+        for (std::int64_t row = 0; row < body_.out; ++row) {
+            for_each_line(row, [&](const std::byte* line, std::int64_t first, std::int64_t count) {
+                std::memcpy(out.codes.data() + offset(row * body_.in + first), line, offset(count));
+            });
+        }
         return out;
+    }
+
+    Status write_row(std::int64_t row, const float* values) {
+        for_each_line(row, [&](std::byte* line, std::int64_t first, std::int64_t count) {
+            type_.encode(values + first, count, line);
+        });
+        return {};
     }
 
  protected:
     Status few(const LinearCall& call) const override {
-        const auto share = [&](std::int64_t begin, std::int64_t end) {
+        const auto kernel = kernels_->*type_.product;
+        product_by_tiles(*this, body_, call, [&](std::int64_t tile, float* y) {
             DenseJob job;
-            job.w = row(begin);
-            job.out = end - begin;
+            job.w = body_.codes->data() + offset(tile * tile_rows * body_.in);
             job.inputs = body_.in;
             job.x = call.x;
             job.rows = call.rows;
-            job.y = call.y + begin;
-            job.ldy = body_.out;
-            (kernels_->*type_.product)(job);
-            if (const float* bias = body_.bias_or_null()) {
-                for (std::int64_t r = 0; r < call.rows; ++r) {
-                    for (std::int64_t o = begin; o < end; ++o) {
-                        call.y[r * body_.out + o] += bias[o];
-                    }
-                }
-            }
-        };
-        call.threads.parallel_for(body_.out, 16, std::cref(share));
+            job.y = y;
+            kernel(job);
+        });
         return {};
     }
 
  private:
-    const std::byte* row(std::int64_t index) const {
-        return body_.codes->data() + static_cast<std::size_t>(index * body_.in) * type_.bytes;
+    std::size_t offset(std::int64_t values) const {
+        return static_cast<std::size_t>(values) * type_.bytes;
+    }
+
+    // visit(line, first input, inputs) for each line of a row.
+    template <class Visit>
+    void for_each_line(std::int64_t row, const Visit& visit) const {
+        const std::int64_t line = line_bytes / static_cast<std::int64_t>(type_.bytes);
+        const std::int64_t lane = row % tile_rows;
+        const std::int64_t lanes = std::min(tile_rows, body_.out - (row - lane));
+        const std::int64_t tile = (row - lane) * body_.in;
+        for (std::int64_t first = 0; first < body_.in; first += line) {
+            const std::int64_t count = std::min(line, body_.in - first);
+            visit(body_.codes->data() + offset(tile + lanes * first + lane * count), first, count);
+        }
     }
 
     const DenseType& type_;
@@ -66,13 +89,11 @@ Result<std::unique_ptr<Linear>> pack_dense(const DenseWeight& weight, const Meth
     LayerBody body = TRY(allocate_body(weight, options, backend));
     const Element element =
         options.method.family == MethodFamily::fp16 ? Element::f16 : Element::f32;
-    const std::int64_t width = weight.in_features;
-    TRY(for_each_row(weight, element, [&](std::int64_t row, const float* values) -> Status {
-        type.encode(values, width,
-                    body.codes->data() + static_cast<std::size_t>(row * width) * type.bytes);
-        return {};
+    auto layer = std::make_unique<DenseLayer>(std::move(body), type);
+    TRY(for_each_row(weight, element, [&](std::int64_t row, const float* values) {
+        return layer->write_row(row, values);
     }));
-    return std::unique_ptr<Linear>(std::make_unique<DenseLayer>(std::move(body), type));
+    return std::unique_ptr<Linear>(std::move(layer));
 }
 
 }  // namespace bitsweep::quant

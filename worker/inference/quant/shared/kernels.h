@@ -1,5 +1,5 @@
-// Vector kernels over row tiles (tiles.h) and dense rows, one table per instruction set. They
-// serve full tiles of 16 rows; the last, narrower tile and Isa::generic take the readable reference
+// Vector kernels over row tiles (tiles.h, dense.h), one table per instruction set. They serve
+// full tiles of 16 rows; the last, narrower tile and Isa::generic take the readable reference
 // of the method.
 //
 // Weight-only integer methods multiply in integers without rounding activations to 8 bits: x is
@@ -72,15 +72,13 @@ struct CodebookJob {
     float* y = nullptr;
 };
 
-// y[rows, ldy] = x w^T for `out` dense rows.
+// y[rows][16] of one full tile of dense rows (dense.h).
 struct DenseJob {
-    const void* w = nullptr;  // [out, inputs] in the storage type
-    std::int64_t out = 0;
+    const void* w = nullptr;  // the tile, in the storage type
     std::int64_t inputs = 0;
     const float* x = nullptr;  // [rows, inputs]
     std::int64_t rows = 1;
     float* y = nullptr;
-    std::int64_t ldy = 0;
 };
 
 struct Kernels {

@@ -353,59 +353,66 @@ struct BFloat16 {
     BITSWEEP_INLINE static float one(std::uint16_t v) { return bf16_to_f32(v); }
 };
 
-// `Sets` independent sums per activation row hide the latency of the multiply-add.
+// A tile times M activation rows: one sum for each pair, so that an activation is loaded once for
+// sixteen weight rows. More sums than registers stay in the first-level cache: a tile read in
+// several passes would reach a quarter of the bandwidth.
 template <class Type, int M>
-BITSWEEP_INLINE void dense_row(const typename Type::type* w, const DenseJob& job, const float* x,
-                               float* y) {
-    constexpr int sets = M == 1 ? 4 : 2;
-    F acc[sets][M];
-    for (int s = 0; s < sets; ++s) {
+BITSWEEP_INLINE void dense_tile(const DenseJob& job, std::int64_t row) {
+    using Value = typename Type::type;
+    constexpr std::int64_t line = 64 / sizeof(Value);
+    constexpr int parts = line / 16;
+    const float* x = job.x + row * job.inputs;
+    const auto* w = static_cast<const Value*>(job.w);
+    F acc[16][M];
+    for (int r = 0; r < 16; ++r) {
         for (int m = 0; m < M; ++m) {
-            acc[s][m] = set_f(0);
+            acc[r][m] = set_f(0);
         }
     }
     std::int64_t i = 0;
-    for (; i + 16 * sets <= job.inputs; i += 16 * sets) {
-        for (int s = 0; s < sets; ++s) {
-            const F v = Type::load(w + i + 16 * s);
+    for (; i + line <= job.inputs; i += line, w += 16 * line) {
+        F xs[parts][M];
+        for (int part = 0; part < parts; ++part) {
             for (int m = 0; m < M; ++m) {
-                acc[s][m] = fma_f(v, load_f(x + m * job.inputs + i + 16 * s), acc[s][m]);
+                xs[part][m] = load_f(x + m * job.inputs + i + 16 * part);
+            }
+        }
+        // Line after line, as memory has them: all first halves before all second halves reads
+        // 15-25 % less of the bandwidth.
+#pragma GCC unroll 16
+        for (int r = 0; r < 16; ++r) {
+#pragma GCC unroll 2
+            for (int part = 0; part < parts; ++part) {
+                const F v = Type::load(w + r * line + 16 * part);
+                for (int m = 0; m < M; ++m) {
+                    acc[r][m] = fma_f(v, xs[part][m], acc[r][m]);
+                }
             }
         }
     }
-    for (; i + 16 <= job.inputs; i += 16) {
-        const F v = Type::load(w + i);
+    const std::int64_t rest = job.inputs - i;  // a narrower line
+    for (int r = 0; r < 16; ++r) {
         for (int m = 0; m < M; ++m) {
-            acc[0][m] = fma_f(v, load_f(x + m * job.inputs + i), acc[0][m]);
+            float total = sum_f(acc[r][m]);
+            for (std::int64_t t = 0; t < rest; ++t) {
+                total += Type::one(w[r * rest + t]) * x[m * job.inputs + i + t];
+            }
+            job.y[(row + m) * 16 + r] = total;
         }
-    }
-    for (int m = 0; m < M; ++m) {
-        F sum = acc[0][m];
-        for (int s = 1; s < sets; ++s) {
-            sum = add_f(sum, acc[s][m]);
-        }
-        float total = sum_f(sum);
-        for (std::int64_t t = i; t < job.inputs; ++t) {
-            total += Type::one(w[t]) * x[m * job.inputs + t];
-        }
-        y[m * job.ldy] = total;
     }
 }
 
 template <class Type>
 inline void dense(const DenseJob& job) {
-    const auto* w = static_cast<const typename Type::type*>(job.w);
-    for (std::int64_t o = 0; o < job.out; ++o, w += job.inputs) {
-        std::int64_t row = 0;
-        for (; row + 4 <= job.rows; row += 4) {
-            dense_row<Type, 4>(w, job, job.x + row * job.inputs, job.y + row * job.ldy + o);
-        }
-        for (; row + 2 <= job.rows; row += 2) {
-            dense_row<Type, 2>(w, job, job.x + row * job.inputs, job.y + row * job.ldy + o);
-        }
-        if (row < job.rows) {
-            dense_row<Type, 1>(w, job, job.x + row * job.inputs, job.y + row * job.ldy + o);
-        }
+    std::int64_t row = 0;
+    for (; row + 4 <= job.rows; row += 4) {
+        dense_tile<Type, 4>(job, row);
+    }
+    for (; row + 2 <= job.rows; row += 2) {
+        dense_tile<Type, 2>(job, row);
+    }
+    if (row < job.rows) {
+        dense_tile<Type, 1>(job, row);
     }
 }
 
