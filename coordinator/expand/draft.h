@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,11 +20,12 @@
 
 namespace bitsweep {
 
-// Points into the Matrix (or into Defaults), which outlive it. nullptr: not said.
+// Points into the Matrix, the defaults and DerivedValues, which outlive it. nullptr: not said.
 struct Draft {
     std::array<const Value*, field_count> values{};
     int repeat = 0;
     At from;  // what made it: the method, or the inclusion
+    std::shared_ptr<const std::vector<ExprValue>> derived;  // by Derive::index; nullptr: none
 
     const Value* operator[](Field field) const { return values[static_cast<std::size_t>(field)]; }
     const Value*& operator[](Field field) { return values[static_cast<std::size_t>(field)]; }
@@ -42,15 +45,40 @@ class Notes {
     std::map<std::string, std::size_t> index_;
 };
 
+// ---- derive.cpp
+
+// Computes `derive` for one draft after another; owns the values that drafts then point to.
+class DerivedValues {
+ public:
+    explicit DerivedValues(const Matrix& matrix) : matrix_(matrix) {}
+
+    // `keep`: fields that an inclusion said itself. invalid_input with the place: what evaluate()
+    // and the field refuse, and a field that cannot be derived for want of a fact.
+    Status apply(Draft& draft, std::span<const FieldValue> keep = {});
+
+ private:
+    Result<const Value*> value_of(const Derive& derive, const ExprValue& result);
+
+    const Matrix& matrix_;
+    std::map<std::pair<Field, std::string>, std::unique_ptr<Value>> values_;
+};
+
 // ---- product.cpp
 
 // Processes of one cell: `repeat:` of the file, else what its protocol wants.
 std::int64_t repeats_of(const Matrix& matrix, const Draft& draft);
 
+using Visit = std::function<Status(Draft&)>;
+
 // Calls `visit` for every combination of `groups` on top of `base`, first group slowest, repeats
-// fastest. invalid_input: a dependent axis without a case; whatever `visit` says.
+// fastest. `complete` sees each combination before its repeats. invalid_input: a dependent axis
+// without a case, a branch that cannot be decided; whatever the two say.
 Status for_each_combination(const Matrix& matrix, const std::vector<const AxisGroup*>& groups,
-                            const Draft& base, const std::function<Status(Draft&)>& visit);
+                            const Draft& base, const Visit& complete, const Visit& visit);
+
+// How many combinations that would be, without making them: axes that nothing below depends on are
+// multiplied. Stops counting soon after `enough`. A derived protocol counts as one repeat.
+Result<double> count_combinations(const Matrix& matrix, const Draft& base, double enough);
 
 // Every axis of the matrix.
 std::vector<const AxisGroup*> all_groups(const Matrix& matrix);
@@ -58,8 +86,17 @@ std::vector<const AxisGroup*> all_groups(const Matrix& matrix);
 // The groups that a cell added by `include` still needs: axes that it leaves to others.
 std::vector<const AxisGroup*> groups_left_by(const Matrix& matrix, const Include& include);
 
-// Exclusions and inclusions. `used[i]` is set where rule i matched something.
-Result<bool> is_excluded(const Matrix& matrix, const Draft& draft, std::vector<bool>& used);
+// ---- rules.cpp
+
+// The first exclusion that matches, or nullptr. `used[i]` is set where rule i matched something.
+Result<const Exclude*> exclusion_of(const Matrix& matrix, const Draft& draft,
+                                    std::vector<bool>& used);
+
+// The first condition of `where` that fails, or nullptr; what it cannot tell is kept and counted.
+Result<const Where*> condition_failed_by(const Matrix& matrix, const Draft& draft, Notes& notes);
+
+// Whether one `field: pattern` fits.
+bool holds(const Condition& condition, const Draft& draft);
 void extend_by_includes(const Matrix& matrix, Draft& draft, std::vector<bool>& used);
 
 // ---- cell.cpp
@@ -71,7 +108,26 @@ void drop_unread(Draft& draft, Notes& notes);
 // invalid_input with the place of the value that does not fit the others.
 Result<JobSpec> spec_of(const Matrix& matrix, const Draft& draft, Notes& notes);
 
+// ---- expand.cpp
+
+// What became of one combination, for `explain`. It lives as long as the call.
+struct CellFate {
+    enum class Kind { kept, excluded, filtered, merged };
+    Kind kind = Kind::kept;
+    const Draft& draft;
+    At at;             // of the rule, or of what made the cell
+    std::string rule;  // the condition that failed
+    std::string why;   // the values that it read
+};
+using FateObserver = std::function<void(const CellFate&)>;
+
+// expand() that also tells every combination's fate, those of inclusions last.
+Result<Expansion> expand_and_tell(const Matrix& matrix, const FateObserver& observer);
+
 // ---- order.cpp
+
+// "listed", "shuffled by seed 0 within each model", "interleaved by method, seed 0"
+std::string order_in_words(const Matrix& matrix, std::uint64_t seed);
 
 // Models in the order of their first cell, so that one process can serve all cells of a model;
 // inside a model as `order` says, reproducibly by `seed`. `keys[i]` is the value of the interleaved

@@ -7,6 +7,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "coordinator/expand/cell_facts.h"
 #include "coordinator/expand/draft.h"
 #include "coordinator/expand/text.h"
 #include "schemas/catalog/methods.h"
@@ -28,38 +29,47 @@ Draft base_draft(const Matrix& matrix) {
     return draft;
 }
 
-Error too_many(const Matrix& matrix) {
+Error too_many(const Matrix& matrix, const std::string& count) {
     return error_at(matrix.file, matrix.matrix_at,
-                    "this matrix has more than " + std::to_string(max_cells) +
-                        " cells: shorten an axis or use `exclude` in a smaller matrix");
+                    "this matrix makes " + count + " cells; the limit is " +
+                        std::to_string(max_cells) +
+                        ": shorten an axis, or make two experiments of it");
 }
 
 // Before anything is allocated for cells.
 Status check_count(const Matrix& matrix, const Draft& base) {
-    std::int64_t count = 0;
-    return for_each_combination(matrix, all_groups(matrix), base, [&](Draft&) -> Status {
-        if (++count > max_cells) {
-            return too_many(matrix);
-        }
+    constexpr auto limit = static_cast<double>(max_cells);
+    const double count = TRY(count_combinations(matrix, base, limit));
+    if (count <= limit) {
         return {};
-    });
+    }
+    return too_many(matrix, expand_text::number_text(count));
 }
 
 // Collects cells, merges equal ones, counts axes.
 class Collector {
  public:
-    explicit Collector(const Matrix& matrix) : matrix_(matrix) {}
+    Collector(const Matrix& matrix, const FateObserver& observer)
+        : matrix_(matrix), derived_(matrix), observer_(observer) {}
 
+    // Through `where` and the merging of equal cells.
     Status add(const Draft& draft) {
+        if (const Where* where = TRY(condition_failed_by(matrix_, draft, notes_))) {
+            notes_.count("removed by `where` in line " + std::to_string(where->at.line));
+            tell({CellFate::Kind::filtered, draft, where->at, where->expression.text,
+                  values_in_words(where->expression, CellFacts(draft).lookup())});
+            return {};
+        }
         JobSpec spec = TRY(spec_of(matrix_, draft, notes_));
         TRY(check_one_path(spec.model, draft[Field::model]->at));
         std::string key = spec_key(spec);
         if (!keys_.insert(key).second) {
             notes_.count("merged: equal to another cell once unread fields are dropped");
+            tell({CellFate::Kind::merged, draft, draft.from, "", ""});
             return {};
         }
         if (static_cast<std::int64_t>(cells_.size()) >= max_cells) {
-            return too_many(matrix_);
+            return too_many(matrix_, "more than " + std::to_string(max_cells));
         }
         const MethodRow& row = method_row(TRY(parse_method(spec.method)));
         Cell cell;
@@ -75,9 +85,17 @@ class Collector {
                                    : interleaved != nullptr ? interleaved->key
                                                             : "");
         count_axes(draft);
+        tell({CellFate::Kind::kept, draft, draft.from, "", ""});
         return {};
     }
 
+    void tell(const CellFate& fate) const {
+        if (observer_) {
+            observer_(fate);
+        }
+    }
+
+    DerivedValues& derived() { return derived_; }
     Notes& notes() { return notes_; }
     std::vector<Cell>& cells() { return cells_; }
     const std::vector<std::string>& interleave_keys() const { return interleave_keys_; }
@@ -132,6 +150,8 @@ class Collector {
     }
 
     const Matrix& matrix_;
+    DerivedValues derived_;
+    const FateObserver& observer_;
     Notes notes_;
     std::vector<Cell> cells_;
     std::vector<std::string> interleave_keys_;
@@ -152,15 +172,18 @@ Status add_product(const Matrix& matrix, const Draft& base, Collector& out,
                    std::vector<bool>& included) {
     std::vector<bool> excluded(matrix.excludes.size(), false);
     std::int64_t removed = 0;
-    TRY(for_each_combination(matrix, all_groups(matrix), base, [&](Draft& draft) -> Status {
+    const Visit derive = [&](Draft& draft) { return out.derived().apply(draft); };
+    TRY(for_each_combination(matrix, all_groups(matrix), base, derive, [&](Draft& draft) -> Status {
         drop_unread(draft, out.notes());
-        if (TRY(is_excluded(matrix, draft, excluded))) {
+        draft.from = origin_of(draft, matrix);
+        if (const Exclude* rule = TRY(exclusion_of(matrix, draft, excluded))) {
             ++removed;
+            out.tell({CellFate::Kind::excluded, draft, rule->at, "", ""});
             return {};
         }
         extend_by_includes(matrix, draft, included);
         drop_unread(draft, out.notes());
-        draft.from = origin_of(draft, matrix);
+        draft.from = origin_of(draft, matrix);  // an inclusion may bring the method
         return out.add(draft);
     }));
     if (removed > 0) {
@@ -176,6 +199,17 @@ Status add_product(const Matrix& matrix, const Draft& base, Collector& out,
     return {};
 }
 
+// An axis of one value is a setting of the whole experiment: added cells have it too.
+void take_single_values(const Matrix& matrix, Draft& draft) {
+    for (const AxisGroup& group : matrix.groups) {
+        for (const Axis& axis : group.axes) {
+            if (axis.is_plain() && axis.values.size() == 1) {
+                draft[axis.field] = &axis.values[0];
+            }
+        }
+    }
+}
+
 // Inclusions that fit no cell of the matrix add one of their own.
 Status add_included(const Matrix& matrix, const Draft& base, Collector& out,
                     const std::vector<bool>& included) {
@@ -185,11 +219,13 @@ Status add_included(const Matrix& matrix, const Draft& base, Collector& out,
         }
         const Include& include = matrix.includes[i];
         Draft draft = base;
+        take_single_values(matrix, draft);
         for (const FieldValue& said : include.values) {
             draft[said.field] = &said.value;
         }
         const auto groups = groups_left_by(matrix, include);
-        TRY(for_each_combination(matrix, groups, draft, [&](Draft& one) -> Status {
+        const Visit derive = [&](Draft& one) { return out.derived().apply(one, include.values); };
+        TRY(for_each_combination(matrix, groups, draft, derive, [&](Draft& one) -> Status {
             one.from = include.at;
             drop_unread(one, out.notes());
             return out.add(one);
@@ -220,16 +256,23 @@ void Notes::count(const std::string& what, std::int64_t cells) {
 }
 
 Result<Expansion> expand(const Matrix& matrix) {
+    return expand_and_tell(matrix, {});
+}
+
+Result<Expansion> expand_and_tell(const Matrix& matrix, const FateObserver& observer) {
     const Draft base = base_draft(matrix);
     TRY(check_count(matrix, base));
-    Collector collector(matrix);
+    Collector collector(matrix, observer);
     std::vector<bool> included(matrix.includes.size(), false);
-    TRY(add_product(matrix, base, collector, included));
+    // A matrix of inclusions only has no product, not one of everything at its default.
+    if (!matrix.groups.empty() || matrix.includes.empty()) {
+        TRY(add_product(matrix, base, collector, included));
+    }
     TRY(add_included(matrix, base, collector, included));
     const auto cells = static_cast<std::int64_t>(collector.cells().size());
     if (cells == 0) {
         return error_at(matrix.file, matrix.matrix_at,
-                        "no cell is left: `exclude` removes them all");
+                        "no cell is left: `exclude` and `where` remove them all");
     }
     add_last_notes(matrix, cells, collector.notes());
 
@@ -238,14 +281,22 @@ Result<Expansion> expand(const Matrix& matrix) {
     out.question = matrix.question;
     out.hypothesis = matrix.hypothesis;
     out.cost = matrix.cost;
+    out.bases = matrix.bases;
     out.max_fails = matrix.max_fails;
     out.tags.insert(matrix.tags.begin(), matrix.tags.end());
     out.axes = collector.axes();
     out.notes = collector.notes().take();
-    const auto seed = static_cast<std::uint64_t>(std::get<std::int64_t>(base[Field::seed]->data));
+    const auto seed = matrix.order_seed.value_or(
+        static_cast<std::uint64_t>(std::get<std::int64_t>(base[Field::seed]->data)));
+    out.order = order_in_words(matrix, seed);
     out.cells = std::move(collector.cells());
     order_cells(matrix, seed, collector.interleave_keys(), out.cells);
     return out;
+}
+
+Result<Expansion> expand_yaml(const ExperimentText& text) {
+    const Matrix matrix = TRY(parse_matrix(text));
+    return expand(matrix);
 }
 
 Result<Expansion> expand_yaml(std::string_view yaml, const std::string& file,

@@ -30,11 +30,24 @@ struct Expansion {
     std::vector<ExpansionNote> notes;
     std::vector<std::pair<std::string, std::int64_t>> axes;  // name, number of values
     std::string cost;                                        // as the file says it
-    std::optional<std::int64_t> max_fails;                   // as the file says it
+    BaseTexts bases;                                         // what the file extends, nearest first
+    std::string order;                      // "shuffled by seed 0 within each model"
+    std::optional<std::int64_t> max_fails;  // as the file says it
 };
 
-// `file` is the name used in messages: "quickstart.yaml:12:7: unknown key `methd`; did you mean
-// `method`?" `overrides` are --set key=value pairs. All errors are invalid_input.
+struct ExperimentText {
+    std::string_view yaml;
+    std::string file;  // as messages name it; `extends` is looked up beside it
+    std::vector<std::pair<std::string, std::string>> overrides;  // --set key=value
+    BaseReader read_base;                                        // empty: `extends` is refused
+};
+
+Result<Expansion> expand_yaml(const ExperimentText& text);
+Result<Matrix> parse_matrix(const ExperimentText& text);
+
+// The same without bases. `file` is the name used in messages: "quickstart.yaml:12:7: unknown key
+// `methd`; did you mean `method`?" `overrides` are --set key=value pairs. All errors are
+// invalid_input.
 Result<Expansion> expand_yaml(std::string_view yaml, const std::string& file,
                               const std::vector<std::pair<std::string, std::string>>& overrides);
 

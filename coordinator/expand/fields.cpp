@@ -60,7 +60,7 @@ std::string quoted(std::string_view name) {
 }
 
 // `what` is "`threshold` must be a number from 0 to 1000000".
-Error wrong(const Node& node, const std::string& what, const std::string& file) {
+Error wrong(const Node& node, const std::string& what, const Files& file) {
     const std::string found = node.kind == Kind::scalar
                                   ? (node.quoted ? "the text " : "") + quoted(shown(node.text))
                                   : std::string(yaml::describe(node));
@@ -91,7 +91,7 @@ std::optional<double> plain_number(const Node& node) {
 
 // ---- one value
 
-Result<Value> integer_value(const FieldRow& row, const Node& node, const std::string& file) {
+Result<Value> integer_value(const FieldRow& row, const Node& node, const Files& file) {
     const std::optional<std::int64_t> value = whole_number(node);
     if (!row.words.empty()) {
         const std::string key = value ? std::to_string(*value) : "";
@@ -111,7 +111,7 @@ Result<Value> integer_value(const FieldRow& row, const Node& node, const std::st
     return Value{*value, std::to_string(*value), node.at};
 }
 
-Result<Value> number_value(const FieldRow& row, const Node& node, const std::string& file) {
+Result<Value> number_value(const FieldRow& row, const Node& node, const Files& file) {
     const std::optional<double> value = plain_number(node);
     if (!value || *value < static_cast<double>(row.least) ||
         *value > static_cast<double>(row.most)) {
@@ -123,7 +123,7 @@ Result<Value> number_value(const FieldRow& row, const Node& node, const std::str
     return Value{*value, number_text(*value), node.at};
 }
 
-Result<Value> method_value(const Node& node, const std::string& file) {
+Result<Value> method_value(const Node& node, const Files& file) {
     if (node.kind != Kind::scalar) {
         return wrong(node, "`method` must be the name of a method", file);
     }
@@ -147,7 +147,7 @@ std::string stem_of(std::string_view path) {
 }
 
 // The table's spelling for a known name; a hub name is not a name of the table.
-Result<std::string> model_name(const Node& node, const std::string& file) {
+Result<std::string> model_name(const Node& node, const Files& file) {
     if (node.kind != Kind::scalar || node.text.empty() || node.text.size() > 200) {
         return wrong(node, "a model is a name of at most 200 characters or {path: ...}", file);
     }
@@ -166,7 +166,7 @@ Result<std::string> model_name(const Node& node, const std::string& file) {
     return shape != nullptr ? std::string(shape->name) : node.text;
 }
 
-Result<Value> model_value(const Node& node, const std::string& file) {
+Result<Value> model_value(const Node& node, const Files& file) {
     ModelValue model;
     if (node.kind != Kind::map) {
         model.name = TRY(model_name(node, file));
@@ -203,7 +203,7 @@ Result<Value> model_value(const Node& node, const std::string& file) {
     return Value{model, model.name + key, node.at};
 }
 
-Result<Value> eval_value(const FieldRow& row, const Node& node, const std::string& file) {
+Result<Value> eval_value(const FieldRow& row, const Node& node, const Files& file) {
     if (node.kind != Kind::map) {
         return wrong(node, quoted(row.name) + " must be a map of text, tokens and window", file);
     }
@@ -234,7 +234,7 @@ Result<Value> eval_value(const FieldRow& row, const Node& node, const std::strin
     return Value{eval, key, node.at};
 }
 
-Result<Value> gpu_value(const Node& node, const std::string& file) {
+Result<Value> gpu_value(const Node& node, const Files& file) {
     const bool word = node.kind == Kind::scalar && !node.text.empty() && node.text.size() <= 200 &&
                       node.text.find_first_of(" \t\n*") == std::string::npos;
     if (!word) {
@@ -280,7 +280,7 @@ std::vector<std::string_view> field_names() {
 
 // ---- readers
 
-Result<Field> read_field_name(const Node& key, const std::string& file) {
+Result<Field> read_field_name(const Node& key, const Files& file) {
     if (const std::optional<Field> field = field_from_string(key.text)) {
         return *field;
     }
@@ -289,7 +289,7 @@ Result<Field> read_field_name(const Node& key, const std::string& file) {
         "unknown field " + quoted(shown(key.text)) + suggestion(key.text, field_names()));
 }
 
-Result<Value> read_value(Field field, const Node& node, const std::string& file) {
+Result<Value> read_value(Field field, const Node& node, const Files& file) {
     const FieldRow& row = field_row(field);
     switch (row.type) {
         case FieldType::integer:
@@ -328,7 +328,7 @@ Result<Value> read_value(Field field, const Node& node, const std::string& file)
 }
 
 Result<std::int64_t> read_integer(std::string_view name, const Node& node, std::int64_t least,
-                                  std::int64_t most, const std::string& file) {
+                                  std::int64_t most, const Files& file) {
     const std::optional<std::int64_t> value = whole_number(node);
     if (!value || *value < least || *value > most) {
         return wrong(node,
@@ -340,7 +340,7 @@ Result<std::int64_t> read_integer(std::string_view name, const Node& node, std::
 }
 
 Result<std::string> read_text(std::string_view name, const Node& node, std::size_t most,
-                              const std::string& file) {
+                              const Files& file) {
     if (node.kind == Kind::scalar && node.text.size() > most) {
         return error_at(file, node.at,
                         quoted(name) + " has " + std::to_string(node.text.size()) +
@@ -352,8 +352,7 @@ Result<std::string> read_text(std::string_view name, const Node& node, std::size
     return node.text;
 }
 
-Status check_keys(const Node& map, std::span<const std::string_view> known,
-                  const std::string& file) {
+Status check_keys(const Node& map, std::span<const std::string_view> known, const Files& file) {
     for (const auto& [key, value] : map.entries) {
         bool found = false;
         for (const std::string_view name : known) {

@@ -10,47 +10,14 @@
 #include <variant>
 #include <vector>
 
+#include "coordinator/expand/expression.h"
+#include "coordinator/expand/extends.h"
+#include "coordinator/expand/field.h"
+#include "coordinator/expand/place.h"
 #include "schemas/job.h"
 #include "schemas/time.h"
 
 namespace bitsweep {
-
-// 1-based. Line 0: not from the file but from --set.
-struct At {
-    int line = 0;
-    int column = 0;
-    auto operator<=>(const At&) const = default;
-};
-
-// Everything that a cell is made of and that an axis can vary. `bits` selects methods and `weights`
-// belongs to the model; the others are fields of JobSpec.
-enum class Field {
-    model,
-    bits,
-    method,
-    threshold,
-    head,
-    kv,
-    gpu,
-    batch,
-    prompt,
-    prompt_tokens,
-    new_tokens,
-    stop_at_eos,
-    warmup,
-    protocol,
-    quality,
-    eval,
-    calibration,
-    weights,
-    weights_seed,
-    threads,
-    seed,
-    repeat,
-};
-inline constexpr std::size_t field_count = 22;
-
-std::string_view to_string(Field field);
 
 // What `eval:` and `calibration:` say; what is left out comes from the protocol and the model.
 struct EvalValue {
@@ -73,13 +40,25 @@ struct Value {
     At at;
 };
 
-// One axis. Dependent: `by` names the axis to the left whose value selects the case.
+// `{when: EXPRESSION, values: [...]}`
+struct Branch {
+    Expression when;
+    std::vector<Value> values;
+};
+
+// One axis, of one of three kinds. Plain: `values`. Dependent: `by` names the axis to the left
+// whose value selects the case. Conditional: the first branch that holds. Where no case or branch
+// fits, `otherwise`; a conditional axis without it is then absent, a dependent one is a mistake.
 struct Axis {
     Field field = Field::model;
     At at;
-    std::vector<Value> values;  // empty when dependent
+    std::vector<Value> values;
     std::optional<Field> by;
     std::vector<std::pair<Value, std::vector<Value>>> cases;  // value of `by` -> values
+    std::vector<Branch> branches;
+    std::optional<std::vector<Value>> otherwise;
+
+    bool is_plain() const { return !by && branches.empty(); }
 };
 
 // Axes that move together; an ordinary axis is a group of one.
@@ -115,10 +94,26 @@ struct Include {
     std::vector<FieldValue> values;
 };
 
+// A condition that each cell must not fail. What it cannot tell (a card not yet met) is kept.
+struct Where {
+    At at;
+    Expression expression;
+};
+
+// `derive: {name: EXPRESSION}`: sets a field, or names a value for what stands below it.
+struct Derive {
+    At at;
+    std::optional<Field> field;
+    std::string name;
+    Expression expression;
+    std::size_t index = 0;  // among the derived names; unused for a field
+};
+
 enum class OrderKind { shuffled, listed, interleaved };
 
 struct Matrix {
-    std::string file;  // as messages name it
+    Files file;
+    BaseTexts bases;  // what it extends, nearest first
     std::string experiment;
     std::string question;
     std::string hypothesis;
@@ -132,9 +127,13 @@ struct Matrix {
     std::vector<AxisGroup> groups;        // first slowest
     std::vector<Exclude> excludes;
     std::vector<Include> includes;
+    std::vector<Where> wheres;
+    std::vector<Derive> derives;
+    std::vector<DerivedName> derived_names;
 
     OrderKind order = OrderKind::shuffled;
     Field interleave = Field::method;
+    std::optional<std::uint64_t> order_seed;  // `shuffled(7)`; absent: the default of `seed`
     JobPolicy policy;
     std::optional<std::int64_t> max_fails;
     At matrix_at;

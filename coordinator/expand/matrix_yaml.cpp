@@ -24,6 +24,14 @@ At place(const YAML::Mark& mark) {
     return {mark.line + 1, mark.column + 1};
 }
 
+// Whether `value` stands in the source after `mark` as it is, so that a place inside it is known.
+bool stands_at(std::string_view source, const YAML::Mark& mark, bool quoted,
+               const std::string& value) {
+    const auto start = static_cast<std::size_t>(mark.pos) + (quoted ? 1 : 0);
+    return value.find('\n') == std::string::npos && start <= source.size() &&
+           source.substr(start, value.size()) == value;
+}
+
 std::size_t count_nodes(const Node& node) {
     std::size_t count = 1;
     for (const Node& item : node.items) {
@@ -39,6 +47,8 @@ std::size_t count_nodes(const Node& node) {
 // counted before they are copied, duplicate keys are seen, and places survive.
 class Builder : public YAML::EventHandler {
  public:
+    Builder(std::string_view source, int file) : source_(source), file_(file) {}
+
     void OnDocumentStart(const YAML::Mark& mark) override {
         if (documents_++ > 0) {
             throw Refused{place(mark), "a second document: an experiment is one document"};
@@ -48,7 +58,7 @@ class Builder : public YAML::EventHandler {
 
     void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
         Node node;
-        node.at = place(mark);
+        node.at = here(mark);
         remember(anchor, node, 1);
         add(std::move(node), 1);
     }
@@ -59,8 +69,9 @@ class Builder : public YAML::EventHandler {
         Node node;
         node.kind = Kind::scalar;
         node.quoted = tag == "!";
-        node.at = place(mark);
+        node.at = here(mark);
         node.text = value;
+        node.verbatim = stands_at(source_, mark, node.quoted, value);
         remember(anchor, node, 1);
         add(std::move(node), 1);
     }
@@ -80,7 +91,8 @@ class Builder : public YAML::EventHandler {
             throw Refused{place(mark), too_deep()};
         }
         Node copy = found->second.node;
-        copy.at = place(mark);
+        copy.at = here(mark);
+        copy.verbatim = false;  // its text stands at the anchor
         add(std::move(copy), found->second.nodes);
     }
 
@@ -112,6 +124,12 @@ class Builder : public YAML::EventHandler {
         std::size_t nodes = 0;
         std::size_t depth = 0;
     };
+
+    At here(const YAML::Mark& mark) const {
+        At at = place(mark);
+        at.file = file_;
+        return at;
+    }
 
     static std::string too_deep() {
         return "nested deeper than " + std::to_string(max_yaml_depth) +
@@ -148,7 +166,7 @@ class Builder : public YAML::EventHandler {
         }
         Open frame;
         frame.node.kind = kind;
-        frame.node.at = place(mark);
+        frame.node.at = here(mark);
         frame.anchor = anchor;
         open_.push_back(std::move(frame));
     }
@@ -204,6 +222,8 @@ class Builder : public YAML::EventHandler {
         parent.has_key = true;
     }
 
+    std::string_view source_;
+    int file_;
     int documents_ = 0;
     std::size_t nodes_ = 0;
     std::vector<Open> open_;
@@ -305,7 +325,15 @@ Node* Node::find(std::string_view key) {
     return const_cast<Node*>(std::as_const(*this).find(key));
 }
 
-Result<Node> read_document(std::string_view text, const std::string& file) {
+At place_in(const Node& node, std::size_t offset) {
+    At at = node.at;
+    if (at.line > 0 && node.verbatim) {
+        at.column += static_cast<int>(offset) + (node.quoted ? 1 : 0);
+    }
+    return at;
+}
+
+Result<Node> read_document(std::string_view text, const std::string& file, int index) {
     if (text.size() > max_yaml_bytes) {
         return make_error(ErrorCode::invalid_input,
                           file + ": " + std::to_string(text.size()) +
@@ -313,7 +341,7 @@ Result<Node> read_document(std::string_view text, const std::string& file) {
     }
     TRY(check_characters(text, file));
     TRY(check_tabs(text, file));
-    Builder builder;
+    Builder builder(text, index);
     try {
         std::istringstream stream{std::string(text)};
         YAML::Parser parser(stream);

@@ -64,6 +64,19 @@ std::vector<std::size_t> round_robin(const std::vector<std::vector<std::size_t>>
 
 }  // namespace
 
+std::string order_in_words(const Matrix& matrix, std::uint64_t seed) {
+    switch (matrix.order) {
+        case OrderKind::listed:
+            return "as listed";
+        case OrderKind::shuffled:
+            return "shuffled by seed " + std::to_string(seed) + " within each model";
+        case OrderKind::interleaved:
+            return "shuffled by seed " + std::to_string(seed) + " within each model, then " +
+                   std::string(to_string(matrix.interleave)) + " in turn";
+    }
+    return "";
+}
+
 void order_cells(const Matrix& matrix, std::uint64_t seed, const std::vector<std::string>& keys,
                  std::vector<Cell>& cells) {
     if (matrix.order == OrderKind::listed) {

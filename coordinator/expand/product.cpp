@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "coordinator/expand/cell_facts.h"
 #include "coordinator/expand/draft.h"
 #include "coordinator/expand/text.h"
-#include "schemas/catalog/methods.h"
 
 namespace bitsweep {
 namespace {
@@ -11,21 +11,32 @@ namespace {
 using expand_text::error_at;
 using expand_text::shown;
 
-const Axis* find_axis(const Matrix& matrix, Field field) {
-    for (const AxisGroup& group : matrix.groups) {
-        for (const Axis& axis : group.axes) {
-            if (axis.field == field) {
-                return &axis;
-            }
+// nullptr: the axis is absent here.
+Result<const std::vector<Value>*> branch_of(const Matrix& matrix, const Axis& axis,
+                                            const Draft& draft) {
+    const CellFacts facts(draft);
+    for (const Branch& branch : axis.branches) {
+        const ExprValue value = TRY(evaluate(branch.when, facts.lookup(), matrix.file));
+        if (std::holds_alternative<Unknown>(value)) {
+            return error_at(matrix.file, branch.when.source.at,
+                            "`" + std::string(to_string(axis.field)) + "` cannot branch here: " +
+                                values_in_words(branch.when, facts.lookup()));
+        }
+        if (std::get<bool>(value)) {
+            return &branch.values;
         }
     }
-    return nullptr;
+    return axis.otherwise ? &*axis.otherwise : static_cast<const std::vector<Value>*>(nullptr);
 }
 
+// nullptr: the axis is absent here.
 Result<const std::vector<Value>*> values_of(const Matrix& matrix, const Axis& axis,
                                             const Draft& draft) {
-    if (!axis.by) {
+    if (axis.is_plain()) {
         return &axis.values;
+    }
+    if (!axis.branches.empty()) {
+        return branch_of(matrix, axis, draft);
     }
     const Value* selector = draft[*axis.by];
     const std::string key = selector != nullptr ? selector->key : "";
@@ -34,15 +45,17 @@ Result<const std::vector<Value>*> values_of(const Matrix& matrix, const Axis& ax
             return &values;
         }
     }
+    if (axis.otherwise) {
+        return &*axis.otherwise;
+    }
     return error_at(matrix.file, axis.at,
                     "`" + std::string(to_string(axis.field)) + "` says nothing for " +
                         std::string(to_string(*axis.by)) + " `" + shown(key) + "`: add `" +
-                        shown(key) + ": [...]`, or take it out of `" +
+                        shown(key) + ": [...]` or `else: [...]`, or take it out of `" +
                         std::string(to_string(*axis.by)) + "`");
 }
 
-Status visit_repeats(const Matrix& matrix, Draft& draft,
-                     const std::function<Status(Draft&)>& visit) {
+Status visit_repeats(const Matrix& matrix, const Draft& draft, const Visit& visit) {
     const std::int64_t repeats = repeats_of(matrix, draft);
     for (std::int64_t i = 0; i < repeats; ++i) {
         Draft one = draft;
@@ -52,106 +65,88 @@ Status visit_repeats(const Matrix& matrix, Draft& draft,
     return {};
 }
 
-Status descend(const Matrix& matrix, const std::vector<const AxisGroup*>& groups, std::size_t depth,
-               const Draft& draft, const std::function<Status(Draft&)>& visit) {
-    if (depth == groups.size()) {
-        Draft complete = draft;
-        return visit_repeats(matrix, complete, visit);
-    }
-    const AxisGroup& group = *groups[depth];
-    const std::size_t count = TRY(values_of(matrix, group.axes[0], draft))->size();
-    for (std::size_t i = 0; i < count; ++i) {
-        Draft next = draft;
-        for (const Axis& axis : group.axes) {
-            next[axis.field] = &(*TRY(values_of(matrix, axis, draft)))[i];
+class Product {
+ public:
+    Product(const Matrix& matrix, const std::vector<const AxisGroup*>& groups,
+            const Visit& complete, const Visit& visit)
+        : matrix_(matrix), groups_(groups), complete_(complete), visit_(visit) {}
+
+    Status descend(std::size_t depth, const Draft& draft) {
+        if (depth == groups_.size()) {
+            Draft combination = draft;
+            TRY(complete_(combination));
+            return visit_repeats(matrix_, combination, visit_);
         }
-        TRY(descend(matrix, groups, depth + 1, next, visit));
+        const AxisGroup& group = *groups_[depth];
+        const std::vector<Value>* first = TRY(values_of(matrix_, group.axes[0], draft));
+        if (first == nullptr) {
+            return descend(depth + 1, draft);
+        }
+        for (std::size_t i = 0; i < first->size(); ++i) {
+            Draft next = draft;
+            for (const Axis& axis : group.axes) {
+                // Axes that move together are plain and equally long.
+                next[axis.field] = axis.is_plain() ? &axis.values[i] : &(*first)[i];
+            }
+            TRY(descend(depth + 1, next));
+        }
+        return {};
     }
-    return {};
-}
 
-// ---- conditions
+ private:
+    const Matrix& matrix_;
+    const std::vector<const AxisGroup*>& groups_;
+    const Visit& complete_;
+    const Visit& visit_;
+};
 
-std::optional<double> number_of(const Value& value) {
-    if (const auto* whole = std::get_if<std::int64_t>(&value.data)) {
-        return static_cast<double>(*whole);
+// ---- counting
+
+// Whether the number of combinations below group `depth` depends on its values.
+bool decides_later(const Matrix& matrix, std::size_t depth) {
+    const auto is_of_group = [&](Field field) {
+        return std::ranges::any_of(matrix.groups[depth].axes,
+                                   [&](const Axis& axis) { return axis.field == field; });
+    };
+    if (is_of_group(Field::protocol) && !matrix.repeats) {
+        return true;
     }
-    if (const auto* real = std::get_if<double>(&value.data)) {
-        return *real;
-    }
-    return std::nullopt;
-}
-
-bool compare(Test::Kind kind, double left, double right) {
-    switch (kind) {
-        case Test::Kind::equal:
-            return left == right;
-        case Test::Kind::not_equal:
-            return left != right;
-        case Test::Kind::less:
-            return left < right;
-        case Test::Kind::less_equal:
-            return left <= right;
-        case Test::Kind::greater:
-            return left > right;
-        case Test::Kind::greater_equal:
-            return left >= right;
-        case Test::Kind::glob:
-            break;
+    for (std::size_t i = depth + 1; i < matrix.groups.size(); ++i) {
+        for (const Axis& axis : matrix.groups[i].axes) {
+            if ((axis.by && is_of_group(*axis.by)) || !axis.branches.empty()) {
+                return true;
+            }
+        }
     }
     return false;
 }
 
-// `key` and `name`: a model given by path matches by its name too.
-bool passes(const Test& test, std::optional<double> number, const std::string& key,
-            const std::string& name) {
-    if (test.kind == Test::Kind::glob) {
-        return expand_text::glob_matches(test.glob, key) ||
-               (!name.empty() && expand_text::glob_matches(test.glob, name));
+Result<double> count_below(const Matrix& matrix, std::size_t depth, const Draft& draft,
+                           double enough) {
+    if (depth == matrix.groups.size()) {
+        return static_cast<double>(repeats_of(matrix, draft));
     }
-    return number && compare(test.kind, *number, test.number);
-}
-
-bool holds(const Condition& condition, const Draft& draft) {
-    std::string key;
-    std::string name;
-    std::optional<double> number;
-    const Value* value = draft[condition.field];
-    if (condition.field == Field::repeat) {
-        key = std::to_string(draft.repeat);
-        number = draft.repeat;
-    } else if (condition.field == Field::bits && value == nullptr) {
-        const Result<MethodId> id = draft[Field::method] != nullptr
-                                        ? parse_method(draft[Field::method]->key)
-                                        : Result<MethodId>(Error{});
-        if (!id) {
-            return false;
+    const AxisGroup& group = matrix.groups[depth];
+    const std::vector<Value>* first = TRY(values_of(matrix, group.axes[0], draft));
+    if (first == nullptr) {
+        return count_below(matrix, depth + 1, draft, enough);
+    }
+    if (first->empty()) {
+        return 0.0;
+    }
+    const bool decides = decides_later(matrix, depth);
+    double sum = 0;
+    for (std::size_t i = 0; i < first->size() && sum <= enough; ++i) {
+        Draft next = draft;
+        for (const Axis& axis : group.axes) {
+            next[axis.field] = axis.is_plain() ? &axis.values[i] : &(*first)[i];
         }
-        key = std::to_string(id->weight_bits);
-        number = id->weight_bits;
-    } else if (value == nullptr) {
-        return false;
-    } else {
-        key = value->key;
-        number = number_of(*value);
-        if (const auto* model = std::get_if<ModelValue>(&value->data)) {
-            name = model->name;
+        sum += TRY(count_below(matrix, depth + 1, next, enough));
+        if (!decides) {
+            return sum * static_cast<double>(first->size());
         }
     }
-    return std::ranges::any_of(condition.any_of,
-                               [&](const Test& test) { return passes(test, number, key, name); });
-}
-
-Status refuse_kind_of_template(const Matrix& matrix, const Condition& condition,
-                               const Draft& draft) {
-    const Value* gpu = draft[Field::gpu];
-    if (condition.field != Field::gpu || gpu == nullptr || gpu->key != "*") {
-        return {};
-    }
-    return error_at(
-        matrix.file, condition.at,
-        "the kinds of `gpu: {each: any}` are known only when they attach, so they cannot "
-        "be excluded: list the kinds under `gpu`");
+    return sum;
 }
 
 }  // namespace
@@ -189,43 +184,12 @@ std::vector<const AxisGroup*> groups_left_by(const Matrix& matrix, const Include
 }
 
 Status for_each_combination(const Matrix& matrix, const std::vector<const AxisGroup*>& groups,
-                            const Draft& base, const std::function<Status(Draft&)>& visit) {
-    return descend(matrix, groups, 0, base, visit);
+                            const Draft& base, const Visit& complete, const Visit& visit) {
+    return Product(matrix, groups, complete, visit).descend(0, base);
 }
 
-Result<bool> is_excluded(const Matrix& matrix, const Draft& draft, std::vector<bool>& used) {
-    bool excluded = false;
-    for (std::size_t i = 0; i < matrix.excludes.size(); ++i) {
-        const Exclude& rule = matrix.excludes[i];
-        for (const Condition& condition : rule.all_of) {
-            TRY(refuse_kind_of_template(matrix, condition, draft));
-        }
-        if (std::ranges::all_of(rule.all_of, [&](const Condition& c) { return holds(c, draft); })) {
-            used[i] = true;
-            excluded = true;
-        }
-    }
-    return excluded;
-}
-
-void extend_by_includes(const Matrix& matrix, Draft& draft, std::vector<bool>& used) {
-    const Draft original = draft;
-    for (std::size_t i = 0; i < matrix.includes.size(); ++i) {
-        const Include& include = matrix.includes[i];
-        // A value of the matrix is never overwritten; a value that an earlier include added may be.
-        const bool fits = std::ranges::all_of(include.values, [&](const FieldValue& said) {
-            const Value* before = original[said.field];
-            return find_axis(matrix, said.field) == nullptr ||
-                   (before != nullptr && before->key == said.value.key);
-        });
-        if (!fits) {
-            continue;
-        }
-        used[i] = true;
-        for (const FieldValue& said : include.values) {
-            draft[said.field] = &said.value;
-        }
-    }
+Result<double> count_combinations(const Matrix& matrix, const Draft& base, double enough) {
+    return count_below(matrix, 0, base, enough);
 }
 
 }  // namespace bitsweep

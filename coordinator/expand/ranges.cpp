@@ -3,8 +3,6 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 
 #include "coordinator/expand/fields.h"
 #include "coordinator/expand/text.h"
@@ -13,6 +11,7 @@ namespace bitsweep {
 namespace {
 
 using expand_text::error_at;
+using expand_text::twelve_digits;
 using yaml::Kind;
 using yaml::Node;
 
@@ -28,20 +27,12 @@ bool is_numeric(Field field) {
     return type == FieldType::integer || type == FieldType::number;
 }
 
-// Twelve digits: the pow of two C libraries may differ in the last of seventeen, and the value is
-// part of a key. It also reads better: 0.7, not 0.7000000000000001.
-double twelve_digits(double value) {
-    char text[64];
-    std::snprintf(text, sizeof text, "%.12g", value);
-    return std::strtod(text, nullptr);
-}
-
 struct Ends {
     std::vector<double> numbers;
 };
 
 Result<Ends> read_ends(const Node& node, std::string_view name, std::size_t least, std::size_t most,
-                       const std::string& file) {
+                       const Files& file) {
     const std::string shape =
         "`" + std::string(name) + "` must be " +
         (most == 3 ? "[first, last] or [first, last, step]" : "[first, last]");
@@ -63,7 +54,7 @@ Result<Ends> read_ends(const Node& node, std::string_view name, std::size_t leas
     return ends;
 }
 
-Result<std::vector<double>> stepped(const Node& node, const std::string& file) {
+Result<std::vector<double>> stepped(const Node& node, const Files& file) {
     const Ends ends = TRY(read_ends(node, "range", 2, 3, file));
     const double first = ends.numbers[0];
     const double last = ends.numbers[1];
@@ -84,7 +75,7 @@ Result<std::vector<double>> stepped(const Node& node, const std::string& file) {
     return out;
 }
 
-Result<std::vector<double>> spaced(const Node& map, bool geometric, const std::string& file) {
+Result<std::vector<double>> spaced(const Node& map, bool geometric, const Files& file) {
     const std::string_view name = geometric ? "log" : "linear";
     const Node& node = *map.find(name);
     const Ends ends = TRY(read_ends(node, name, 2, 2, file));
@@ -109,7 +100,7 @@ Result<std::vector<double>> spaced(const Node& map, bool geometric, const std::s
     return out;
 }
 
-Result<std::vector<Value>> range_values(Field field, const Node& map, const std::string& file) {
+Result<std::vector<Value>> range_values(Field field, const Node& map, const Files& file) {
     TRY(check_keys(map, range_keys, file));
     const bool log = map.find("log") != nullptr;
     const bool linear = map.find("linear") != nullptr;
@@ -143,7 +134,7 @@ Result<std::vector<Value>> range_values(Field field, const Node& map, const std:
     return out;
 }
 
-Result<std::vector<Value>> each_values(const Node& map, const std::string& file) {
+Result<std::vector<Value>> each_values(const Node& map, const Files& file) {
     TRY(check_keys(map, each_keys, file));
     const Node& each = *map.find("each");
     if (each.kind == Kind::list) {
@@ -169,7 +160,7 @@ bool is_dependent(Field field, const Node& node) {
     return !is_value && !is_range && !is_each;
 }
 
-Result<std::vector<Value>> read_values(Field field, const Node& node, const std::string& file) {
+Result<std::vector<Value>> read_values(Field field, const Node& node, const Files& file) {
     if (node.kind == Kind::map && is_numeric(field)) {
         return range_values(field, node, file);
     }

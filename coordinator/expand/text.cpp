@@ -4,18 +4,21 @@
 #include <charconv>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 
 #include "schemas/catalog/edit_distance.h"
 
 namespace bitsweep::expand_text {
-Error error_at(const std::string& file, At at, const std::string& message) {
-    const std::string place =
-        at.line == 0 ? "--set"
-                     : file + ":" + std::to_string(at.line) + ":" + std::to_string(at.column);
+
+Error error_at(const Files& file, At at, const std::string& message) {
+    const std::string place = at.line == 0 ? "--set"
+                                           : file.of(at) + ":" + std::to_string(at.line) + ":" +
+                                                 std::to_string(at.column);
     return make_error(ErrorCode::invalid_input, place + ": " + message);
 }
 
-std::string suggestion(std::string_view word, std::span<const std::string_view> known) {
+std::string near(std::string_view word, std::span<const std::string_view> known) {
     std::string_view best;
     std::size_t best_distance = 0;
     const std::string wanted = lower_case(word.substr(0, 64));
@@ -30,7 +33,12 @@ std::string suggestion(std::string_view word, std::span<const std::string_view> 
     if (!best.empty() && best_distance * 2 <= std::max(wanted.size(), best.size())) {
         return "; did you mean `" + std::string(best) + "`?";
     }
-    return "; known: " + one_of(known);
+    return "";
+}
+
+std::string suggestion(std::string_view word, std::span<const std::string_view> known) {
+    const std::string one = near(word, known);
+    return one.empty() ? "; known: " + one_of(known) : one;
 }
 
 std::string one_of(std::span<const std::string_view> known) {
@@ -92,6 +100,12 @@ std::string number_text(double value) {
     char digits[32];
     const auto end = std::to_chars(digits, digits + sizeof digits, value);
     return std::string(digits, end.ptr);
+}
+
+double twelve_digits(double value) {
+    char text[64];
+    std::snprintf(text, sizeof text, "%.12g", value);
+    return std::strtod(text, nullptr);
 }
 
 std::string lower_case(std::string_view text) {

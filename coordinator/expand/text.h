@@ -5,13 +5,16 @@
 #include <string>
 #include <string_view>
 
-#include "coordinator/expand/matrix.h"
+#include "coordinator/expand/place.h"
 #include "schemas/status.h"
 
 namespace bitsweep::expand_text {
 
 // "file:line:column: message"; "--set: message" where the value came from the command line.
-Error error_at(const std::string& file, At at, const std::string& message);
+Error error_at(const Files& file, At at, const std::string& message);
+
+// `; did you mean `x`?` where one of `known` is near, else nothing.
+std::string near(std::string_view word, std::span<const std::string_view> known);
 
 // `; did you mean `x`?` where one of `known` is near, else the whole list.
 std::string suggestion(std::string_view word, std::span<const std::string_view> known);
@@ -27,6 +30,10 @@ bool glob_matches(std::string_view pattern, std::string_view text);
 
 // Shortest digits that read back: 6, 0.5
 std::string number_text(double value);
+
+// The pow and log2 of two C libraries may differ in the last of seventeen digits, and a value is
+// part of a key. It also reads better: 0.7, not 0.7000000000000001.
+double twelve_digits(double value);
 
 std::string lower_case(std::string_view text);
 

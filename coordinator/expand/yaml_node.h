@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "coordinator/expand/matrix.h"
+#include "coordinator/expand/place.h"
 #include "schemas/status.h"
 
 namespace bitsweep::yaml {
@@ -16,7 +16,8 @@ enum class Kind { null, scalar, list, map };
 
 struct Node {
     Kind kind = Kind::null;
-    bool quoted = false;  // "16" is text, 16 is a number
+    bool quoted = false;    // "16" is text, 16 is a number
+    bool verbatim = false;  // `text` stands in the file as it is, in one line, after `at`
     At at;
     std::string text;
     std::vector<Node> items;                       // of a list
@@ -34,7 +35,16 @@ inline constexpr std::size_t max_yaml_keys = 4096;  // of one map: finding a dup
 inline constexpr std::size_t max_yaml_nodes = 600'000;  // after aliases; 1 MiB holds 524,288 digits
 
 // The document of one file. invalid_input: "file:line:column: ..." for anything that is not YAML,
-// tabs that indent, duplicate keys, tags, a second document, and the three limits above.
-Result<Node> read_document(std::string_view text, const std::string& file);
+// tabs that indent, duplicate keys, tags, a second document, and the three limits above. `index`
+// becomes At::file of every node.
+Result<Node> read_document(std::string_view text, const std::string& file, int index = 0);
+
+// The place of byte `offset` of a scalar's text; the scalar's own place where the text is folded,
+// escaped or of several lines.
+At place_in(const Node& node, std::size_t offset);
+
+// Compact JSON of the tree, for the schema: plain numbers, true and false are themselves,
+// everything else is a string.
+std::string to_json(const Node& node);
 
 }  // namespace bitsweep::yaml

@@ -1,14 +1,18 @@
 // The committed experiments say what they are, and the JSON Schema for editors agrees with the
 // expander about every valid file.
 #include <gtest/gtest.h>
-#include <yaml-cpp/yaml.h>
 
 #include <algorithm>
-#include <charconv>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <tuple>
 
+#include "coordinator/expand/fields.h"
+#include "coordinator/expand/overrides.h"
+#include "coordinator/expand/yaml_node.h"
+#include "schemas/catalog/cards.h"
+#include "schemas/catalog/methods.h"
+#include "schemas/catalog/shapes.h"
 #include "schemas/codec.h"
 #include "tests/expand/files.h"
 
@@ -18,42 +22,11 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-Json scalar_json(const YAML::Node& node) {
-    const std::string text = node.Scalar();
-    if (node.Tag() == "!") {
-        return text;
-    }
-    if (text == "true" || text == "false") {
-        return text == "true";
-    }
-    std::int64_t whole = 0;
-    double real = 0;
-    const char* end = text.data() + text.size();
-    if (const auto r = std::from_chars(text.data(), end, whole); r.ptr == end && !text.empty()) {
-        return whole;
-    }
-    if (const auto r = std::from_chars(text.data(), end, real); r.ptr == end && !text.empty()) {
-        return real;
-    }
-    return text;
-}
-
-Json to_json_value(const YAML::Node& node) {
-    if (node.IsMap()) {
-        Json out = Json::object();
-        for (const auto& entry : node) {
-            out[entry.first.Scalar()] = to_json_value(entry.second);
-        }
-        return out;
-    }
-    if (node.IsSequence()) {
-        Json out = Json::array();
-        for (const auto& item : node) {
-            out.push_back(to_json_value(item));
-        }
-        return out;
-    }
-    return node.IsNull() ? Json(nullptr) : scalar_json(node);
+// As the program itself hands the file to its first gate.
+std::string json_of(const fs::path& file) {
+    const Result<yaml::Node> node = yaml::read_document(read_text_file(file), file.string());
+    EXPECT_TRUE(node.ok()) << node.error().message;
+    return node.ok() ? yaml::to_json(*node) : "null";
 }
 
 std::vector<fs::path> experiments() {
@@ -149,8 +122,7 @@ TEST(Experiments, TheSchemaForEditorsAcceptsEveryValidFile) {
         files.push_back(file);
     }
     for (const fs::path& file : files) {
-        const Json json = to_json_value(YAML::Load(read_text_file(file)));
-        const Status valid = validate(Noun::experiment, json.dump());
+        const Status valid = validate(Noun::experiment, json_of(file));
         EXPECT_TRUE(valid.ok()) << file << ": " << (valid.ok() ? "" : valid.error().message);
     }
 }
@@ -160,8 +132,40 @@ TEST(Experiments, TheSchemaForEditorsRefusesUnknownKeysToo) {
                              "no_name", "retries_typo", "model_with_unknown_key"}) {
         const fs::path file = fs::path(BITSWEEP_SOURCE_DIR) / "tests" / "expand" / "invalid" /
                               (std::string(name) + ".yaml");
-        const Json json = to_json_value(YAML::Load(read_text_file(file)));
-        EXPECT_FALSE(validate(Noun::experiment, json.dump()).ok()) << name;
+        EXPECT_FALSE(validate(Noun::experiment, json_of(file)).ok()) << name;
+    }
+}
+
+// What an editor offers is what there is.
+TEST(Experiments, TheSchemaForEditorsCompletesModelsMethodsCardsAndFields) {
+    const Json schema = Json::parse(schema_text(Noun::experiment));
+    const auto offered = [&](const char* field) {
+        return schema["definitions"][std::string("one_") + field]["anyOf"][0]["enum"]
+            .get<std::set<std::string>>();
+    };
+    std::set<std::string> models;
+    for (const ModelShape& shape : shape_table()) {
+        models.insert(std::string(shape.name));
+    }
+    EXPECT_EQ(offered("model"), models);
+    std::set<std::string> cards = {"cpu"};
+    for (const Card& card : card_table()) {
+        cards.insert(std::string(card.name));
+    }
+    EXPECT_EQ(offered("gpu"), cards);
+    const std::set<std::string> methods = offered("method");
+    for (const MethodRow& row : method_table()) {
+        EXPECT_TRUE(row.id == "intB-gN" || methods.contains(std::string(row.id))) << row.id;
+    }
+    for (const std::string& method : methods) {
+        EXPECT_TRUE(parse_method(method).ok()) << method;
+    }
+    for (const FieldRow& row : field_table()) {
+        EXPECT_TRUE(schema["definitions"]["axes"]["properties"].contains(std::string(row.name)));
+        EXPECT_TRUE(schema["definitions"]["values"]["properties"].contains(std::string(row.name)));
+    }
+    for (const std::string_view key : top_level_keys()) {
+        EXPECT_TRUE(schema["properties"].contains(std::string(key))) << key;
     }
 }
 
