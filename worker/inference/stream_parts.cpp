@@ -37,7 +37,11 @@ Result<Gemv> matrix_of(const Projection& projection, const float*& code_book) {
     if (projection.parts.size() != 1) {
         return no(projection.name + ", whose rows are packed apart");
     }
-    const DeviceMatrix& matrix = on_device(*projection.parts.front().linear).matrix();
+    const DeviceLinear& linear = on_device(*projection.parts.front().linear);
+    if (!linear.queues_only()) {
+        return no("a method that waits for the host in every layer");
+    }
+    const DeviceMatrix& matrix = linear.matrix();
     if (matrix.code_book != nullptr) {
         code_book = matrix.code_book;
     }

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "worker/inference/ceilings/ceilings.h"
-#include "worker/inference/engine.h"
 #include "worker/metrics/statistics.h"
 #include "worker/runner/options.h"
 #include "worker/runner/ram_bandwidth.h"
@@ -90,6 +89,7 @@ Result<Contender> load(const ModelFiles& files, const BenchPlan& plan, const Ben
     options.device = plan.device.id();
     options.threshold = facts.reads_threshold ? method.threshold : 0;
     options.batch = plan.batch;
+    options.decode_path = plan.decode_path;
     options.head_bits = plan.head_bits;
     options.threads = plan.threads;
     options.context = context_of(plan);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "schemas/status.h"
+#include "worker/inference/engine.h"
 #include "worker/inference/model_files.h"
 #include "worker/runner/devices.h"
 #include "worker/runner/sequence.h"
@@ -24,6 +25,7 @@ struct BenchPlan {
     Device device;
     int head_bits = 8;
     int threads = 1;
+    DecodePath decode_path = DecodePath::automatic;
     std::int64_t batch = 1;
     int rounds = 5;
     std::int64_t prompt_tokens = 8;   // positions filled before the decode steps
@@ -37,6 +39,7 @@ struct BenchRow {
     std::string method;  // with "@threshold" where it reads one
     int head_bits = 16;
     int threads = 1;
+    DecodePath decode_path = DecodePath::automatic;
     std::int64_t batch = 1;
     bool rounds_activations = false;
     std::string decoded_by;  // trace.h

@@ -21,8 +21,11 @@ namespace po = boost::program_options;
 struct BenchOptions {
     ModelChoice model;
     BenchPlan plan;
-    std::string methods = "fp16,int8,int4-g64";
-    std::string threads;
+    std::string methods;              // "": by the device
+    std::string threads;              // likewise
+    std::int64_t decode_tokens = -1;  // below 0: likewise
+    std::int64_t prefill_tokens = -1;
+    std::string decode = "auto";
     double threshold = default_threshold;
     bool json = false;
 };
@@ -59,10 +62,22 @@ Result<std::vector<int>> thread_counts(const std::string& text) {
     return counts;
 }
 
-// Without --model: the real model of the set-up where it is, and a shape that no cache holds.
+Subject random_subject(const BenchOptions& options, const char* shape) {
+    ModelChoice choice = options.model;
+    choice.model = shape;
+    choice.weights = "random";
+    return {shape, choice};
+}
+
+// Without --model. On a card: three shapes, from one that launches dominate to one that bytes do.
+// On the CPU: the real model of the set-up where it is, and a shape that no cache holds.
 std::vector<Subject> subjects_of(const BenchOptions& options) {
     if (!options.model.model.empty()) {
         return {{options.model.model, options.model}};
+    }
+    if (!options.plan.device.is_cpu()) {
+        return {random_subject(options, "gpt2"), random_subject(options, "llama-3.2-1b"),
+                random_subject(options, "llama-3.1-8b")};
     }
     std::vector<Subject> subjects;
     ModelChoice real = options.model;
@@ -71,19 +86,17 @@ std::vector<Subject> subjects_of(const BenchOptions& options) {
     if (locate_model(real.model, dirs)) {
         subjects.push_back({real.model, real});
     }
-    ModelChoice shape = options.model;
-    shape.model = "llama-3.2-1b";
-    shape.weights = "random";
-    subjects.push_back({shape.model, shape});
+    subjects.push_back(random_subject(options, "llama-3.2-1b"));
     return subjects;
 }
 
 // T: threads; B: sequences side by side. "share": of the time that reading the step's bytes takes
 // at the bandwidth beside it.
 void print_header() {
-    std::printf("%-14s %-17s %4s %2s %3s %10s %19s %9s %9s %11s %9s %7s %9s %6s %8s %6s\n", "model",
-                "method", "head", "T", "B", "decode t/s", "(slowest-fastest)", "p50 us", "p99 us",
-                "prefill t/s", "MB/step", "GB/s", "read GB/s", "share", "vs fp16", "act.");
+    std::printf("%-14s %-17s %4s %2s %3s %10s %19s %9s %9s %11s %9s %7s %9s %6s %8s %6s %s\n",
+                "model", "method", "head", "T", "B", "decode t/s", "(slowest-fastest)", "p50 us",
+                "p99 us", "prefill t/s", "MB/step", "GB/s", "read GB/s", "share", "vs fp16", "act.",
+                "decoded");
 }
 
 void print_row(const std::string& model, const BenchRow& row) {
@@ -95,12 +108,12 @@ void print_row(const std::string& model, const BenchRow& row) {
     }
     std::printf(
         "%-14s %-17s %4d %2d %3lld %10.2f %19s %9.1f %9.1f %11.1f %9.1f %7.1f %9.1f %5.1f%% %8s "
-        "%6s\n",
+        "%6s %s\n",
         model.c_str(), row.method.c_str(), row.head_bits, row.threads,
         static_cast<long long>(row.batch), row.decode_tokens_per_s, range, row.step_ns_p50 / 1e3,
         row.step_ns_p99 / 1e3, row.prefill_tokens_per_s, row.bytes_per_token / 1e6,
         row.share * row.read_bandwidth / 1e9, row.read_bandwidth / 1e9, row.share * 100, ratio,
-        row.rounds_activations ? "8 bits" : "float");
+        row.rounds_activations ? "8 bits" : "float", row.decoded_by.c_str());
     std::fflush(stdout);
 }
 
@@ -136,15 +149,27 @@ Status check_counts(const BenchPlan& plan) {
     return {};
 }
 
+// What was not said depends on the device: a card is warm after fewer seconds and more tokens.
+void fill_defaults(BenchOptions& options) {
+    BenchPlan& plan = options.plan;
+    const bool cpu = plan.device.is_cpu();
+    if (options.threads.empty()) {  // on a card they only load the weights
+        options.threads =
+            cpu ? (available_cores() > 1 ? "1,2" : "1") : std::to_string(available_cores());
+    }
+    if (options.methods.empty()) {
+        options.methods =
+            cpu ? "fp16,int8,int4-g64" : "fp16,int8,llmint8-fused@0,llmint8-fused@6,int4-g128,nf4";
+    }
+    plan.decode_tokens = options.decode_tokens < 0 ? (cpu ? 32 : 128) : options.decode_tokens;
+    plan.prefill_tokens = options.prefill_tokens < 0 ? (cpu ? 128 : 512) : options.prefill_tokens;
+}
+
 Status bench(BenchOptions& options) {
     BenchPlan& plan = options.plan;
     plan.device = TRY(find_device(options.model.device));
-    if (options.threads.empty()) {
-        // On a card, threads only load the weights.
-        options.threads = !plan.device.is_cpu()   ? std::to_string(available_cores())
-                          : available_cores() > 1 ? "1,2"
-                                                  : "1";
-    }
+    plan.decode_path = TRY(parse_decode_path(options.decode));
+    fill_defaults(options);
     const std::vector<int> counts = TRY(thread_counts(options.threads));
     for (const std::string& text : split(options.methods)) {
         BenchMethod method = TRY(parse_bench_method(text, plan.device));
@@ -183,7 +208,7 @@ int command_bench(const Arguments& arguments) {
     po::options_description all = model_options(options.model);
     po::options_description own("Bench");
     own.add_options()("methods", po::value(&options.methods)->value_name("A,B@T"),
-                      "with a threshold of its own after @ (fp16,int8,int4-g64)");
+                      "with a threshold of its own after @ (CPU: fp16,int8,int4-g64)");
     own.add_options()("threads", po::value(&options.threads)->value_name("1,2"),
                       "thread counts (1,2; on a card one per core)");
     own.add_options()("batch", po::value(&options.plan.batch)->value_name("N"),
@@ -196,10 +221,12 @@ int command_bench(const Arguments& arguments) {
                       "of llmint8 methods (6)");
     own.add_options()("rounds", po::value(&options.plan.rounds)->value_name("N"),
                       "interleaved over the methods (5)");
-    own.add_options()("tokens", po::value(&options.plan.decode_tokens)->value_name("N"),
-                      "decode steps per round (32)");
-    own.add_options()("prefill", po::value(&options.plan.prefill_tokens)->value_name("N"),
-                      "tokens of the measured prompt (128)");
+    own.add_options()("tokens", po::value(&options.decode_tokens)->value_name("N"),
+                      "decode steps per round (32; on a card 128)");
+    own.add_options()("prefill", po::value(&options.prefill_tokens)->value_name("N"),
+                      "tokens of the measured prompt (128; on a card 512)");
+    own.add_options()("decode", po::value(&options.decode)->value_name("auto|steps"),
+                      "on a card: free running where the model allows it (auto)");
     own.add_options()("json", po::bool_switch(&options.json),
                       "one JSON object of named figures on the last line");
     all.add(own);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "schemas/catalog/memory.h"
+#include "schemas/catalog/operations.h"
 #include "worker/inference/ceilings/ceilings.h"
 #include "worker/metrics/text.h"
 #include "worker/runner/process_memory.h"
@@ -49,6 +50,10 @@ EngineOptions engine_options(const JobSpec& spec, const JobPlan& plan) {
     return options;
 }
 
+bool multiplies_int8(const MethodId& method) {
+    return method.family == MethodFamily::w8a8 || method.family == MethodFamily::llmint8;
+}
+
 // Of the memory that decoding reads. 0 where it cannot be read: the share is then absent.
 double bandwidth_now(const JobPlan& plan) {
     if (!plan.device.is_cpu()) {
@@ -72,6 +77,7 @@ std::uint64_t fp16_weight_bytes(const ModelConfig& config) {
 Result<SpeedRun> run_speed(const JobSpec& spec, const JobPlan& plan, const ModelFiles& files,
                            const Progress& progress) {
     SpeedRun speed;
+    std::optional<CardWatch> card = TRY(watch_card(plan.device));
     return_freed_memory();
     speed.resident_before = resident_bytes();
     const bool own_peak = reset_peak_resident();
@@ -79,6 +85,9 @@ Result<SpeedRun> run_speed(const JobSpec& spec, const JobPlan& plan, const Model
     progress("loading");
     LoadTrace load;
     speed.engine = TRY(load_engine(files, engine_options(spec, plan), &load));
+    if (card) {
+        card->model_loaded();
+    }
     // Half of the new tokens: the mean position of the measured steps.
     speed.bytes_per_token = speed.engine->bytes_per_token(plan.context() - spec.new_tokens / 2);
     const bool from_memory = speed.bytes_per_token >= least_bytes_for_bandwidth;
@@ -89,9 +98,22 @@ Result<SpeedRun> run_speed(const JobSpec& spec, const JobPlan& plan, const Model
         before = bandwidth_now(plan);
         reset_peak_resident();
     }
-    speed.workload = TRY(run_workload(
-        sampling_rule(spec.protocol, spec.warmup),
-        [&] { return run_sequence(*speed.engine, plan.sequence, progress); }, progress));
+    const auto sequence = [&] { return run_sequence(*speed.engine, plan.sequence, progress); };
+    const auto warmed = [&] {
+        if (card) {
+            card->window_begins();
+        }
+    };
+    speed.workload =
+        TRY(run_workload(sampling_rule(spec.protocol, spec.warmup), sequence, progress, warmed));
+    if (card) {
+        progress("energy");
+        speed.card = TRY(card->window_ends(speed.workload.trace, spec.protocol, sequence));
+        speed.notes.merge(Provenance(speed.card->notes));
+    }
+    speed.prefill_operations = prefill_operations(
+        shape_of(files.config), spec.batch, static_cast<std::int64_t>(plan.sequence.prompt.size()));
+    speed.int8_products = multiplies_int8(plan.method);
     speed.workload.trace.load = load;
     speed.ledger = speed.engine->memory();
     peak = std::max(peak, peak_resident_bytes());
@@ -99,6 +121,10 @@ Result<SpeedRun> run_speed(const JobSpec& spec, const JobPlan& plan, const Model
     if (from_memory && before > 0) {
         const double after = bandwidth_now(plan);
         speed.read_bandwidth = after > 0 ? (before + after) / 2 : 0;
+    }
+    const std::string& decoded_by = speed.workload.trace.sequences.back().decoded_by;
+    if (!decoded_by.empty()) {
+        speed.notes["decoded_by"] = decoded_by;
     }
     speed.notes["stop_reason"] = speed.workload.trace.stop_reason;
     speed.notes["same_text_every_sequence"] = speed.workload.same_text ? "yes" : "no";

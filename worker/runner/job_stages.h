@@ -9,6 +9,7 @@
 #include "schemas/run_result.h"
 #include "worker/inference/engine.h"
 #include "worker/metrics/metric.h"
+#include "worker/runner/card_watch.h"
 #include "worker/runner/job_plan.h"
 #include "worker/runner/provenance.h"
 #include "worker/runner/quality_run.h"
@@ -25,6 +26,9 @@ struct SpeedRun {
     std::uint64_t peak_rss = 0;
     std::uint64_t bytes_per_token = 0;
     double read_bandwidth = 0;
+    std::optional<CardReport> card;  // of a GPU
+    double prefill_operations = 0;   // of one prefill, catalog/operations.h
+    bool int8_products = false;      // metric.h
     Provenance notes;
 };
 

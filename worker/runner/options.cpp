@@ -42,6 +42,9 @@ po::options_description method_options(MethodChoice& to) {
                           "bits of the output head and embedding (16)");
     options.add_options()("threads", po::value(&to.threads)->value_name("N"),
                           "CPU threads (one per core)");
+    options.add_options()("decode", po::value(&to.decode)->value_name("auto|steps"),
+                          "on a card: tokens run free in one launch where the model allows it, or "
+                          "step by step (auto)");
     return options;
 }
 
@@ -63,6 +66,17 @@ Parsed parse(const Arguments& arguments, const std::string& usage,
         *found = values;
     }
     return Parsed::run;
+}
+
+Result<DecodePath> parse_decode_path(const std::string& text) {
+    if (text == "auto") {
+        return DecodePath::automatic;
+    }
+    if (text == "steps") {
+        return DecodePath::steps;
+    }
+    return make_error(ErrorCode::invalid_input,
+                      "--decode is '" + text + "'; it must be auto or steps");
 }
 
 Result<ModelFiles> open_chosen(const ModelChoice& choice) {
@@ -108,6 +122,7 @@ Result<EngineOptions> engine_options_of(const MethodChoice& choice, const std::s
     }
     options.threshold = reads ? spec.threshold.value_or(default_threshold) : 0;
     options.head_bits = choice.head_bits;
+    options.decode_path = TRY(parse_decode_path(choice.decode));
     options.threads = choice.threads > 0 ? choice.threads : available_cores();
     return options;
 }

@@ -28,11 +28,15 @@ struct MethodChoice {
     double threshold = -1;  // below 0: not given
     bool threshold_given = false;
     int head_bits = 16;
-    int threads = 0;  // 0: one per core
+    int threads = 0;              // 0: one per core
+    std::string decode = "auto";  // on a card: auto | steps
 };
 
 boost::program_options::options_description model_options(ModelChoice& to);
 boost::program_options::options_description method_options(MethodChoice& to);
+
+// "auto" or "steps"; invalid_input.
+Result<DecodePath> parse_decode_path(const std::string& text);
 
 // Parses; on --help prints `usage` and the options to stdout. Throws what Boost throws.
 enum class Parsed { run, help_shown };
@@ -43,8 +47,8 @@ Parsed parse(const Arguments& arguments, const std::string& usage,
 // Opens what was chosen; not_found, invalid_input ("--weights" is real or random).
 Result<ModelFiles> open_chosen(const ModelChoice& choice);
 
-// Checks device (devices.h), method, threshold and head. `context` and `batch` are left to the
-// caller.
+// Checks device (devices.h), method, threshold, head and way of decoding. `context` and `batch` are
+// left to the caller.
 Result<EngineOptions> engine_options_of(const MethodChoice& choice, const std::string& device);
 
 // Prints "bitsweep-runner COMMAND: message" on stderr; 2 for what the user can mend, else 1.

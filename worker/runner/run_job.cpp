@@ -91,7 +91,11 @@ Status run_stages(const Dispatch& job, ModelSession& session, const Progress& pr
                             .bytes_per_token = speed.bytes_per_token,
                             .read_bandwidth = speed.read_bandwidth,
                             .quality = quality.run ? &quality.run->scores : nullptr,
-                            .text = quality.text};
+                            .text = quality.text,
+                            .device = speed.card ? &speed.card->record : nullptr,
+                            .ceilings = speed.card ? &speed.card->ceilings : nullptr,
+                            .prefill_operations = speed.prefill_operations,
+                            .int8_products = speed.int8_products};
     result.measurements = measure(input);
     result.samples = raw_samples(input);
     result.provenance.merge(speed.notes);

@@ -103,7 +103,7 @@ bool warm(const SamplingRule& rule, std::span<const double> rates, double elapse
 
 Result<WorkloadResult> run_workload(const SamplingRule& rule,
                                     const std::function<Result<Sequence>()>& sequence,
-                                    const Progress& progress) {
+                                    const Progress& progress, const std::function<void()>& warmed) {
     const auto say = [&](const std::string& what) {
         if (progress) {
             progress(what);
@@ -119,6 +119,9 @@ Result<WorkloadResult> run_workload(const SamplingRule& rule,
         result.trace.warmup.push_back(std::move(one.trace));
     }
     rates.clear();
+    if (warmed) {
+        warmed();
+    }
     start = monotonic_ns();
     std::optional<std::string> stop;
     while (!stop) {

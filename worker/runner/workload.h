@@ -40,9 +40,11 @@ struct WorkloadResult {
     bool same_text = true;              // every measured sequence chose the same tokens
 };
 
-// Runs `sequence` by the rule. Errors are the sequence's.
+// Runs `sequence` by the rule; calls `warmed` (may be empty) between the warm-up and the first
+// measured sequence. Errors are the sequence's.
 Result<WorkloadResult> run_workload(const SamplingRule& rule,
                                     const std::function<Result<Sequence>()>& sequence,
-                                    const Progress& progress);
+                                    const Progress& progress,
+                                    const std::function<void()>& warmed = {});
 
 }  // namespace bitsweep
