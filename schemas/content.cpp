@@ -238,8 +238,12 @@ Result<std::string> file_digest(const fs::path& file) {
 }
 
 Result<std::string> model_digest(const fs::path& model) {
+    return model_digest(model, file_digest);
+}
+
+Result<std::string> model_digest(const fs::path& model, const FileDigest& digest) {
     if (!is_folder(model)) {
-        return file_digest(model);
+        return digest(model);
     }
     const auto files = files_of_model(model);
     if (files.empty()) {
@@ -249,7 +253,7 @@ Result<std::string> model_digest(const fs::path& model) {
     }
     std::string list;
     for (const auto& [name, path] : files) {
-        list += name + '\0' + TRY(file_digest(path)) + '\n';
+        list += name + '\0' + TRY(digest(path)) + '\n';
     }
     return sha256_hex(list);
 }

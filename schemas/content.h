@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,6 +23,10 @@ Result<std::string> file_digest(const std::filesystem::path& file);
 // config.json, tokenizer.json (the folder's or its parent's), the safetensors files and their
 // index.
 Result<std::string> model_digest(const std::filesystem::path& model);
+
+// The same where somebody knows digests of files already (a cache); file_digest is the plain one.
+using FileDigest = std::function<Result<std::string>(const std::filesystem::path& file)>;
+Result<std::string> model_digest(const std::filesystem::path& model, const FileDigest& digest);
 
 // Where `name` lives under `dirs`: DIR/name/config.json, DIR/name.gguf, DIR/name/*.gguf; compared
 // without case. not_found lists the folders that were searched and the nearest name in them.

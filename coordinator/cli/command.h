@@ -31,6 +31,8 @@ int command_worker(const Arguments&);
 int command_submit(const Arguments&);
 int command_plan(const Arguments&);
 int command_schema(const Arguments&);
+int command_diff(const Arguments&);
+int command_explain(const Arguments&);
 int command_status(const Arguments&);
 int command_query(const Arguments&);
 int command_report(const Arguments&);

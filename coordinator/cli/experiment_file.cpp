@@ -1,11 +1,14 @@
 #include "coordinator/cli/experiment_file.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <sstream>
 
+#include "coordinator/cli/digest_cache.h"
 #include "schemas/content.h"
 
 namespace bitsweep {
@@ -47,13 +50,17 @@ bool reads_text(const JobSpec& spec) {
            (spec.quality.mode == QualityMode::once && spec.repeat == 0 && spec.quality.tokens > 0);
 }
 
-// Each file is read once, however many cells name it. A content that is not here stays unknown; one
-// that is here and cannot be read is an error.
-class DigestCache {
+// Digests by name, so that each is looked up once however many cells name it. A content that is not
+// here stays unknown; one that is here and cannot be read is an error.
+class KnownContent {
  public:
-    explicit DigestCache(const ExperimentRequest& request)
+    explicit KnownContent(const ExperimentRequest& request)
         : models_(with_defaults(request.models, default_model_dirs())),
-          data_(with_defaults(request.data, default_data_dirs())) {}
+          data_(with_defaults(request.data, default_data_dirs())),
+          cache_(DigestCache::default_file()) {}
+    ~KnownContent() { cache_.save(); }
+    KnownContent(const KnownContent&) = delete;
+    KnownContent& operator=(const KnownContent&) = delete;
 
     Result<std::string> model(const ModelRef& model) {
         const auto [entry, is_new] = model_digests_.try_emplace({model.name, model.path});
@@ -64,7 +71,8 @@ class DigestCache {
                                                     : Result<fs::path>(fs::path(model.path));
         std::error_code code;
         if (found && fs::exists(*found, code)) {
-            entry->second = TRY(model_digest(*found));
+            entry->second =
+                TRY(model_digest(*found, [this](const fs::path& file) { return cache_.of(file); }));
         }
         return entry->second;
     }
@@ -73,7 +81,7 @@ class DigestCache {
         const auto [entry, is_new] = text_digests_.try_emplace(name);
         if (is_new) {
             if (const Result<fs::path> found = find_text(name, data_)) {
-                entry->second = TRY(file_digest(*found));
+                entry->second = TRY(cache_.of(*found));
             }
         }
         return entry->second;
@@ -82,36 +90,128 @@ class DigestCache {
  private:
     std::vector<fs::path> models_;
     std::vector<fs::path> data_;
+    DigestCache cache_;
     std::map<std::pair<std::string, std::string>, std::string> model_digests_;
     std::map<std::string, std::string> text_digests_;
 };
 
+// What `extends` names lies below the experiment's folder, also when links are followed.
+Result<std::string> read_base(const fs::path& experiment, const std::string& path) {
+    std::error_code code;
+    const fs::path folder = experiment.has_parent_path() ? experiment.parent_path() : ".";
+    const fs::path top = fs::weakly_canonical(folder, code);
+    const fs::path file = fs::weakly_canonical(folder / path, code);
+    const auto [outside, ignored] = std::ranges::mismatch(top, file);
+    if (code || outside != top.end()) {
+        return make_error(ErrorCode::invalid_input,
+                          "it leads out of the folder " + top.string() + " through a link");
+    }
+    return read_yaml(folder / path);
+}
+
+// A path of the file is relative to the file's folder, else to the current one. Whoever runs the
+// job may stand elsewhere, so it becomes absolute.
+void resolve_paths(std::vector<Cell>& cells, const fs::path& experiment) {
+    std::map<std::string, std::string> known;
+    std::error_code code;
+    for (Cell& cell : cells) {
+        std::string& path = cell.spec.model.path;
+        if (path.empty()) {
+            continue;
+        }
+        const auto [entry, is_new] = known.try_emplace(path);
+        if (is_new) {
+            const fs::path beside = experiment.parent_path() / path;
+            const fs::path found = fs::exists(beside, code) ? beside : fs::path(path);
+            entry->second = fs::exists(found, code)
+                                ? fs::absolute(found, code).lexically_normal().string()
+                                : path;
+        }
+        path = entry->second;
+    }
+}
+
+// The record of what was submitted: the file as typed, then, as comments, what it does not say
+// itself.
+std::string recorded(const std::string& yaml, const ExperimentRequest& request,
+                     const BaseTexts& bases) {
+    std::string out = yaml;
+    out += out.ends_with('\n') ? "" : "\n";
+    for (const auto& [key, value] : request.overrides) {
+        out += "# --set " + key + "=" + value + "\n";
+    }
+    for (const auto& [path, text] : bases) {
+        out += "# ---- extends " + path + "\n";
+        std::istringstream lines(text);
+        for (std::string line; std::getline(lines, line);) {
+            out += "# " + line + "\n";
+        }
+    }
+    return out.size() <= longest_yaml && out.size() != yaml.size() + 1 ? out : yaml;
+}
+
 }  // namespace
 
 Status fill_digests(std::vector<Cell>& cells, const ExperimentRequest& request) {
-    DigestCache cache(request);
+    KnownContent content(request);
     for (Cell& cell : cells) {
         if (cell.spec.model.weights == WeightsSource::real) {
-            cell.identity.weights_digest = TRY(cache.model(cell.spec.model));
+            cell.identity.weights_digest = TRY(content.model(cell.spec.model));
         }
         if (reads_text(cell.spec)) {
-            cell.identity.dataset_digest = TRY(cache.text(cell.spec.quality.text));
+            cell.identity.dataset_digest = TRY(content.text(cell.spec.quality.text));
         }
     }
     return {};
 }
 
+Status link_models(const std::vector<Cell>& cells, const fs::path& folder) {
+    std::error_code code;
+    fs::create_directories(folder, code);
+    std::map<std::string, std::string> paths;
+    for (const Cell& cell : cells) {
+        if (!cell.spec.model.path.empty()) {
+            paths[cell.spec.model.name] = cell.spec.model.path;
+        }
+    }
+    for (const auto& [name, path] : paths) {
+        const bool single_file = !fs::is_directory(path, code);
+        const fs::path link = folder / (single_file ? name + ".gguf" : name);
+        if (fs::is_symlink(link, code)) {
+            fs::remove(link, code);
+        }
+        fs::create_symlink(path, link, code);
+        if (code) {
+            return make_error(ErrorCode::io, "cannot link " + link.string() + " to " + path + ": " +
+                                                 code.message());
+        }
+    }
+    return {};
+}
+
+Result<std::string> read_experiment(const fs::path& file) {
+    return read_yaml(file);
+}
+
+ExperimentText text_of(const ExperimentRequest& request, std::string_view yaml) {
+    return {yaml, request.file.string(), request.overrides,
+            [file = request.file](const std::string& path) { return read_base(file, path); }};
+}
+
 Result<PreparedExperiment> prepare(const ExperimentRequest& request) {
     PreparedExperiment prepared;
     std::string yaml = TRY(read_yaml(request.file));
-    prepared.expansion = TRY(expand_yaml(yaml, request.file.string(), request.overrides));
+    prepared.expansion = TRY(expand_yaml(text_of(request, yaml)));
     Submit& submit = prepared.submit;
     submit.experiment = prepared.expansion.experiment;
-    submit.yaml = std::move(yaml);
+    submit.yaml = recorded(yaml, request, prepared.expansion.bases);
     submit.cells = std::move(prepared.expansion.cells);
+    submit.max_fails = prepared.expansion.max_fails.value_or(0);
+    resolve_paths(submit.cells, request.file);
     submit.tags = prepared.expansion.tags;
     submit.force = request.force;
     submit.retry_failed = request.retry_failed;
+    submit.max_fails = prepared.expansion.max_fails.value_or(0);
     prepared.expansion.cells.clear();
     if (request.priority) {
         for (Cell& cell : submit.cells) {

@@ -3,9 +3,12 @@
 #include <filesystem>
 #include <memory>
 
+#include "coordinator/cli/client.h"
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/experiment_file.h"
 #include "coordinator/cli/options.h"
+#include "coordinator/cli/plan_cells.h"
+#include "coordinator/cli/plan_time.h"
 #include "coordinator/cli/plan_view.h"
 #include "coordinator/cli/tables.h"
 #include "results/store/store.h"
@@ -38,24 +41,57 @@ Result<std::unique_ptr<Store>> open_if_there(const std::filesystem::path& file) 
     return Store::open(file, OpenMode::read_only);
 }
 
-Result<int> plan(const Parsed& parsed) {
-    TRY(check_format(parsed.shared.format.empty() ? "table" : parsed.shared.format));
-    const PreparedExperiment prepared = TRY(prepare(TRY(read_request(parsed))));
-    const std::unique_ptr<Store> store = TRY(open_if_there(parsed.shared.db));
-    const Expansion& expansion = prepared.expansion;
-    const std::vector<PlannedCell> cells =
-        TRY(plan_cells(expansion, prepared.submit.cells, store.get()));
+// What a coordinator has attached. Nobody there is no mistake: a plan needs none.
+std::vector<DeviceInfo> attached_devices(const SharedOptions& shared) {
+    constexpr Duration patience{500};
+    const Result<Access> access = find_access(shared, "client");
+    if (!access) {
+        return {};
+    }
+    Result<Client> client = Client::connect(*access, patience);
+    if (!client) {
+        return {};
+    }
+    const Result<StatusReply> reply = client->ask_for<StatusReply>(StatusRequest{}, patience);
+    std::vector<DeviceInfo> devices;
+    if (reply) {
+        for (const WorkerStatus& worker : reply->workers) {
+            devices.insert(devices.end(), worker.devices.begin(), worker.devices.end());
+        }
+    }
+    return devices;
+}
+
+void print_head(const Expansion& expansion, const Parsed& parsed, bool has_store,
+                std::size_t devices) {
     std::fprintf(stderr, "%s: %s\n", expansion.experiment.value.c_str(),
                  expansion.question.empty() ? "(no question)" : expansion.question.c_str());
     if (!expansion.cost.empty()) {
         std::fprintf(stderr, "cost: %s\n", expansion.cost.c_str());
     }
-    std::fprintf(stderr, "compared with %s\n",
-                 store ? parsed.shared.db.c_str() : "no database: everything is new");
+    std::fprintf(stderr, "compared with %s; %s\n",
+                 has_store ? parsed.shared.db.c_str() : "no database: everything is new",
+                 devices > 0 ? (std::to_string(devices) + " devices are attached").c_str()
+                             : "no coordinator answers: memory is compared with the known cards");
+}
+
+Result<int> plan(const Parsed& parsed) {
+    TRY(check_format(parsed.shared.format.empty() ? "table" : parsed.shared.format));
+    const PreparedExperiment prepared = TRY(prepare(TRY(read_request(parsed))));
+    const std::unique_ptr<Store> store = TRY(open_if_there(parsed.shared.db));
+    const Expansion& expansion = prepared.expansion;
+    const std::vector<DeviceInfo> attached = attached_devices(parsed.shared);
+    const Reasons reasons = parsed.has("why") ? Reasons::fields : Reasons::states;
+    const std::vector<PlannedCell> cells =
+        TRY(plan_cells(expansion, prepared.submit.cells, store.get(), attached, reasons));
+    print_head(expansion, parsed, store != nullptr, attached.size());
     const bool list = parsed.has("list") || parsed.has("why");
     const ListDetail detail = parsed.has("why") ? ListDetail::reasons : ListDetail::cells;
-    return print_table(list ? plan_list(cells, detail) : plan_summary(expansion, cells),
-                       parsed.shared);
+    if (list) {
+        return print_table(plan_list(cells, detail), parsed.shared);
+    }
+    const std::vector<TimeEstimate> times = TRY(estimate_times(cells, store.get()));
+    return print_table(plan_summary(expansion, cells, times), parsed.shared);
 }
 
 }  // namespace
@@ -66,7 +102,7 @@ int command_plan(const Arguments& arguments) {
     // clang-format off
     options.add()
         ("list", "one row for each cell, in run order")
-        ("why", "the same with the reason, the line of the file and the key")
+        ("why", "the same with the field that made it new, what it does not fit, its line and its key")
         ("set", po::value<std::vector<std::string>>()->composing()->value_name("key=value"),
             "replaces a value of the file; may be given several times")
         ("models", po::value<std::vector<std::string>>()->composing()->value_name("DIR"),

@@ -1,34 +1,21 @@
-// What `bitsweep plan` knows about an expanded experiment, and the tables it prints.
+// The tables that `bitsweep plan` prints.
 #pragma once
 
-#include <cstdint>
-#include <optional>
-#include <string>
 #include <vector>
 
+#include "coordinator/cli/plan_cells.h"
+#include "coordinator/cli/plan_time.h"
 #include "coordinator/expand/expand.h"
 #include "results/store/store.h"
-#include "schemas/job.h"
-#include "schemas/status.h"
 
 namespace bitsweep {
 
-struct PlannedCell {
-    Cell cell;
-    std::string state;  // "new", or as the database has it: waiting, running, done, failed, ...
-    std::string why;    // in words
-    std::optional<std::uint64_t> memory_bytes;  // nullopt: a shape that the table does not know
-};
+// Counts: axes with their values, cells and their states, what was dropped and why, what fits
+// nowhere, the largest cell, the order, the time for each kind of device.
+Table plan_summary(const Expansion& expansion, const std::vector<PlannedCell>& cells,
+                   const std::vector<TimeEstimate>& times);
 
-// `store` may be null: everything is new. A template of `gpu: {each: any}` becomes one cell for
-// each kind of device that the experiment has met in that database, else it stays a template.
-Result<std::vector<PlannedCell>> plan_cells(const Expansion& expansion,
-                                            const std::vector<Cell>& cells, Store* store);
-
-// Counts: axes, cells and their states, what was dropped and why, the largest cell.
-Table plan_summary(const Expansion& expansion, const std::vector<PlannedCell>& cells);
-
-// One row per cell; `why` adds the reason and the line of the file.
+// One row per cell; `reasons` adds why, the line of the file and the key.
 enum class ListDetail { cells, reasons };
 Table plan_list(const std::vector<PlannedCell>& cells, ListDetail detail);
 

@@ -261,10 +261,12 @@ Result<int> summarise(const RunPlan& plan, const Parsed& parsed, const Experimen
 }
 
 Result<int> run(const Parsed& parsed) {
-    const RunPlan plan = TRY(read_plan(parsed));
+    RunPlan plan = TRY(read_plan(parsed));
     const PreparedExperiment prepared = TRY(prepare(plan.request));
     interrupts();
     TRY(make_private_folder(plan.state));
+    plan.request.models.push_back(plan.state / "models");
+    TRY(link_models(prepared.submit.cells, plan.request.models.back()));
     const fs::path keys = plan.state / "keys";
     TRY(ensure_server_keys(keys));
     ServerOptions options;

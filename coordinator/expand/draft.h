@@ -121,7 +121,8 @@ struct CellFate {
 };
 using FateObserver = std::function<void(const CellFate&)>;
 
-// expand() that also tells every combination's fate, those of inclusions last.
+// expand() that also tells every combination's fate, those of inclusions last, and may end without
+// a cell.
 Result<Expansion> expand_and_tell(const Matrix& matrix, const FateObserver& observer);
 
 // ---- order.cpp

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
-#include <set>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -50,7 +50,13 @@ Status check_count(const Matrix& matrix, const Draft& base) {
 class Collector {
  public:
     Collector(const Matrix& matrix, const FateObserver& observer)
-        : matrix_(matrix), derived_(matrix), observer_(observer) {}
+        : matrix_(matrix), derived_(matrix), observer_(observer) {
+        for (const AxisGroup& group : matrix.groups) {
+            for (const Axis& axis : group.axes) {
+                axis_fields_.push_back(axis.field);
+            }
+        }
+    }
 
     // Through `where` and the merging of equal cells.
     Status add(const Draft& draft) {
@@ -100,18 +106,20 @@ class Collector {
     std::vector<Cell>& cells() { return cells_; }
     const std::vector<std::string>& interleave_keys() const { return interleave_keys_; }
 
-    std::vector<std::pair<std::string, std::int64_t>> axes() const {
-        std::vector<std::pair<std::string, std::int64_t>> out;
+    void describe_axes(Expansion& out) const {
+        const auto add = [&](Field field) {
+            const AxisCount& count = counts_[static_cast<std::size_t>(field)];
+            out.axes.emplace_back(to_string(field), static_cast<std::int64_t>(count.cells.size()));
+            out.axis_values.push_back(count.cells);
+        };
         for (const AxisGroup& group : matrix_.groups) {
             for (const Axis& axis : group.axes) {
-                out.emplace_back(to_string(axis.field),
-                                 static_cast<std::int64_t>(seen_of(axis.field).size()));
+                add(axis.field);
             }
         }
-        if (!seen_of(Field::repeat).empty()) {
-            out.emplace_back("repeat", static_cast<std::int64_t>(seen_of(Field::repeat).size()));
+        if (!counts_[static_cast<std::size_t>(Field::repeat)].cells.empty()) {
+            add(Field::repeat);
         }
-        return out;
     }
 
  private:
@@ -131,22 +139,41 @@ class Collector {
                             "): give one of them another `name`");
     }
 
-    const std::set<std::string>& seen_of(Field field) const {
-        return seen_[static_cast<std::size_t>(field)];
-    }
+    // The values of one field that reached a cell. Found by address first: a matrix has few values
+    // and many cells.
+    struct AxisCount {
+        std::vector<std::pair<std::string, std::int64_t>> cells;
+        std::unordered_map<const Value*, std::size_t> by_address;
+        std::unordered_map<std::string, std::size_t> by_key;
 
-    // Distinct values that reached a cell. Values are compared by address first: a matrix has few.
-    void count_axes(const Draft& draft) {
-        for (std::size_t i = 0; i < field_count; ++i) {
-            const Value* value = draft.values[i];
-            if (value != nullptr && addresses_[i].insert(value).second) {
-                seen_[i].insert(value->key);
+        std::size_t index_of(const std::string& key) {
+            const auto [found, added] = by_key.try_emplace(key, cells.size());
+            if (added) {
+                cells.emplace_back(key, 0);
             }
+            return found->second;
         }
-        if (draft.repeat >= repeats_seen_) {
-            repeats_seen_ = draft.repeat + 1;
-            seen_[static_cast<std::size_t>(Field::repeat)].insert(std::to_string(draft.repeat));
+    };
+
+    void count_axes(const Draft& draft) {
+        for (const Field field : axis_fields_) {
+            const Value* value = draft[field];
+            AxisCount& count = counts_[static_cast<std::size_t>(field)];
+            if (value == nullptr) {
+                continue;
+            }
+            const auto [found, added] = count.by_address.try_emplace(value, 0);
+            if (added) {
+                found->second = count.index_of(value->key);
+            }
+            ++count.cells[found->second].second;
         }
+        AxisCount& repeats = counts_[static_cast<std::size_t>(Field::repeat)];
+        const auto repeat = static_cast<std::size_t>(draft.repeat);
+        while (repeats.cells.size() <= repeat) {
+            repeats.cells.emplace_back(std::to_string(repeats.cells.size()), 0);
+        }
+        ++repeats.cells[repeat].second;
     }
 
     const Matrix& matrix_;
@@ -157,9 +184,8 @@ class Collector {
     std::vector<std::string> interleave_keys_;
     std::map<std::string, std::string> paths_;  // model's name in lower case -> path
     std::unordered_set<std::string> keys_;
-    std::array<std::unordered_set<const Value*>, field_count> addresses_;
-    std::array<std::set<std::string>, field_count> seen_;
-    int repeats_seen_ = 0;
+    std::vector<Field> axis_fields_;
+    std::array<AxisCount, field_count> counts_;
 };
 
 At origin_of(const Draft& draft, const Matrix& matrix) {
@@ -235,9 +261,6 @@ Status add_included(const Matrix& matrix, const Draft& base, Collector& out,
 }
 
 void add_last_notes(const Matrix& matrix, std::int64_t cells, Notes& notes) {
-    if (matrix.max_fails) {
-        notes.count("max_fails is recorded, but this build's coordinator does not stop at it", 0);
-    }
     if (matrix.jobs && *matrix.jobs != cells && !matrix.overridden) {
         notes.count("the file says jobs: " + std::to_string(*matrix.jobs) + ", but it makes " +
                         std::to_string(cells) + " cells",
@@ -256,7 +279,12 @@ void Notes::count(const std::string& what, std::int64_t cells) {
 }
 
 Result<Expansion> expand(const Matrix& matrix) {
-    return expand_and_tell(matrix, {});
+    Expansion expansion = TRY(expand_and_tell(matrix, {}));
+    if (expansion.cells.empty()) {
+        return error_at(matrix.file, matrix.matrix_at,
+                        "no cell is left: `exclude` and `where` remove them all");
+    }
+    return expansion;
 }
 
 Result<Expansion> expand_and_tell(const Matrix& matrix, const FateObserver& observer) {
@@ -270,10 +298,6 @@ Result<Expansion> expand_and_tell(const Matrix& matrix, const FateObserver& obse
     }
     TRY(add_included(matrix, base, collector, included));
     const auto cells = static_cast<std::int64_t>(collector.cells().size());
-    if (cells == 0) {
-        return error_at(matrix.file, matrix.matrix_at,
-                        "no cell is left: `exclude` and `where` remove them all");
-    }
     add_last_notes(matrix, cells, collector.notes());
 
     Expansion out;
@@ -284,7 +308,7 @@ Result<Expansion> expand_and_tell(const Matrix& matrix, const FateObserver& obse
     out.bases = matrix.bases;
     out.max_fails = matrix.max_fails;
     out.tags.insert(matrix.tags.begin(), matrix.tags.end());
-    out.axes = collector.axes();
+    collector.describe_axes(out);
     out.notes = collector.notes().take();
     const auto seed = matrix.order_seed.value_or(
         static_cast<std::uint64_t>(std::get<std::int64_t>(base[Field::seed]->data)));

@@ -29,8 +29,10 @@ struct Expansion {
     std::vector<Cell> cells;  // in run order; gpu "*" marks a template of `{each: any}`
     std::vector<ExpansionNote> notes;
     std::vector<std::pair<std::string, std::int64_t>> axes;  // name, number of values
-    std::string cost;                                        // as the file says it
-    BaseTexts bases;                                         // what the file extends, nearest first
+    // For each of `axes`, the cells of each of its values, in the order of first appearance.
+    std::vector<std::vector<std::pair<std::string, std::int64_t>>> axis_values;
+    std::string cost;                       // as the file says it
+    BaseTexts bases;                        // what the file extends, nearest first
     std::string order;                      // "shuffled by seed 0 within each model"
     std::optional<std::int64_t> max_fails;  // as the file says it
 };

@@ -63,7 +63,8 @@ struct PlanCommand : ::testing::Test {
         std::map<std::string, std::int64_t> out;
         for (const Json& row : Json::parse(printed.out)) {
             const std::string what = row.at("what");
-            out[what == "axis" ? "axis " + row.at("detail").get<std::string>() : what] +=
+            const std::string detail = row.at("detail");
+            out[what == "axis" ? "axis " + detail.substr(0, detail.find(':')) : what] +=
                 row.at("count").get<std::int64_t>();
         }
         return out;

@@ -1,0 +1,39 @@
+// An expanded experiment against what a database has: the state of each cell, and why.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "coordinator/expand/expand.h"
+#include "results/store/store.h"
+#include "schemas/job.h"
+#include "schemas/message.h"
+#include "schemas/status.h"
+
+namespace bitsweep {
+
+struct PlannedCell {
+    Cell cell;
+    std::string state;    // "new", or as the database has it: waiting, running, done, failed, ...
+    std::string why;      // in words
+    std::string failure;  // class of the failure before, "timeout"
+    std::optional<std::uint64_t> memory_bytes;  // nullopt: a shape that the table does not know
+    std::string misfit;                         // empty: it fits, or nobody knows
+};
+
+enum class Reasons {
+    states,  // new or not
+    fields,  // and which field made a cell new
+};
+
+// `store` may be null: everything is new. A template of `gpu: {each: any}` becomes one cell for
+// each kind of device that the experiment has met in that database, else it stays a template.
+// `attached`: devices of a coordinator that answered; may be empty.
+Result<std::vector<PlannedCell>> plan_cells(const Expansion& expansion,
+                                            const std::vector<Cell>& cells, Store* store,
+                                            const std::vector<DeviceInfo>& attached,
+                                            Reasons reasons);
+
+}  // namespace bitsweep

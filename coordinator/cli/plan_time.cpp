@@ -1,0 +1,170 @@
+#include "coordinator/cli/plan_time.h"
+
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <tuple>
+
+#include "coordinator/scheduler/placement.h"
+#include "schemas/catalog/shapes.h"
+
+namespace bitsweep {
+namespace {
+
+struct Mean {
+    double sum = 0;
+    double count = 0;
+    void add(double value, double weight) {
+        sum += value * weight;
+        count += weight;
+    }
+    bool known() const { return count > 0; }
+    double value() const { return sum / count; }
+};
+
+// Closest first.
+enum Basis { same_model_and_method, same_model, by_parameters, none };
+constexpr std::array<const char*, 3> basis_words = {"as the same model and method took",
+                                                    "as other methods of the model took",
+                                                    "scaled by parameters from other models"};
+
+// Seconds per job of one kind of device under one protocol. New tokens and batch are taken as they
+// come: an estimate, and it says what it is from.
+class History {
+ public:
+    static Result<History> read(Store& store) {
+        // Whole jobs, loading included: that is what a device is busy with.
+        const Table table = TRY(
+            store.query("SELECT r.device_kind, r.device_name, j.model, j.method, j.protocol,"
+                        " AVG(r.finished_unix_ms - r.started_unix_ms) / 1000.0, COUNT(*)"
+                        " FROM jobs j JOIN runs r ON r.id = j.result"
+                        " GROUP BY r.device_kind, r.device_name, j.model, j.method, j.protocol"));
+        History history;
+        for (const auto& row : table.rows) {
+            DeviceInfo device;
+            device.kind = row[0].text;
+            device.name = row[1].text;
+            history.add(device, row[2].text, row[3].text, row[4].text, row[5].real,
+                        static_cast<double>(row[6].integer));
+        }
+        return history;
+    }
+
+    // The closest basis for this cell and its seconds.
+    std::pair<Basis, double> seconds(const JobSpec& spec) const {
+        const std::string protocol(to_string(spec.protocol));
+        std::array<Mean, 3> means;
+        const ModelShape* shape = find_shape(spec.model.name);
+        for (const Row& row : rows_) {
+            if (row.protocol != protocol || !scheduler::kind_matches(spec.gpu, row.device)) {
+                continue;
+            }
+            const bool model = scheduler::lower(row.model) == scheduler::lower(spec.model.name);
+            if (model && row.method == spec.method) {
+                means[same_model_and_method].add(row.seconds, row.jobs);
+            }
+            if (model) {
+                means[same_model].add(row.seconds, row.jobs);
+            } else if (const ModelShape* other = find_shape(row.model);
+                       other != nullptr && shape != nullptr) {
+                const double ratio =
+                    static_cast<double>(shape->parameters) / static_cast<double>(other->parameters);
+                // Start-up does not shrink with the model.
+                means[by_parameters].add(row.seconds * std::max(1.0, ratio), row.jobs);
+            }
+        }
+        for (const Basis basis : {same_model_and_method, same_model, by_parameters}) {
+            if (means[basis].known()) {
+                return {basis, means[basis].value()};
+            }
+        }
+        return {none, 0};
+    }
+
+ private:
+    struct Row {
+        DeviceInfo device;
+        std::string model;
+        std::string method;
+        std::string protocol;
+        double seconds = 0;
+        double jobs = 0;
+    };
+
+    void add(const DeviceInfo& device, std::string model, std::string method, std::string protocol,
+             double seconds, double jobs) {
+        rows_.push_back(
+            {device, std::move(model), std::move(method), std::move(protocol), seconds, jobs});
+    }
+
+    std::vector<Row> rows_;
+};
+
+bool will_run(const PlannedCell& cell) {
+    return cell.state == "new" || cell.state == "waiting" || cell.state == "running";
+}
+
+std::string basis_in_words(const std::array<std::int64_t, 4>& counts) {
+    std::string out;
+    for (std::size_t i = 0; i < basis_words.size(); ++i) {
+        if (counts[i] > 0) {
+            out += (out.empty() ? "" : ", ") + std::to_string(counts[i]) + " " + basis_words[i];
+        }
+    }
+    if (counts[none] > 0) {
+        out += (out.empty() ? "" : ", ") + std::to_string(counts[none]) +
+               " unlike anything measured here";
+    }
+    return out;
+}
+
+}  // namespace
+
+Result<std::vector<TimeEstimate>> estimate_times(const std::vector<PlannedCell>& cells,
+                                                 Store* store) {
+    const History history = store != nullptr ? TRY(History::read(*store)) : History();
+    using Asked = std::tuple<std::string, std::string, std::string, Protocol>;
+    std::map<Asked, std::pair<Basis, double>> known;  // many cells ask the same
+    std::map<std::string, std::pair<TimeEstimate, std::array<std::int64_t, 4>>> kinds;
+    for (const PlannedCell& one : cells) {
+        if (!will_run(one)) {
+            continue;
+        }
+        const JobSpec& spec = one.cell.spec;
+        const auto [found, added] =
+            known.try_emplace({spec.gpu, spec.model.name, spec.method, spec.protocol});
+        if (added) {
+            found->second = history.seconds(spec);
+        }
+        auto& [estimate, counts] = kinds[spec.gpu == "*" ? "any" : spec.gpu];
+        ++estimate.cells;
+        ++counts[found->second.first];
+        estimate.unknown += found->second.first == none ? 1 : 0;
+        estimate.seconds += found->second.second;
+    }
+    std::vector<TimeEstimate> out;
+    for (auto& [kind, entry] : kinds) {
+        entry.first.kind = kind;
+        entry.first.basis = basis_in_words(entry.second);
+        out.push_back(std::move(entry.first));
+    }
+    return out;
+}
+
+std::string duration_in_words(double seconds) {
+    const auto whole = static_cast<long long>(std::llround(seconds));
+    char text[64];
+    if (whole < 60) {
+        std::snprintf(text, sizeof text, "%lld s", whole);
+    } else if (whole < 3600) {
+        std::snprintf(text, sizeof text, "%lld min %lld s", whole / 60, whole % 60);
+    } else if (whole < 86'400) {
+        std::snprintf(text, sizeof text, "%lld h %lld min", whole / 3600, whole % 3600 / 60);
+    } else {
+        std::snprintf(text, sizeof text, "%lld days %lld h", whole / 86'400, whole % 86'400 / 3600);
+    }
+    return text;
+}
+
+}  // namespace bitsweep
