@@ -181,6 +181,21 @@ TEST(Energy, OfTheCpuIsItsOwnRow) {
     EXPECT_EQ("RAPL, all packages", device_notes(record).at("cpu_energy"));
 }
 
+TEST(Energy, OfTheCpuAloneIsOverTheMeasuredSequences) {
+    Trace trace;
+    trace.sequences.push_back({.batch = 2, .token_ns = {1, 1, 1}});
+    MetricInput input{.trace = trace, .cpu_energy_j = 4};
+    std::map<std::string, double> values;
+    for (const Measurement& one : measure(input)) {
+        values[one.metric] = one.value;
+    }
+    EXPECT_DOUBLE_EQ(500, values.at("cpu_energy_per_token"));  // 4 J over 8 tokens
+    input.cpu_energy_j = std::nullopt;
+    for (const Measurement& one : measure(input)) {
+        EXPECT_NE("cpu_energy_per_token", one.metric);
+    }
+}
+
 TEST(Throttling, TimeComesFromCountersAndElseFromSamples) {
     DeviceRecord record = quiet_window();
     record.samples[3].throttle = record.samples[4].throttle = 0x8;

@@ -92,9 +92,18 @@ Value mean_power(const MetricInput& input) {
 }
 
 Value cpu_energy_per_token(const MetricInput& input) {
-    return input.device != nullptr && input.device->cpu_energy_j
-               ? per_token(input, *input.device->cpu_energy_j)
-               : std::nullopt;
+    if (input.device != nullptr) {
+        return input.device->cpu_energy_j ? per_token(input, *input.device->cpu_energy_j)
+                                          : std::nullopt;
+    }
+    std::int64_t tokens = 0;
+    for (const SequenceTrace& sequence : input.trace.sequences) {
+        tokens += sequence.batch * (1 + static_cast<std::int64_t>(sequence.token_ns.size()));
+    }
+    if (!input.cpu_energy_j || tokens == 0) {
+        return std::nullopt;
+    }
+    return *input.cpu_energy_j * 1e3 / static_cast<double>(tokens);
 }
 
 Value sm_clock_mean(const MetricInput& input) {

@@ -146,6 +146,14 @@ void DeviceMonitor::begin() {
     }
 }
 
+std::optional<double> DeviceMonitor::energy_period_s() const {
+    return record_.energy_period_s ? std::optional(*record_.energy_period_s) : std::nullopt;
+}
+
+bool DeviceMonitor::reads_energy() const {
+    return record_.before.energy_mj.ok() || record_.before.power_w.ok();
+}
+
 DeviceRecord DeviceMonitor::end(std::int64_t tokens) {
     ASSERT(record_.before.at_ns != 0);
     DeviceRecord record = record_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "schemas/status.h"
@@ -34,6 +35,10 @@ class DeviceMonitor {
     void note_loaded();   // after the model, its cache and its buffers
     void begin();         // starts a window; one that was begun before is forgotten
     DeviceRecord end(std::int64_t tokens);  // tokens: new ones of all sequences since begin()
+
+    // Of the card's energy counter; nullopt where it is not known.
+    std::optional<double> energy_period_s() const;
+    bool reads_energy() const;  // whether a longer window would give an energy
 
  private:
     struct Sampler;

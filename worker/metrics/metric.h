@@ -39,6 +39,7 @@ struct MetricInput {
     const DeviceCeilings* ceilings = nullptr;  // of a GPU
     double prefill_operations = 0;  // of one measured prefill (catalog/operations.h); 0: not known
     bool int8_products = false;     // the method multiplies on int8 units, not on fp16 ones
+    std::optional<double> cpu_energy_j;  // without a GPU: RAPL, over the measured sequences
 };
 
 // A number per part of the model: (part, value), stored as "id:part".

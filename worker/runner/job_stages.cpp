@@ -6,6 +6,7 @@
 #include "schemas/catalog/memory.h"
 #include "schemas/catalog/operations.h"
 #include "worker/inference/ceilings/ceilings.h"
+#include "worker/metrics/rapl.h"
 #include "worker/metrics/text.h"
 #include "worker/runner/process_memory.h"
 #include "worker/runner/ram_bandwidth.h"
@@ -54,6 +55,17 @@ bool multiplies_int8(const MethodId& method) {
     return method.family == MethodFamily::w8a8 || method.family == MethodFamily::llmint8;
 }
 
+// Since `before`; what cannot be read is a reason in the provenance.
+void note_cpu_energy(const Result<CpuEnergy>& before, SpeedRun& speed) {
+    const Result<CpuEnergy> after = read_cpu_energy();
+    const Result<double> joules = before && after
+                                      ? joules_between(*before, *after)
+                                      : Result<double>(before ? after.error() : before.error());
+    speed.cpu_energy_j = joules ? std::optional(*joules) : std::nullopt;
+    speed.notes["cpu_energy"] =
+        joules ? "RAPL, all packages" : "not available: " + joules.error().message;
+}
+
 // Of the memory that decoding reads. 0 where it cannot be read: the share is then absent.
 double bandwidth_now(const JobPlan& plan) {
     if (!plan.device.is_cpu()) {
@@ -99,9 +111,12 @@ Result<SpeedRun> run_speed(const JobSpec& spec, const JobPlan& plan, const Model
         reset_peak_resident();
     }
     const auto sequence = [&] { return run_sequence(*speed.engine, plan.sequence, progress); };
+    Result<CpuEnergy> cpu_before = not_read();
     const auto warmed = [&] {
         if (card) {
             card->window_begins();
+        } else {
+            cpu_before = read_cpu_energy();
         }
     };
     speed.workload =
@@ -110,6 +125,8 @@ Result<SpeedRun> run_speed(const JobSpec& spec, const JobPlan& plan, const Model
         progress("energy");
         speed.card = TRY(card->window_ends(speed.workload.trace, spec.protocol, sequence));
         speed.notes.merge(Provenance(speed.card->notes));
+    } else {
+        note_cpu_energy(cpu_before, speed);
     }
     speed.prefill_operations = prefill_operations(
         shape_of(files.config), spec.batch, static_cast<std::int64_t>(plan.sequence.prompt.size()));

@@ -26,9 +26,10 @@ struct SpeedRun {
     std::uint64_t peak_rss = 0;
     std::uint64_t bytes_per_token = 0;
     double read_bandwidth = 0;
-    std::optional<CardReport> card;  // of a GPU
-    double prefill_operations = 0;   // of one prefill, catalog/operations.h
-    bool int8_products = false;      // metric.h
+    std::optional<CardReport> card;      // of a GPU
+    std::optional<double> cpu_energy_j;  // on the CPU, where RAPL can be read
+    double prefill_operations = 0;       // of one prefill, catalog/operations.h
+    bool int8_products = false;          // metric.h
     Provenance notes;
 };
 

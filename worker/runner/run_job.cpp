@@ -95,7 +95,8 @@ Status run_stages(const Dispatch& job, ModelSession& session, const Progress& pr
                             .device = speed.card ? &speed.card->record : nullptr,
                             .ceilings = speed.card ? &speed.card->ceilings : nullptr,
                             .prefill_operations = speed.prefill_operations,
-                            .int8_products = speed.int8_products};
+                            .int8_products = speed.int8_products,
+                            .cpu_energy_j = speed.cpu_energy_j};
     result.measurements = measure(input);
     result.samples = raw_samples(input);
     result.provenance.merge(speed.notes);
