@@ -2,7 +2,7 @@
 """What users have today, measured on the shapes that bitsweep measures: transformers, bitsandbytes, llama.cpp.
 
 Random weights, batch 1, greedy, exactly --tokens new tokens after warm-up; speed and memory only. Prints a table;
---json FILE writes every repetition as it comes (a killed run keeps its rows), --csv FILE the same as plain CSV.
+--json FILE writes every repetition as it comes (a killed run keeps its rows), --csv FILE what `bitsweep import` reads.
 Run it where its packages are, in the same minutes as `bitsweep-runner bench --device cuda:0`.
 
 usage: peers.py [--shapes gpt2,llama-3.2-1b] [--methods fp16,compile,llmint8-6,llmint8-0,nf4] [--device cuda]
@@ -33,8 +33,9 @@ METHODS = {
     "llmint8-0": "bitsandbytes LLM.int8(), no decomposition",
     "nf4": "bitsandbytes NF4",
 }
-COLUMNS = ["stack", "model", "method", "threshold", "batch", "prompt_tokens", "new_tokens", "metric", "unit", "sample",
-           "value", "device", "software"]
+# The columns that `bitsweep import` reads (bitsweep import --help).
+COLUMNS = ["tool", "model", "method", "threshold", "gpu", "host", "parameters", "batch", "prompt_tokens", "new_tokens",
+           "decode_tokens_per_s", "weights_bytes", "note"]
 
 
 def bitsandbytes_version():
@@ -50,7 +51,7 @@ def software():
 
 
 def device_name(device):
-    return torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
+    return torch.cuda.get_device_name() if device == "cuda" else "cpu"
 
 
 def build(shape, device, outliers):
@@ -115,6 +116,7 @@ def measure(shape, method, options):
         return row
     try:
         model = prepare(build(shape, options.device, options.outliers), method)
+        row["parameters"] = model.num_parameters() if method in ("fp16", "compile") else ""
         if options.device == "cuda":
             row["device_bytes"] = torch.cuda.memory_allocated()
         vocabulary = model.config.vocab_size
@@ -172,23 +174,37 @@ def print_row(row, baseline):
           f"{over} {memory}", flush=True)
 
 
+def host_name():
+    """The CPU: what these stacks depend on most."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+        return f"{len(names)} x {names[0]}"
+    except (OSError, IndexError):
+        return platform.machine()
+
+
+def csv_row(row, facts):
+    method, _, threshold = row["method"].partition("-")
+    tool = facts["software"] if row["stack"].startswith("transformers") else row["stack"]
+    return {"tool": tool, "model": row["model"], "method": {"llmint8": "llm.int8"}.get(method, method) or "gguf",
+            "threshold": threshold, "gpu": facts["device"], "host": facts["host"],
+            "parameters": row.get("parameters", ""), "batch": row["batch"],
+            "prompt_tokens": row["prompt_tokens"] or "", "new_tokens": row["new_tokens"],
+            "decode_tokens_per_s": rate(row), "weights_bytes": row.get("device_bytes", ""),
+            "note": f"median of {len(row['host_s'])} after warm-up, prefill included; random weights"}
+
+
 def write(rows, options):
-    facts = {"device": device_name(options.device), "host": platform.node(), "python": platform.python_version(),
-             "software": software()}
+    facts = {"device": device_name(options.device), "host": host_name(), "software": software()}
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump({**facts, "rows": rows}, file, indent=1)
-    if not options.csv:
-        return
-    with open(options.csv, "w", encoding="utf-8", newline="") as file:
-        out = csv.writer(file)
-        out.writerow(COLUMNS)
-        for row in rows:
-            method, _, threshold = row["method"].partition("-")
-            for sample, seconds in enumerate(row["host_s"]):
-                out.writerow([row["stack"], row["model"], method, threshold, row["batch"], row["prompt_tokens"],
-                              row["new_tokens"], "decode_tokens_per_s", "token/s", sample,
-                              row["new_tokens"] / seconds, facts["device"], facts["software"]])
+    if options.csv:
+        with open(options.csv, "w", encoding="utf-8", newline="") as file:
+            out = csv.DictWriter(file, COLUMNS)
+            out.writeheader()
+            out.writerows(csv_row(row, facts) for row in rows if row["host_s"])
 
 
 def arguments():
