@@ -419,34 +419,24 @@ double read_bandwidth() {
     return bytes / (times[times.size() / 2] * 1e-3);
 }
 
-// Mean cycles of block 0 between stamps, for one token after the first.
+// Cycles of block 0 between its stamps in the last layer and the head of one token.
 void split(const Built& b) {
     Program p = b.program;
     p.stamps = device<std::uint64_t>(4001);
-    set_state(b, 7, 0);
-    CHECK(launch_stream(p, b.code_book, 3, nullptr));
+    set_state(b, 7, 100);
+    CHECK(launch_stream(p, b.code_book, 1, nullptr));
     std::vector<std::uint64_t> host(4001);
     CHECK(cudaMemcpy(host.data(), p.stamps, host.size() * 8, cudaMemcpyDeviceToHost));
-    double sum[8][8] = {};
-    int count[8][8] = {};
     const std::uint64_t used = std::min<std::uint64_t>(host[0], 4000);
-    for (std::uint64_t i = used / 3; i + 1 < used; ++i) {
-        const int a = host[1 + i] & 7, z = host[2 + i] & 7;
-        sum[a][z] += static_cast<double>((host[2 + i] >> 8) - (host[1 + i] >> 8));
-        ++count[a][z];
+    std::printf("    ");
+    for (std::uint64_t i = used > 60 ? used - 60 : 0; i + 1 < used; ++i) {
+        const int mark = host[2 + i] & 7;
+        const auto cycles = static_cast<long>((host[2 + i] >> 8) - (host[1 + i] >> 8));
+        const char* names[] = {"?", "inputs",     "product;", "|",
+                               "|", "attention;", "arrived",  "query"};
+        std::printf(" %ld %s", cycles, names[mark]);
     }
-    const char* names[8][8] = {};
-    names[4][1] = "inputs";
-    names[1][2] = "product";
-    names[3][5] = "attention";
-    for (int a = 0; a < 8; ++a) {
-        for (int z = 0; z < 8; ++z) {
-            if (names[a][z] != nullptr && count[a][z] > 0) {
-                std::printf("    %-22s %7.0f cycles each, %d times\n", names[a][z],
-                            sum[a][z] / count[a][z], count[a][z]);
-            }
-        }
-    }
+    std::printf("\n");
 }
 
 void speed(const Shape& s, const Variant& v, double bandwidth, double& base) {

@@ -56,14 +56,19 @@ __device__ __forceinline__ void unpack8(uint4 bits, float* to) {
     }
 }
 
-// This lane's eight dimensions of a row of the new position.
-__device__ __forceinline__ void await8(const FloatWord* row, int lane, std::uint32_t tag,
-                                       float* to) {
+// This lane's eight dimensions of `count` rows of the new position.
+template <int count>
+__device__ __forceinline__ void await_rows(const FloatWord* const (&rows)[count], int lane,
+                                           std::uint32_t tag, float (&to)[count][8]) {
+    uint4 words[4 * count];
+    await_all(
+        words, [&](int i) { return rows[i / 4] + lane * 8 + i % 4 * 2; },
+        [&](uint4 w) { return has_tag(w, tag); });
 #pragma unroll
-    for (int i = 0; i < 8; i += 2) {
-        const float2 pair = await_pair(row + lane * 8 + i, tag);
-        to[i] = pair.x;
-        to[i + 1] = pair.y;
+    for (int i = 0; i < 4 * count; ++i) {
+        const float2 pair = floats_of(words[i]);
+        to[i / 4][i % 4 * 2] = pair.x;
+        to[i / 4][i % 4 * 2 + 1] = pair.y;
     }
 }
 
@@ -91,7 +96,10 @@ __device__ __noinline__ void run_attention(const Program& p, const Attention& a,
         const int from = windowed ? position + 1 - a.sliding_window : 0;
         const int share = (position - from + splits) / splits;
         const int begin = from + split * share, end = min(begin + share, position);
-        float q[8], k[8], v[8];
+        // One warp takes the new position too: the shuffles want all its lanes.
+        const bool newest = split == splits - 1 && threadIdx.x < 32;
+        float now[3][8];  // query, key and value of the new position
+        float(&q)[8] = now[0];
         Softmax softmax;
         const std::int64_t plane = static_cast<std::int64_t>(kv_head) * p.context;
         const auto cached = [&](const std::uint16_t* cache, int t) {
@@ -101,12 +109,27 @@ __device__ __noinline__ void run_attention(const Program& p, const Attention& a,
         uint4 next_k = cached(a.k, begin + mine),
               next_v = cached(a.v, begin + mine);  // before the wait
         await_sentinel(a.qkv + head * p.head_dim + p.head_dim - 1, false, tag_in);
-        await8(a.qkv + head * p.head_dim, lane, tag_in, q);
+        stamp(p, 6);
+        const FloatWord* const rows[3] = {a.qkv + head * p.head_dim,
+                                          a.qkv + (p.heads + kv_head) * p.head_dim,
+                                          a.qkv + (p.heads + p.kv_heads + kv_head) * p.head_dim};
+        if (newest) {
+            await_rows(rows, lane, tag_in, now);
+        } else {
+            float only[1][8];
+            const FloatWord* const query[1] = {rows[0]};
+            await_rows(query, lane, tag_in, only);
+#pragma unroll
+            for (int i = 0; i < 8; ++i) {
+                q[i] = only[0][i];
+            }
+        }
 #pragma unroll
         for (int i = 0; i < 8; ++i) {
             q[i] *= a.scale;
         }
         for (int t = begin + mine; t - mine < end; t += groups) {
+            float k[8], v[8];
             unpack8(next_k, k);
             unpack8(next_v, v);
             next_k = cached(a.k, t + groups);
@@ -123,9 +146,9 @@ __device__ __noinline__ void run_attention(const Program& p, const Attention& a,
                 softmax.add(score, v);
             }
         }
-        if (split == splits - 1 && threadIdx.x < 32) {  // one warp: the shuffles want all its lanes
-            await8(a.qkv + (p.heads + kv_head) * p.head_dim, lane, tag_in, k);
-            await8(a.qkv + (p.heads + p.kv_heads + kv_head) * p.head_dim, lane, tag_in, v);
+        if (newest) {
+            float(&k)[8] = now[1];
+            float(&v)[8] = now[2];
             float score = 0;
 #pragma unroll
             for (int i = 0; i < 8; ++i) {
@@ -141,11 +164,11 @@ __device__ __noinline__ void run_attention(const Program& p, const Attention& a,
                 if (head % share_heads == 0) {
                     const std::int64_t at = (plane + position) * p.head_dim + lane * 8;
                     store8(a.k + at, k);
-                    store8(a.v + at, v);
-                    __threadfence();
+                    store8(a.v + at, v);  // choose_token's fence publishes them
                 }
             }
         }
+        stamp(p, 7);
         softmax.join(group);
         const int stride = p.head_dim + 2;
         float* sums = head_sums + threadIdx.x / 32 * stride;

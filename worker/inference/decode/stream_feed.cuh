@@ -113,6 +113,16 @@ __device__ __forceinline__ void wait_for_all_but() {
 #endif
 }
 
+// Where block 0's time goes: appends (clock, mark) pairs when a buffer is given.
+__device__ __forceinline__ void stamp(const Program& p, std::uint64_t mark) {
+    if (p.stamps != nullptr && blockIdx.x == 0 && threadIdx.x == 0) {
+        const std::uint64_t at = p.stamps[0]++;
+        if (at < 4000) {
+            p.stamps[1 + at] = static_cast<std::uint64_t>(clock64()) << 8 | mark;
+        }
+    }
+}
+
 __device__ __forceinline__ int grid_warps() {
     return gridDim.x * stream_warps;
 }

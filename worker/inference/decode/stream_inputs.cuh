@@ -31,33 +31,50 @@ __device__ __forceinline__ void await_sentinel(const void* words, bool half, std
     __syncwarp();
 }
 
-// Two neighbouring float words, once both carry `tag`.
-__device__ __forceinline__ float2 await_pair(const FloatWord* words, std::uint32_t tag) {
-    std::uint32_t a, a_tag, b, b_tag;
-    do {
-        asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(a), "=r"(a_tag), "=r"(b), "=r"(b_tag)
-                     : "l"(words)
-                     : "memory");
-    } while (a_tag != tag || b_tag != tag);
-    return {__uint_as_float(a), __uint_as_float(b)};
+__device__ __forceinline__ uint4 load_words(const void* words) {
+    uint4 w;
+    asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(w.x), "=r"(w.y), "=r"(w.z), "=r"(w.w)
+                 : "l"(words)
+                 : "memory");
+    return w;
 }
 
-// Four neighbouring half words, likewise.
-__device__ __forceinline__ void await_four(const HalfWord* words, std::uint32_t tag, float* to) {
-    std::uint32_t w[4];
-    const std::uint32_t want = tag << 16;
-    do {
-        asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(w[0]), "=r"(w[1]), "=r"(w[2]), "=r"(w[3])
-                     : "l"(words)
-                     : "memory");
-    } while ((w[0] & 0xffff0000u) != want || (w[1] & 0xffff0000u) != want ||
-             (w[2] & 0xffff0000u) != want || (w[3] & 0xffff0000u) != want);
+// Two neighbouring float words, or four half words, carry `tag`.
+__device__ __forceinline__ bool has_tag(uint4 w, std::uint32_t tag) {
+    return w.y == tag && w.w == tag;
+}
+__device__ __forceinline__ bool has_half_tag(uint4 w, std::uint32_t tag) {
+    return ((w.x ^ tag << 16 | w.y ^ tag << 16 | w.z ^ tag << 16 | w.w ^ tag << 16) >> 16) == 0;
+}
+__device__ __forceinline__ float2 floats_of(uint4 w) {
+    return {__uint_as_float(w.x), __uint_as_float(w.z)};
+}
+
+// `count` runs of words at from(i), once all of them carry their tag. All are asked for before one
+// is looked at: a look each would cost a trip to the second-level cache each.
+template <int count, class From, class Ready>
+__device__ __forceinline__ void await_all(uint4 (&to)[count], From from, Ready ready) {
+    bool all = false;
+    while (!all) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-        to[i] = __half2float(__ushort_as_half(static_cast<unsigned short>(w[i] & 0xffffu)));
+        for (int i = 0; i < count; ++i) {
+            to[i] = load_words(from(i));
+        }
+        all = true;
+#pragma unroll
+        for (int i = 0; i < count; ++i) {
+            all = all && ready(to[i]);
+        }
     }
+}
+
+// Two neighbouring float words, once both carry `tag`.
+__device__ __forceinline__ float2 await_pair(const FloatWord* words, std::uint32_t tag) {
+    uint4 w[1];
+    await_all(
+        w, [&](int) { return words; }, [&](uint4 v) { return has_tag(v, tag); });
+    return floats_of(w[0]);
 }
 
 __device__ __forceinline__ void store_word(FloatWord* to, float value, std::uint32_t tag) {
@@ -114,25 +131,6 @@ __device__ __forceinline__ int split_count(const Program& program, int length) {
     return wanted < program.splits ? wanted : program.splits;
 }
 
-// Two neighbouring values of the attention's result: partial sums of every split, weighted.
-__device__ __forceinline__ float2 await_attention(const Program& p, const FloatWord* partial, int i,
-                                                  int splits, std::uint32_t tag) {
-    const int head = i / p.head_dim, inside = i % p.head_dim, stride = p.head_dim + 2;
-    float best = -INFINITY, weight = 0;
-    float2 sum = {0, 0};
-    for (int s = 0; s < splits; ++s) {
-        const FloatWord* words = partial + (static_cast<std::int64_t>(s) * p.heads + head) * stride;
-        const float2 ml = await_pair(words + p.head_dim, tag);
-        const float2 part = await_pair(words + inside, tag);
-        const float top = fmaxf(best, ml.x);
-        const float keep = __expf(best - top), w = __expf(ml.x - top);
-        sum = {sum.x * keep + part.x * w, sum.y * keep + part.y * w};
-        weight = weight * keep + ml.y * w;
-        best = top;
-    }
-    return {sum.x / weight, sum.y / weight};
-}
-
 // A thread's share of the input vector, in registers: `quads` runs of four neighbouring values.
 template <int quads>
 struct Inputs {
@@ -160,7 +158,7 @@ struct Inputs {
                                          std::uint32_t tag) {
         const bool normed = g.prologue == Prologue::rms_norm || g.prologue == Prologue::layer_norm;
         if (normed) {
-            return load_normed(g, tag);
+            return load_normed(p, g, tag);
         }
         const int splits = split_count(p, position + 1);
         for (int j = 0; j < quads; ++j) {
@@ -176,23 +174,66 @@ struct Inputs {
                 await_sentinel(static_cast<const HalfWord*>(g.input) + last, true, tag);
             }
         }
+        stamp(p, 6);
+        if (g.prologue == Prologue::attention) {
+            load_attention(p, static_cast<const FloatWord*>(g.input), splits, tag);
+        } else {
+            load_halves(static_cast<const HalfWord*>(g.input), tag & 0xffffu);
+        }
+    }
+
+    // Outputs of an activation function.
+    __device__ __forceinline__ void load_halves(const HalfWord* input, std::uint32_t tag) {
+        uint4 words[quads];
+        await_all(
+            words, [&](int j) { return input + min(at(j), n - 4); },
+            [&](uint4 w) { return has_half_tag(w, tag); });
 #pragma unroll
         for (int j = 0; j < quads; ++j) {
-            if (at(j) >= n) {
-                continue;
-            }
-            if (g.prologue == Prologue::attention) {
-                const auto* partial = static_cast<const FloatWord*>(g.input);
-                const float2 a = await_attention(p, partial, at(j), splits, tag);
-                const float2 b = await_attention(p, partial, at(j) + 2, splits, tag);
-                value[j][0] = a.x, value[j][1] = a.y, value[j][2] = b.x, value[j][3] = b.y;
-            } else {
-                await_four(static_cast<const HalfWord*>(g.input) + at(j), tag & 0xffffu, value[j]);
+            const std::uint32_t w[4] = {words[j].x, words[j].y, words[j].z, words[j].w};
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                value[j][e] =
+                    __half2float(__ushort_as_half(static_cast<unsigned short>(w[e] & 0xffffu)));
             }
         }
     }
 
-    __device__ __forceinline__ void load_normed(const Gemv& g, std::uint32_t tag) {
+    // The attention's result: partial sums of every split, weighted. Four neighbouring values are
+    // of one head.
+    __device__ __forceinline__ void load_attention(const Program& p, const FloatWord* partial,
+                                                   int splits, std::uint32_t tag) {
+        const int stride = p.head_dim + 2;
+        for (int j = 0; j < quads; ++j) {
+            const int i = min(at(j), n - 4), head = i / p.head_dim, inside = i % p.head_dim;
+            float best = -INFINITY, weight = 0, sum[4] = {0, 0, 0, 0};
+            for (int s = 0; s < splits; ++s) {
+                const FloatWord* words =
+                    partial + (static_cast<std::int64_t>(s) * p.heads + head) * stride;
+                uint4 w[3];
+                await_all(
+                    w, [&](int k) { return words + (k == 0 ? p.head_dim : inside + 2 * (k - 1)); },
+                    [&](uint4 v) { return has_tag(v, tag); });
+                const float2 ml = floats_of(w[0]), a = floats_of(w[1]), b = floats_of(w[2]);
+                const float top = fmaxf(best, ml.x);
+                const float keep = __expf(best - top), now = __expf(ml.x - top);
+                const float part[4] = {a.x, a.y, b.x, b.y};
+#pragma unroll
+                for (int e = 0; e < 4; ++e) {
+                    sum[e] = sum[e] * keep + part[e] * now;
+                }
+                weight = weight * keep + ml.y * now;
+                best = top;
+            }
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                value[j][e] = sum[e] / weight;
+            }
+        }
+    }
+
+    __device__ __forceinline__ void load_normed(const Program& p, const Gemv& g,
+                                                std::uint32_t tag) {
         const bool layer_norm = g.prologue == Prologue::layer_norm;
         float4 weight[quads], bias[quads];  // asked for before the wait
 #pragma unroll
@@ -213,12 +254,19 @@ struct Inputs {
                 await_sentinel(words + min(first + 128, n) - 1, false, tag);
             }
         }
+        stamp(p, 6);
+        uint4 words[2 * quads];
+        await_all(
+            words,
+            [&](int k) {
+                return static_cast<const FloatWord*>(g.input) + min(at(k / 2), n - 4) + k % 2 * 2;
+            },
+            [&](uint4 w) { return has_tag(w, tag); });
 #pragma unroll
         for (int j = 0; j < quads; ++j) {
+            const float2 a = floats_of(words[2 * j]), b = floats_of(words[2 * j + 1]);
+            value[j][0] = a.x, value[j][1] = a.y, value[j][2] = b.x, value[j][3] = b.y;
             if (at(j) < n) {
-                const auto* words = static_cast<const FloatWord*>(g.input) + at(j);
-                const float2 a = await_pair(words, tag), b = await_pair(words + 2, tag);
-                value[j][0] = a.x, value[j][1] = a.y, value[j][2] = b.x, value[j][3] = b.y;
                 sums.x += (a.x + a.y) + (b.x + b.y);
                 sums.y += a.x * a.x + a.y * a.y + b.x * b.x + b.y * b.y;
             }

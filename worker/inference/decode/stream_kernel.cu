@@ -36,16 +36,6 @@ __device__ std::uint64_t global_ns() {
     return ns;
 }
 
-// Where block 0's time goes: appends (clock, mark) pairs when a buffer is given.
-__device__ __forceinline__ void stamp(const Program& p, std::uint64_t mark) {
-    if (p.stamps != nullptr && blockIdx.x == 0 && threadIdx.x == 0) {
-        const std::uint64_t at = p.stamps[0]++;
-        if (at < 4000) {
-            p.stamps[1 + at] = static_cast<std::uint64_t>(clock64()) << 8 | mark;
-        }
-    }
-}
-
 template <Codes kind>
 __device__ __forceinline__ void run_gemv(const Program& p, const Gemv& g, const Feed& feed,
                                          Producer& producer, Consumer& consumer, int position,
@@ -124,6 +114,7 @@ __device__ __noinline__ int choose_token(const Program& p, std::uint64_t best, s
     if (threadIdx.x < 32) {
         best = warp_max(threadIdx.x < stream_warps ? scratch[threadIdx.x] : 0);
         if (threadIdx.x == 0) {
+            __threadfence();  // this token's keys and values, before the next token reads them
             store_word(words + 2 * blockIdx.x,
                        __uint_as_float(static_cast<std::uint32_t>(best >> 32)), tag);
             store_word(words + 2 * blockIdx.x + 1,
