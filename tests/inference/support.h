@@ -48,6 +48,8 @@ struct EngineWish {
     std::int64_t batch = 1;
     std::int64_t context = 96;
     std::int64_t prefill_rows = 512;
+    std::string device = "cpu";
+    DecodePath decode_path = DecodePath::automatic;
 };
 std::unique_ptr<Engine> engine_or_die(const ModelFiles& files, const EngineWish& wish);
 

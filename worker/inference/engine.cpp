@@ -1,241 +1,15 @@
 #include "worker/inference/engine.h"
 
 #include <algorithm>
-#include <chrono>
-#include <limits>
-#include <optional>
 
-#include "worker/inference/backend/cpu/gemm.h"
-#include "worker/inference/kv_cache.h"
-#include "worker/inference/models/families.h"
-#include "worker/inference/models/loader.h"
+#include "worker/inference/engine_parts.h"
+#include "worker/inference/models/ops.h"
 
 namespace bitsweep {
 namespace {
 
-// Rows of logits that score() holds at once: at most this many bytes, at least 16 rows. A head that
-// is dequantised tile by tile wants many rows for each tile (schemas/catalog/memory.cpp counts it).
+// Logits that score() holds at once.
 constexpr std::int64_t score_logits_bytes = std::int64_t{64} << 20;
-
-std::int64_t now_ns() {
-    return std::chrono::duration_cast<std::chrono::nanoseconds>(
-               std::chrono::steady_clock::now().time_since_epoch())
-        .count();
-}
-
-class CpuEngine : public Engine {
- public:
-    CpuEngine(const ModelConfig& config, const EngineOptions& options)
-        : config_(config),
-          options_(options),
-          backend_(make_cpu_backend()),
-          threads_(options.threads),
-          workspace_(*backend_) {}
-
-    Status load(const WeightSource& weights, LoadTrace* trace);
-
-    void reset() override { position_ = 0; }
-    Status forward(std::span<const std::int32_t> ids, std::int64_t tokens,
-                   float* last_logits) override;
-    Status score(std::span<const std::int32_t> ids, const LogitsSink& sink,
-                 std::vector<LayerOutliers>* outliers) override;
-    MemoryBytes memory() const override { return backend_->allocated(); }
-
-    std::uint64_t bytes_per_token(std::int64_t context) const override {
-        const std::uint64_t per_key =
-            kv_->bytes_per_position() / static_cast<std::uint64_t>(config_.layers);
-        return decoder_.bytes_per_token() +
-               static_cast<std::uint64_t>(options_.batch) *
-                   static_cast<std::uint64_t>(decoder_.keys_per_token(context)) * per_key;
-    }
-
- private:
-    Status check_ids(std::span<const std::int32_t> ids, std::int64_t sequences,
-                     std::int64_t tokens) const;
-    Status check_finite(const float* logits, std::int64_t rows, std::int64_t position) const;
-    Status score_chunk(const Pass& pass, std::int64_t first, std::int64_t rows, Buffer& logits,
-                       const LogitsSink& sink) const;
-    Status score_all(std::span<const std::int32_t> ids, const LogitsSink& sink,
-                     std::vector<OutlierRecorder>* outliers);
-
-    ModelConfig config_;
-    EngineOptions options_;
-    std::unique_ptr<Backend> backend_;
-    ThreadPool threads_;
-    Workspace workspace_;
-    Decoder decoder_;
-    std::optional<KvCache> kv_;
-    Activations act_;
-    std::vector<std::int32_t> chunk_ids_;
-    std::int64_t position_ = 0;
-};
-
-Status CpuEngine::load(const WeightSource& weights, LoadTrace* trace) {
-    const std::int64_t start = now_ns();
-    set_gemm_threads(1);  // products are split over threads_ instead (gemm.h)
-    const LoaderOptions loader_options{options_.method, options_.threshold, options_.head_bits};
-    const Packer packer = [this](const DenseWeight& weight, const MethodOptions& method) {
-        return pack_linear(weight, method, *backend_);
-    };
-    Loader loader(config_, weights, loader_options, *backend_, packer, threads_);
-    decoder_ = TRY(load_decoder(loader));
-    const KvType type = options_.method.family == MethodFamily::fp32 ? KvType::f32 : KvType::f16;
-    kv_ = TRY(KvCache::create(*backend_, KvShape{.layers = config_.layers,
-                                                 .sequences = options_.batch,
-                                                 .context = options_.context,
-                                                 .kv_heads = config_.kv_heads,
-                                                 .head_dim = config_.head_dim,
-                                                 .type = type}));
-    const std::int64_t rows = std::max(
-        options_.batch, std::min(options_.prefill_rows, options_.batch * options_.context));
-    act_ = TRY(make_activations(*backend_, config_, rows));
-    chunk_ids_.reserve(static_cast<std::size_t>(rows));
-    if (trace != nullptr) {
-        trace->read_ns = loader.read_ns();
-        trace->pack_ns = loader.pack_ns();
-        trace->total_ns = trace->open_ns + now_ns() - start;
-    }
-    return {};
-}
-
-Status CpuEngine::check_ids(std::span<const std::int32_t> ids, std::int64_t sequences,
-                            std::int64_t tokens) const {
-    if (tokens < 1 || static_cast<std::int64_t>(ids.size()) != sequences * tokens) {
-        return make_error(ErrorCode::invalid_input,
-                          config_.name + ": " + std::to_string(ids.size()) + " token ids for " +
-                              std::to_string(sequences) + " sequences of " +
-                              std::to_string(tokens) + " tokens");
-    }
-    for (const std::int32_t id : ids) {
-        if (id < 0 || id >= config_.vocabulary) {
-            return make_error(ErrorCode::invalid_input, config_.name + ": token id " +
-                                                            std::to_string(id) +
-                                                            " is outside the vocabulary, 0 to " +
-                                                            std::to_string(config_.vocabulary - 1));
-        }
-    }
-    return {};
-}
-
-Status CpuEngine::check_finite(const float* logits, std::int64_t rows,
-                               std::int64_t position) const {
-    for (std::int64_t row = 0; row < rows; ++row) {
-        if (!ops().all_finite(logits + row * config_.vocabulary, config_.vocabulary)) {
-            return make_error(ErrorCode::invalid_numbers,
-                              config_.name + ", " + options_.method.text + ": logits at position " +
-                                  std::to_string(position + row) +
-                                  " hold NaN or infinity; a value left the range of its type");
-        }
-    }
-    return {};
-}
-
-Status CpuEngine::forward(std::span<const std::int32_t> ids, std::int64_t tokens,
-                          float* last_logits) {
-    const std::int64_t batch = options_.batch;
-    TRY(check_ids(ids, batch, tokens));
-    if (position_ + tokens > options_.context) {
-        return make_error(ErrorCode::invalid_input,
-                          config_.name + ": " + std::to_string(position_) + " + " +
-                              std::to_string(tokens) + " tokens exceed the " +
-                              std::to_string(options_.context) +
-                              " positions reserved; ask for a longer context");
-    }
-    const Pass now{threads_, workspace_, *kv_, act_, nullptr};
-    const std::int64_t at_once = std::max<std::int64_t>(1, act_.rows / batch);
-    std::int64_t taken = 0;
-    for (std::int64_t done = 0; done < tokens; done += taken) {
-        taken = std::min(at_once, tokens - done);
-        chunk_ids_.clear();
-        for (std::int64_t sequence = 0; sequence < batch; ++sequence) {
-            const auto from = ids.begin() + sequence * tokens + done;
-            chunk_ids_.insert(chunk_ids_.end(), from, from + taken);
-        }
-        TRY(run_decoder(decoder_, now, Chunk{chunk_ids_.data(), batch, taken, position_}));
-        position_ += taken;
-    }
-    if (last_logits == nullptr) {
-        return {};
-    }
-    for (std::int64_t sequence = 0; sequence < batch; ++sequence) {
-        const float* last = act_.x + ((sequence + 1) * taken - 1) * config_.width;
-        std::copy_n(last, config_.width, act_.h + sequence * config_.width);
-    }
-    TRY(decoder_logits(decoder_, now, act_.h, batch, last_logits));
-    return check_finite(last_logits, batch, position_ - 1);
-}
-
-Status CpuEngine::score_chunk(const Pass& pass, std::int64_t first, std::int64_t rows,
-                              Buffer& logits, const LogitsSink& sink) const {
-    const auto row_bytes = static_cast<std::size_t>(config_.vocabulary) * sizeof(float);
-    const auto at_once = static_cast<std::int64_t>(logits.bytes() / row_bytes);
-    for (std::int64_t row = 0; row < rows; row += at_once) {
-        const std::int64_t count = std::min(at_once, rows - row);
-        auto* values = logits.as<float>();
-        TRY(decoder_logits(decoder_, pass, pass.act.x + row * config_.width, count, values));
-        TRY(check_finite(values, count, first + row));
-        TRY(sink(first + row, count, values));
-    }
-    return {};
-}
-
-// A window may be longer than the context and the rows that decoding reserved: then it brings its
-// own cache and buffers, which go with it.
-Status CpuEngine::score_all(std::span<const std::int32_t> ids, const LogitsSink& sink,
-                            std::vector<OutlierRecorder>* outliers) {
-    const auto total = static_cast<std::int64_t>(ids.size());
-    std::optional<KvCache> own_kv;
-    if (total > options_.context) {
-        KvShape shape = kv_->shape();
-        shape.sequences = 1;
-        shape.context = total;
-        own_kv = TRY(KvCache::create(*backend_, shape));
-    }
-    std::optional<Activations> own_act;
-    const std::int64_t wanted_rows = std::min(options_.prefill_rows, total);
-    if (wanted_rows > act_.rows) {
-        own_act = TRY(make_activations(*backend_, config_, wanted_rows));
-    }
-    const Activations& act = own_act ? *own_act : act_;
-    const std::int64_t logits_rows = std::min(
-        act.rows, std::max(score_logits_bytes / (4 * config_.vocabulary), std::int64_t{16}));
-    const auto logits =
-        TRY(backend_->allocate(static_cast<std::size_t>(logits_rows * config_.vocabulary) * 4,
-                               MemoryCategory::activations));
-    const Pass pass{threads_, workspace_, own_kv ? *own_kv : *kv_, act, outliers};
-    for (std::int64_t first = 0; first < total; first += act.rows) {
-        const std::int64_t rows = std::min(act.rows, total - first);
-        TRY(run_decoder(decoder_, pass, Chunk{ids.data() + first, 1, rows, first}));
-        TRY(score_chunk(pass, first, rows, *logits, sink));
-    }
-    return {};
-}
-
-Status CpuEngine::score(std::span<const std::int32_t> ids, const LogitsSink& sink,
-                        std::vector<LayerOutliers>* outliers) {
-    const auto total = static_cast<std::int64_t>(ids.size());
-    TRY(check_ids(ids, 1, total));
-    if (total > config_.positions) {
-        return make_error(ErrorCode::invalid_input,
-                          config_.name + ": a window of " + std::to_string(total) +
-                              " tokens exceeds the model's " + std::to_string(config_.positions) +
-                              " positions; use a shorter window");
-    }
-    reset();
-    if (outliers == nullptr) {
-        return score_all(ids, sink, nullptr);
-    }
-    std::vector<OutlierRecorder> recorders;
-    for (const LinearInput& input : decoder_.linear_inputs) {
-        recorders.emplace_back(options_.threshold, input.in_features);
-    }
-    TRY(score_all(ids, sink, &recorders));
-    outliers->clear();
-    for (std::size_t i = 0; i < recorders.size(); ++i) {
-        outliers->push_back(recorders[i].report(decoder_.linear_inputs[i].name));
-    }
-    return {};
-}
 
 Status check_options(const ModelConfig& config, const EngineOptions& options) {
     const auto refuse = [&config](const std::string& what) {
@@ -266,12 +40,69 @@ Status check_options(const ModelConfig& config, const EngineOptions& options) {
 
 }  // namespace
 
+std::int64_t score_logits_rows(const ModelConfig& config) {
+    return std::max(score_logits_bytes / (4 * config.vocabulary), std::int64_t{16});
+}
+
+Status check_ids(const ModelConfig& config, std::span<const std::int32_t> ids,
+                 std::int64_t sequences, std::int64_t tokens) {
+    if (tokens < 1 || static_cast<std::int64_t>(ids.size()) != sequences * tokens) {
+        return make_error(ErrorCode::invalid_input,
+                          config.name + ": " + std::to_string(ids.size()) + " token ids for " +
+                              std::to_string(sequences) + " sequences of " +
+                              std::to_string(tokens) + " tokens");
+    }
+    for (const std::int32_t id : ids) {
+        if (id < 0 || id >= config.vocabulary) {
+            return make_error(ErrorCode::invalid_input, config.name + ": token id " +
+                                                            std::to_string(id) +
+                                                            " is outside the vocabulary, 0 to " +
+                                                            std::to_string(config.vocabulary - 1));
+        }
+    }
+    return {};
+}
+
+Status check_logits(const ModelConfig& config, const EngineOptions& options, const float* logits,
+                    std::int64_t rows, std::int64_t position) {
+    for (std::int64_t row = 0; row < rows; ++row) {
+        if (!ops().all_finite(logits + row * config.vocabulary, config.vocabulary)) {
+            return make_error(ErrorCode::invalid_numbers,
+                              config.name + ", " + options.method.text + ": logits at position " +
+                                  std::to_string(position + row) +
+                                  " hold NaN or infinity; a value left the range of its type");
+        }
+    }
+    return {};
+}
+
+Status check_room(const ModelConfig& config, const EngineOptions& options, std::int64_t position,
+                  std::int64_t tokens) {
+    if (position + tokens > options.context) {
+        return make_error(ErrorCode::invalid_input,
+                          config.name + ": " + std::to_string(position) + " + " +
+                              std::to_string(tokens) + " tokens exceed the " +
+                              std::to_string(options.context) +
+                              " positions reserved; ask for a longer context");
+    }
+    return {};
+}
+
+Status check_window(const ModelConfig& config, std::int64_t tokens) {
+    if (tokens > config.positions) {
+        return make_error(ErrorCode::invalid_input,
+                          config.name + ": a window of " + std::to_string(tokens) +
+                              " tokens exceeds the model's " + std::to_string(config.positions) +
+                              " positions; use a shorter window");
+    }
+    return {};
+}
+
 Result<std::unique_ptr<Engine>> load_engine(const ModelFiles& files, const EngineOptions& options,
                                             LoadTrace* load) {
     TRY(check_options(files.config, options));
-    auto engine = std::make_unique<CpuEngine>(files.config, options);
-    TRY(engine->load(*files.weights, load));
-    return std::unique_ptr<Engine>(std::move(engine));
+    return options.device == "cpu" ? load_cpu_engine(files, options, load)
+                                   : load_cuda_engine(files, options, load);
 }
 
 }  // namespace bitsweep

@@ -25,9 +25,13 @@ class KvCache {
  public:
     static Result<KvCache> create(Backend& backend, const KvShape& shape);
 
-    // Keys in blocks (ops.h), values in rows, of one head of one sequence.
+    // Keys in blocks (ops.h) on the CPU, in rows on a device, values in rows, of one head of one
+    // sequence.
     std::byte* keys(std::int64_t layer, std::int64_t sequence, std::int64_t kv_head) const;
     std::byte* values(std::int64_t layer, std::int64_t sequence, std::int64_t kv_head) const;
+
+    // Elements from one head to the next.
+    std::int64_t head_stride() const { return 2 * positions_ * shape_.head_dim; }
 
     const KvShape& shape() const { return shape_; }
     // Bytes of keys and values of one position over all layers of one sequence.

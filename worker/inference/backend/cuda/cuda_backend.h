@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -51,8 +52,17 @@ class CudaBackend : public Backend {
     Status synchronize() override;
     MemoryBytes allocated() const override;
 
+    // Floats that one upload takes at most.
+    static constexpr std::size_t upload_floats = std::size_t{1} << 20;
+    // Queues `count` floats to a device address; `fill` writes them into pinned memory, while the
+    // device still works on what was queued before.
+    Status upload(float* to, std::size_t count, const std::function<Status(float* to)>& fill);
+
     // copy_to_host from any device address.
     Status copy_from(void* to, const void* from, std::size_t bytes);
+
+    // For the calling thread.
+    Status make_current();
 
     int ordinal() const { return ordinal_; }
     cudaStream_t stream() const { return stream_; }
@@ -71,6 +81,7 @@ class CudaBackend : public Backend {
     cudaStream_t stream_ = nullptr;
     std::array<cudaEvent_t, 2> copied_{};
     std::array<PinnedBlock, 2> staging_;
+    std::size_t next_upload_ = 0;
     std::shared_ptr<Ledger> ledger_;
     std::unique_ptr<Gemm> gemm_;
 };

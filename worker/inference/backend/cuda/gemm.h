@@ -10,6 +10,8 @@
 
 namespace bitsweep {
 
+class Backend;
+
 enum class GemmType {
     f32,   // float operands and sums
     f16,   // half operands, float sums and results
@@ -35,9 +37,8 @@ struct GemmCall {
 
 class Gemm {
  public:
-    // Its scratch is `workspace` [workspace_bytes], device memory that outlives it.
-    static constexpr std::size_t workspace_bytes = std::size_t{32} << 20;  // cuBLASLt's advice
-    static Result<std::unique_ptr<Gemm>> create(void* workspace, cudaStream_t stream);
+    // Takes 32 MiB of the backend's memory as scratch.
+    static Result<std::unique_ptr<Gemm>> create(Backend& backend, cudaStream_t stream);
     ~Gemm();
 
     // Queued. The kernel for a shape is chosen at its first call. unsupported: cuBLASLt has no
@@ -46,9 +47,8 @@ class Gemm {
 
  private:
     struct Plans;
-    Gemm(void* workspace, cudaStream_t stream);
+    explicit Gemm(cudaStream_t stream);
 
-    void* workspace_;
     cudaStream_t stream_;
     std::unique_ptr<Plans> plans_;
 };

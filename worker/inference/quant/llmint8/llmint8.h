@@ -7,6 +7,9 @@
 
 namespace bitsweep::quant {
 
+// invalid_input: a threshold that is none, a layer too wide for exact sums.
+Status check_llmint8_options(const DenseWeight& weight, const MethodOptions& options);
+
 // A layer from codes that somebody else chose (a bitsandbytes checkpoint: CB row-major [out, in],
 // SCB [out]). `weight.rows` is not called.
 Result<std::unique_ptr<Linear>> llmint8_from_codes(const DenseWeight& weight,

@@ -12,15 +12,6 @@
 namespace bitsweep::quant {
 namespace {
 
-Status check_options(const DenseWeight& weight, const MethodOptions& options) {
-    if (!(options.threshold >= 0) || !std::isfinite(options.threshold)) {
-        return make_error(ErrorCode::invalid_input,
-                          "threshold " + std::to_string(options.threshold) +
-                              ": an outlier threshold is 0 (no decomposition) or positive");
-    }
-    return check_exact_width(weight);
-}
-
 // bitsandbytes keeps the bias in the dtype of the layer, fp16.
 Result<LayerBody> allocate_with_half_bias(const DenseWeight& weight, const MethodOptions& options,
                                           Backend& backend) {
@@ -33,8 +24,17 @@ Result<LayerBody> allocate_with_half_bias(const DenseWeight& weight, const Metho
 
 }  // namespace
 
+Status check_llmint8_options(const DenseWeight& weight, const MethodOptions& options) {
+    if (!(options.threshold >= 0) || !std::isfinite(options.threshold)) {
+        return make_error(ErrorCode::invalid_input,
+                          "threshold " + std::to_string(options.threshold) +
+                              ": an outlier threshold is 0 (no decomposition) or positive");
+    }
+    return check_exact_width(weight);
+}
+
 PackResult pack_llmint8(const DenseWeight& weight, const MethodOptions& options, Backend& backend) {
-    TRY(check_options(weight, options));
+    TRY(check_llmint8_options(weight, options));
     LayerBody body = TRY(allocate_with_half_bias(weight, options, backend));
     const TileLayout layout{8, body.out, body.in};
     std::vector<std::int8_t> codes(static_cast<std::size_t>(body.in));
@@ -54,7 +54,7 @@ Result<std::unique_ptr<Linear>> llmint8_from_codes(const DenseWeight& weight,
                                                    std::span<const std::int8_t> cb,
                                                    std::span<const float> scb,
                                                    const MethodOptions& options, Backend& backend) {
-    TRY(check_options(weight, options));
+    TRY(check_llmint8_options(weight, options));
     if (std::cmp_not_equal(cb.size(), weight.out_features * weight.in_features) ||
         std::cmp_not_equal(scb.size(), weight.out_features)) {
         return make_error(ErrorCode::invalid_input, weight.name + ": " + std::to_string(cb.size()) +

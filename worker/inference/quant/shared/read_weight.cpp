@@ -16,27 +16,6 @@ std::string place(const DenseWeight& weight, std::int64_t row, std::int64_t colu
     return weight.name + "[" + std::to_string(row) + ", " + std::to_string(column) + "]";
 }
 
-Status check_row(const DenseWeight& weight, std::int64_t row, float* values, Element element) {
-    for (std::int64_t k = 0; k < weight.in_features; ++k) {
-        if (!std::isfinite(values[k])) {
-            return make_error(ErrorCode::invalid_numbers,
-                              place(weight, row, k) + " is " + std::to_string(values[k]) +
-                                  "; weights must be finite: the file is damaged");
-        }
-        if (element == Element::f16) {
-            const float rounded = round_to_f16(values[k]);
-            if (!std::isfinite(rounded)) {
-                return make_error(ErrorCode::invalid_numbers,
-                                  place(weight, row, k) + " = " + std::to_string(values[k]) +
-                                      " does not fit fp16 (at most 65504): use a method that keeps "
-                                      "float32 or bf16 weights");
-            }
-            values[k] = rounded;
-        }
-    }
-    return {};
-}
-
 }  // namespace
 
 Status check_shape(const DenseWeight& weight) {
@@ -62,6 +41,27 @@ Status check_shape(const DenseWeight& weight) {
     return {};
 }
 
+Status check_values(const DenseWeight& weight, std::int64_t row, float* values, Element element) {
+    for (std::int64_t k = 0; k < weight.in_features; ++k) {
+        if (!std::isfinite(values[k])) {
+            return make_error(ErrorCode::invalid_numbers,
+                              place(weight, row, k) + " is " + std::to_string(values[k]) +
+                                  "; weights must be finite: the file is damaged");
+        }
+        if (element == Element::f16) {
+            const float rounded = round_to_f16(values[k]);
+            if (!std::isfinite(rounded)) {
+                return make_error(ErrorCode::invalid_numbers,
+                                  place(weight, row, k) + " = " + std::to_string(values[k]) +
+                                      " does not fit fp16 (at most 65504): use a method that keeps "
+                                      "float32 or bf16 weights");
+            }
+            values[k] = rounded;
+        }
+    }
+    return {};
+}
+
 Status for_each_row(const DenseWeight& weight, Element element, const RowSink& sink) {
     const std::int64_t width = weight.in_features;
     const std::int64_t rows_at_once = std::clamp<std::int64_t>(chunk_values / width, 1, 256);
@@ -71,7 +71,7 @@ Status for_each_row(const DenseWeight& weight, Element element, const RowSink& s
         TRY(weight.rows(begin, end, chunk.data()));
         for (std::int64_t row = begin; row < end; ++row) {
             float* values = chunk.data() + (row - begin) * width;
-            TRY(check_row(weight, row, values, element));
+            TRY(check_values(weight, row, values, element));
             TRY(sink(row, values));
         }
     }

@@ -18,6 +18,9 @@ using RowSink = std::function<Status(std::int64_t row, const float* values)>;
 // not finite. allocate_body() asks this first.
 Status check_shape(const DenseWeight& weight);
 
+// invalid_numbers for the first value of a row that no method holds; rounds to `element`.
+Status check_values(const DenseWeight& weight, std::int64_t row, float* values, Element element);
+
 // Reads `weight` in chunks of rows and hands each to `sink`. invalid_numbers: NaN or
 // infinity (or fp16 overflow), naming layer, row and column.
 Status for_each_row(const DenseWeight& weight, Element element, const RowSink& sink);

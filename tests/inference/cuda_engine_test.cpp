@@ -1,0 +1,168 @@
+// The engine's contract on a card: batches, sequences, outliers, memory, refusals.
+#include <algorithm>
+
+#include "tests/inference/cuda_support.h"
+#include "worker/inference/generate.h"
+
+namespace bitsweep::testing_inference {
+namespace {
+
+std::vector<std::int32_t> text(std::size_t count, std::int32_t seed, std::int64_t vocabulary) {
+    std::vector<std::int32_t> ids(count);
+    for (std::int32_t& id : ids) {
+        seed = static_cast<std::int32_t>((seed * 1103515245ll + 12345) & 0x7fffffff);
+        id = static_cast<std::int32_t>(seed % vocabulary);
+    }
+    return ids;
+}
+
+TEST_F(Cuda, a_batch_gives_what_its_sequences_give_alone) {
+    for (const char* name : {"llama-nano", "gpt2-nano", "opt-nano"}) {
+        const ModelFiles files = open_or_die(models_dir / name);
+        const std::int64_t vocabulary = files.config.vocabulary;
+        for (const std::string method : {"fp16", "int4-g64"}) {
+            const EngineWish wish{.method = method, .context = 40, .prefill_rows = 16};
+            const auto alone = cuda_engine_or_die(files, wish);
+            for (const std::int64_t batch : {2, 5, 12, 32}) {
+                EngineWish many = wish;
+                many.batch = batch;
+                const auto together = cuda_engine_or_die(files, many);
+                std::vector<std::int32_t> ids, next;
+                for (std::int64_t b = 0; b < batch; ++b) {
+                    const auto one = text(11, static_cast<std::int32_t>(b), vocabulary);
+                    ids.insert(ids.end(), one.begin(), one.end());
+                    next.push_back(static_cast<std::int32_t>(b));
+                }
+                std::vector<float> logits(static_cast<std::size_t>(batch * vocabulary));
+                ASSERT_TRUE(together->forward(ids, 11, logits.data()).ok());
+                for (int step = 0; step < 4; ++step) {  // the last ones replay a graph
+                    ASSERT_TRUE(together->forward(next, 1, logits.data()).ok());
+                }
+                for (std::int64_t b = 0; b < batch; ++b) {
+                    std::vector<float> want(static_cast<std::size_t>(vocabulary));
+                    alone->reset();
+                    const auto own = std::span(ids).subspan(static_cast<std::size_t>(b * 11), 11);
+                    ASSERT_TRUE(alone->forward(own, 11, nullptr).ok());
+                    for (int step = 0; step < 4; ++step) {
+                        ASSERT_TRUE(
+                            alone
+                                ->forward(std::span(next).subspan(static_cast<std::size_t>(b), 1),
+                                          1, want.data())
+                                .ok());
+                    }
+                    const auto got =
+                        std::span(logits).subspan(static_cast<std::size_t>(b * vocabulary),
+                                                  static_cast<std::size_t>(vocabulary));
+                    EXPECT_LT(mean_kl(want, got, vocabulary), 1e-4)
+                        << name << " " << method << " " << b << " of " << batch;
+                }
+            }
+        }
+    }
+}
+
+TEST_F(Cuda, tokens_chosen_on_the_device_are_those_the_host_would_choose) {
+    const ModelFiles files = open_or_die(models_dir / "llama-micro");
+    const auto prompt = heldout_ids(files, 24);
+    for (const std::string method :
+         {"fp16", "int8", "int4-g64", "nf4", "int3-g64", "w8a8", "llmint8-bnb", "llmint8-fused"}) {
+        for (const std::int64_t batch : {1, 3}) {
+            const auto engine = cuda_engine_or_die(files, {.method = method,
+                                                           .threshold = 6,
+                                                           .batch = batch,
+                                                           .context = 100,
+                                                           .decode_path = DecodePath::steps});
+            SequencePlan plan;
+            plan.prompt = prompt;
+            plan.batch = batch;
+            plan.new_tokens = 70;
+            plan.vocabulary = files.config.vocabulary;
+            const auto host = generate_by_forward(*engine, plan, {});
+            const auto device = generate_sequence(*engine, plan, {});
+            ASSERT_TRUE(host.ok() && device.ok()) << method;
+            EXPECT_EQ(host->new_ids, device->new_ids) << method << " batch " << batch;
+            EXPECT_EQ(device->trace.token_ns.size(), 69u);
+            EXPECT_EQ(device->trace.decoded_by, "steps: as asked for");
+            plan.stop_id = host->new_ids[40];
+            const auto first = std::ranges::find(host->new_ids, plan.stop_id);
+            const auto stopped = generate_sequence(*engine, plan, {});
+            ASSERT_TRUE(stopped.ok());
+            EXPECT_EQ(stopped->new_ids,
+                      std::vector<std::int32_t>(host->new_ids.begin(), first + 1));
+        }
+    }
+}
+
+TEST_F(Cuda, outliers_of_every_layer_are_those_the_cpu_records) {
+    const ModelFiles files = random_or_die("llama-nano");
+    const auto ids = text(40, 3, files.config.vocabulary);
+    const LogitsSink ignore = [](std::int64_t, std::int64_t, const float*) -> Status { return {}; };
+    const EngineWish wish{.method = "llmint8-fused", .threshold = 6};
+    std::vector<LayerOutliers> want, got;
+    ASSERT_TRUE(engine_or_die(files, wish)->score(ids, ignore, &want).ok());
+    ASSERT_TRUE(cuda_engine_or_die(files, wish)->score(ids, ignore, &got).ok());
+    ASSERT_EQ(want.size(), got.size());
+    std::int64_t columns = 0, differ = 0;
+    for (std::size_t i = 0; i < want.size(); ++i) {
+        EXPECT_EQ(want[i].layer, got[i].layer);
+        EXPECT_EQ(want[i].tokens, got[i].tokens);
+        EXPECT_NEAR(want[i].max_abs, got[i].max_abs, 0.02 * want[i].max_abs + 1e-3)
+            << want[i].layer;
+        for (std::size_t k = 0; k < want[i].seen.size(); ++k) {
+            columns += want[i].seen[k];
+            differ += want[i].seen[k] != got[i].seen[k];
+        }
+    }
+    EXPECT_GT(columns, 0);
+    EXPECT_LE(differ, 1 + columns / 20);  // values beside the threshold
+}
+
+TEST_F(Cuda, the_ledger_is_that_of_the_catalog_and_score_gives_everything_back) {
+    const ModelFiles files = random_or_die("llama-micro");
+    const ModelShape* shape = find_shape("llama-micro");
+    ASSERT_NE(shape, nullptr);
+    for (const std::string method : {"fp16", "int8", "llmint8-fused"}) {
+        const auto engine =
+            cuda_engine_or_die(files, {.method = method, .context = 64, .prefill_rows = 64});
+        const MemoryBytes want =
+            estimate_memory({.shape = shape, .method = method_of(method), .context = 64});
+        const MemoryBytes got = engine->memory();
+        EXPECT_EQ(got.weight_codes, want.weight_codes) << method;
+        EXPECT_EQ(got.weight_scales, want.weight_scales) << method;
+        EXPECT_EQ(got.embeddings, want.embeddings) << method;
+        EXPECT_EQ(got.other_weights, want.other_weights) << method;
+        EXPECT_EQ(got.kv_cache, want.kv_cache) << method;
+        const auto ids = text(200, 3, files.config.vocabulary);
+        score_all(*engine, ids, files.config.vocabulary);
+        const MemoryBytes after = engine->memory();
+        EXPECT_EQ(got.activations, after.activations) << method;
+        EXPECT_EQ(got.kv_cache, after.kv_cache) << method;
+    }
+}
+
+TEST_F(Cuda, what_the_card_cannot_hold_is_refused_with_both_sizes) {
+    const ModelFiles files = random_or_die("llama-pico");
+    EngineOptions options;
+    options.method = method_of("fp16");
+    options.device = "cuda:0";
+    options.batch = 1 << 20;
+    options.context = 512;
+    const auto engine = load_engine(files, options, nullptr);
+    ASSERT_FALSE(engine.ok());
+    EXPECT_EQ(engine.error().code, ErrorCode::out_of_gpu_memory) << engine.error().message;
+    EXPECT_NE(engine.error().message.find("wanted 196608 MiB"), std::string::npos)
+        << engine.error().message;
+    // The card is as usable as before.
+    options.batch = 1;
+    EXPECT_TRUE(load_engine(files, options, nullptr).ok());
+}
+
+TEST_F(Cuda, a_card_that_is_not_there_is_refused_by_name) {
+    EXPECT_EQ(CudaBackend::open("cuda:99").error().code, ErrorCode::unsupported);
+    EXPECT_NE(CudaBackend::open("cuda:99").error().message.find("no cuda:99"), std::string::npos);
+    EXPECT_EQ(CudaBackend::open("cuda:x").error().code, ErrorCode::invalid_input);
+    EXPECT_EQ(CudaBackend::open("gpu").error().message, "device 'gpu'; write cpu or cuda:N");
+}
+
+}  // namespace
+}  // namespace bitsweep::testing_inference

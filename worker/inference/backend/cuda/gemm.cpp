@@ -1,0 +1,193 @@
+#include "worker/inference/backend/cuda/gemm.h"
+
+#include <cublasLt.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <tuple>
+
+#include "worker/inference/backend/backend.h"
+
+namespace bitsweep {
+namespace {
+
+// cuBLASLt's advice for Hopper; enough for the others.
+constexpr std::uint64_t workspace_bytes = std::uint64_t{32} << 20;
+
+Status lt_status(cublasStatus_t status, const std::string& what) {
+    if (status == CUBLAS_STATUS_SUCCESS) {
+        return {};
+    }
+    const ErrorCode code = status == CUBLAS_STATUS_NOT_SUPPORTED  ? ErrorCode::unsupported
+                           : status == CUBLAS_STATUS_ALLOC_FAILED ? ErrorCode::out_of_gpu_memory
+                                                                  : ErrorCode::gpu_fault;
+    return make_error(code, "cuBLASLt, " + what + ": " + cublasGetStatusString(status));
+}
+
+struct Types {
+    cudaDataType_t operand, result;
+    cublasComputeType_t compute;
+    cudaDataType_t scale;
+};
+
+Types types_of(GemmType type) {
+    switch (type) {
+        case GemmType::f32:
+            return {CUDA_R_32F, CUDA_R_32F, CUBLAS_COMPUTE_32F, CUDA_R_32F};
+        case GemmType::f16:
+            return {CUDA_R_16F, CUDA_R_32F, CUBLAS_COMPUTE_32F, CUDA_R_32F};
+        case GemmType::bf16:
+            return {CUDA_R_16BF, CUDA_R_32F, CUBLAS_COMPUTE_32F, CUDA_R_32F};
+        case GemmType::i8:
+            break;
+    }
+    return {CUDA_R_8I, CUDA_R_32I, CUBLAS_COMPUTE_32I, CUDA_R_32I};
+}
+
+std::uint32_t alignment_of(const void* pointer) {
+    const auto address = reinterpret_cast<std::uintptr_t>(pointer);
+    return static_cast<std::uint32_t>(std::min<std::uintptr_t>(address & -address, 256));
+}
+
+// What a kernel is chosen by.
+using Key = std::tuple<GemmType, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                       std::int64_t, std::int64_t, std::uint32_t, std::uint32_t, std::uint32_t>;
+
+Key key_of(const GemmCall& call) {
+    return {call.type,
+            call.out,
+            call.rows,
+            call.in,
+            call.w_stride,
+            call.x_stride,
+            call.y_stride,
+            alignment_of(call.w),
+            alignment_of(call.x),
+            alignment_of(call.y)};
+}
+
+// Row-major y = x w^T is column-major y' [out, rows] = w'^T x'.
+struct Plan {
+    cublasLtMatmulDesc_t operation = nullptr;
+    cublasLtMatrixLayout_t w = nullptr, x = nullptr, y = nullptr;
+    cublasLtMatmulAlgo_t algorithm{};
+
+    Plan() = default;
+    Plan(const Plan&) = delete;
+    Plan& operator=(const Plan&) = delete;
+    ~Plan() {
+        cublasLtMatrixLayoutDestroy(w);
+        cublasLtMatrixLayoutDestroy(x);
+        cublasLtMatrixLayoutDestroy(y);
+        cublasLtMatmulDescDestroy(operation);
+    }
+
+    Status describe(const GemmCall& call);
+    Status choose(const GemmCall& call, cublasLtHandle_t handle);
+};
+
+Status Plan::describe(const GemmCall& call) {
+    const Types types = types_of(call.type);
+    const auto out = static_cast<std::uint64_t>(call.out);
+    const auto rows = static_cast<std::uint64_t>(call.rows);
+    const auto in = static_cast<std::uint64_t>(call.in);
+    TRY(lt_status(cublasLtMatmulDescCreate(&operation, types.compute, types.scale),
+                  "an operation"));
+    const cublasOperation_t transposed = CUBLAS_OP_T;
+    TRY(lt_status(cublasLtMatmulDescSetAttribute(operation, CUBLASLT_MATMUL_DESC_TRANSA,
+                                                 &transposed, sizeof transposed),
+                  "a transposed operand"));
+    TRY(lt_status(cublasLtMatrixLayoutCreate(&w, types.operand, in, out, call.w_stride),
+                  "a layout"));
+    TRY(lt_status(cublasLtMatrixLayoutCreate(&x, types.operand, in, rows, call.x_stride),
+                  "a layout"));
+    return lt_status(cublasLtMatrixLayoutCreate(&y, types.result, out, rows, call.y_stride),
+                     "a layout");
+}
+
+struct Preference {
+    cublasLtMatmulPreference_t value = nullptr;
+    ~Preference() { cublasLtMatmulPreferenceDestroy(value); }
+
+    template <class T>
+    Status set(cublasLtMatmulPreferenceAttributes_t attribute, T to) {
+        return lt_status(cublasLtMatmulPreferenceSetAttribute(value, attribute, &to, sizeof to),
+                         "a preference");
+    }
+};
+
+Status Plan::choose(const GemmCall& call, cublasLtHandle_t handle) {
+    Preference preference;
+    TRY(lt_status(cublasLtMatmulPreferenceCreate(&preference.value), "a preference"));
+    TRY(preference.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace_bytes));
+    TRY(preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(call.w)));
+    TRY(preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(call.x)));
+    TRY(preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(call.y)));
+    TRY(preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(call.y)));
+    cublasLtMatmulHeuristicResult_t found{};
+    int count = 0;
+    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
+        handle, operation, w, x, y, y, preference.value, 1, &found, &count);
+    TRY(lt_status(
+        count == 0 && status == CUBLAS_STATUS_SUCCESS ? CUBLAS_STATUS_NOT_SUPPORTED : status,
+        "a kernel for " + std::to_string(call.out) + " x " + std::to_string(call.in) + " times " +
+            std::to_string(call.rows) + " rows"));
+    algorithm = found.algo;
+    return {};
+}
+
+}  // namespace
+
+struct Gemm::Plans {
+    cublasLtHandle_t handle = nullptr;
+    std::unique_ptr<Buffer> workspace;
+    std::map<Key, Plan> plans;
+
+    ~Plans() {
+        plans.clear();
+        if (handle != nullptr) {
+            cublasLtDestroy(handle);
+        }
+    }
+};
+
+Gemm::Gemm(cudaStream_t stream) : stream_(stream), plans_(std::make_unique<Plans>()) {}
+Gemm::~Gemm() = default;
+
+Result<std::unique_ptr<Gemm>> Gemm::create(Backend& backend, cudaStream_t stream) {
+    std::unique_ptr<Gemm> gemm(new Gemm(stream));
+    TRY(lt_status(cublasLtCreate(&gemm->plans_->handle), "a handle"));
+    gemm->plans_->workspace = TRY(backend.allocate(workspace_bytes, MemoryCategory::workspace));
+    return gemm;
+}
+
+Status Gemm::multiply(const GemmCall& call) {
+    const Key key = key_of(call);
+    auto found = plans_->plans.find(key);
+    if (found == plans_->plans.end()) {
+        Plan& made = plans_->plans[key];
+        Status status = made.describe(call);
+        if (status.ok()) {
+            status = made.choose(call, plans_->handle);
+        }
+        if (!status.ok()) {
+            plans_->plans.erase(key);
+            return status;
+        }
+        found = plans_->plans.find(key);
+    }
+    const Plan& plan = found->second;
+    const float one = 1, factor = call.accumulate ? 1 : 0;
+    const std::int32_t whole_one = 1, whole_factor = call.accumulate ? 1 : 0;
+    const bool whole = call.type == GemmType::i8;
+    return lt_status(
+        cublasLtMatmul(plans_->handle, plan.operation,
+                       whole ? static_cast<const void*>(&whole_one) : &one, call.w, plan.w, call.x,
+                       plan.x, whole ? static_cast<const void*>(&whole_factor) : &factor, call.y,
+                       plan.y, call.y, plan.y, &plan.algorithm, plans_->workspace->data(),
+                       workspace_bytes, stream_),
+        "a product of " + std::to_string(call.out) + " x " + std::to_string(call.in));
+}
+
+}  // namespace bitsweep

@@ -1,0 +1,37 @@
+// What the engines of all devices share: checks with their words, and the loaders that load_engine
+// chooses from.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "schemas/status.h"
+#include "worker/inference/engine.h"
+
+namespace bitsweep {
+
+// Both expect options that load_engine has checked.
+Result<std::unique_ptr<Engine>> load_cpu_engine(const ModelFiles& files,
+                                                const EngineOptions& options, LoadTrace* load);
+// unsupported where this build or machine has no such device.
+Result<std::unique_ptr<Engine>> load_cuda_engine(const ModelFiles& files,
+                                                 const EngineOptions& options, LoadTrace* load);
+
+// Rows of logits that score() holds at once: at most 64 MiB, at least 16 rows. A head that is
+// dequantised tile by tile wants many rows for each tile (schemas/catalog/memory.cpp counts it).
+std::int64_t score_logits_rows(const ModelConfig& config);
+
+// invalid_input: not sequences x tokens ids, or ids outside the vocabulary.
+Status check_ids(const ModelConfig& config, std::span<const std::int32_t> ids,
+                 std::int64_t sequences, std::int64_t tokens);
+// invalid_input: more positions than the options reserve.
+Status check_room(const ModelConfig& config, const EngineOptions& options, std::int64_t position,
+                  std::int64_t tokens);
+// invalid_input: more than the model has positions.
+Status check_window(const ModelConfig& config, std::int64_t tokens);
+// invalid_numbers: rows of logits, the first at `position`, that are not finite.
+Status check_logits(const ModelConfig& config, const EngineOptions& options, const float* logits,
+                    std::int64_t rows, std::int64_t position);
+
+}  // namespace bitsweep

@@ -1,0 +1,260 @@
+// Row by row: norms, activations, positions, the choice of a token.
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <type_traits>
+
+#include "worker/inference/models/cuda/device_ops.h"
+#include "worker/inference/models/cuda/typed_store.cuh"
+
+namespace bitsweep::device {
+namespace {
+
+constexpr int threads = 256;
+
+unsigned blocks_for(std::int64_t work) {
+    return static_cast<unsigned>((work + threads - 1) / threads);
+}
+
+__global__ void position_ids_kernel(const std::int32_t* position, std::int64_t tokens,
+                                    std::int64_t offset, std::int64_t rows, std::int32_t* ids) {
+    const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
+    if (row < rows) {
+        ids[row] = static_cast<std::int32_t>(*position + row % tokens + offset);
+    }
+}
+
+__global__ void add_kernel(float* x, const float* y, std::int64_t count) {
+    const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
+    if (at < count) {
+        x[at] += y[at];
+    }
+}
+
+__device__ float block_sum(float value, float* scratch) {
+#pragma unroll
+    for (int offset = 16; offset > 0; offset /= 2) {
+        value += __shfl_xor_sync(0xffffffffu, value, offset);
+    }
+    if (threadIdx.x % 32 == 0) {
+        scratch[threadIdx.x / 32] = value;
+    }
+    __syncthreads();
+    float total = 0;
+#pragma unroll
+    for (int i = 0; i < threads / 32; ++i) {
+        total += scratch[i];
+    }
+    __syncthreads();
+    return total;
+}
+
+// A block a row; the variance from differences to the mean, as on the CPU.
+__global__ void __launch_bounds__(threads) norm_kernel(NormCall call) {
+    __shared__ float scratch[threads / 32];
+    const std::int64_t row = blockIdx.x;
+    const float* x = call.x + row * call.width;
+    const bool layer = call.kind == Norm::Kind::layer;
+    const auto width = static_cast<float>(call.width);
+    float mean = 0;
+    if (layer) {
+        float sum = 0;
+        for (std::int64_t k = threadIdx.x; k < call.width; k += threads) {
+            sum += x[k];
+        }
+        mean = block_sum(sum, scratch) / width;
+    }
+    float squares = 0;
+    for (std::int64_t k = threadIdx.x; k < call.width; k += threads) {
+        const float centred = x[k] - mean;
+        squares = fmaf(centred, centred, squares);
+    }
+    squares = block_sum(squares, scratch) / width;
+    const auto scale = static_cast<float>(1.0 / sqrt(static_cast<double>(squares) + call.eps));
+    for (std::int64_t k = threadIdx.x; k < call.width; k += threads) {
+        float v = (x[k] - mean) * scale;
+        if (call.weight != nullptr) {
+            v = layer ? fmaf(v, call.weight[k], call.weight[call.width + k]) : v * call.weight[k];
+        }
+        if (call.typed.data != nullptr) {
+            store_typed(call.typed, row, k, v);
+        }
+        if (call.same != nullptr) {
+            call.same[row * call.width + k] = v;
+        }
+    }
+}
+
+__global__ void convert_kernel(const float* x, std::int64_t rows, std::int64_t width, Rows to) {
+    const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
+    if (at < rows * width) {
+        store_typed(to, at / width, at % width, x[at]);
+    }
+}
+
+__device__ __forceinline__ float activated(Activation activation, float v) {
+    switch (activation) {
+        case Activation::gelu_tanh:
+            return 0.5f * v * (1.0f + tanhf(0.7978845608028654f * (v + 0.044715f * v * v * v)));
+        case Activation::gelu_erf:
+            return 0.5f * v * (1.0f + erff(v * 0.7071067811865476f));
+        case Activation::relu:
+            return v > 0 ? v : (isnan(v) ? v : 0.0f);
+        case Activation::silu:
+            break;
+    }
+    return v / (1.0f + expf(-v));
+}
+
+__global__ void activate_kernel(Activation activation, const float* y, std::int64_t width,
+                                Rows to) {
+    const std::int64_t k = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
+    const std::int64_t row = blockIdx.y;
+    if (k < width) {
+        store_typed(to, row, k, activated(activation, y[row * width + k]));
+    }
+}
+
+__global__ void gate_kernel(Activation activation, const float* y, bool paired, std::int64_t width,
+                            Rows to) {
+    const std::int64_t k = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
+    const std::int64_t row = blockIdx.y;
+    if (k >= width) {
+        return;
+    }
+    y += row * 2 * width;
+    float gate = 0, up = 0;
+    if (paired) {
+        const float2 pair = reinterpret_cast<const float2*>(y)[k];
+        gate = pair.x, up = pair.y;
+    } else {
+        gate = y[k], up = y[width + k];
+    }
+    store_typed(to, row, k, activated(activation, gate) * up);
+}
+
+__global__ void last_rows_kernel(const float* x, std::int64_t tokens, std::int64_t width,
+                                 float* y) {
+    const std::int64_t from = (static_cast<std::int64_t>(blockIdx.x) + 1) * tokens - 1;
+    for (std::int64_t k = threadIdx.x; k < width; k += threads) {
+        y[blockIdx.x * width + k] = x[from * width + k];
+    }
+}
+
+__global__ void advance_kernel(std::int32_t* position, std::int32_t* ids,
+                               const std::int32_t* chosen, std::int64_t rows) {
+    const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
+    if (at < rows) {
+        ids[at] = chosen[at];
+    }
+    if (at == 0) {
+        ++*position;
+    }
+}
+
+constexpr int argmax_threads = 1024;
+
+__device__ bool better(float v, int i, float best, int best_i) {
+    return v > best || (v == best && i < best_i);
+}
+
+__global__ void __launch_bounds__(argmax_threads)
+    argmax_kernel(const float* logits, std::int64_t vocabulary, std::int32_t* ids,
+                  std::int32_t* not_finite) {
+    __shared__ float values[argmax_threads / 32];
+    __shared__ int indices[argmax_threads / 32];
+    const float* row = logits + blockIdx.x * vocabulary;
+    float best = -INFINITY;
+    int best_i = 0x7fffffff;
+    for (int i = threadIdx.x; i < vocabulary; i += argmax_threads) {
+        if (!isfinite(row[i])) {
+            *not_finite = 1;
+        }
+        if (better(row[i], i, best, best_i)) {
+            best = row[i], best_i = i;
+        }
+    }
+    const auto reduce = [&](float& v, int& i) {
+#pragma unroll
+        for (int offset = 16; offset > 0; offset /= 2) {
+            const float other = __shfl_xor_sync(0xffffffffu, v, offset);
+            const int other_i = __shfl_xor_sync(0xffffffffu, i, offset);
+            if (better(other, other_i, v, i)) {
+                v = other, i = other_i;
+            }
+        }
+    };
+    reduce(best, best_i);
+    if (threadIdx.x % 32 == 0) {
+        values[threadIdx.x / 32] = best, indices[threadIdx.x / 32] = best_i;
+    }
+    __syncthreads();
+    if (threadIdx.x < 32) {
+        best = values[threadIdx.x], best_i = indices[threadIdx.x];
+        reduce(best, best_i);
+        if (threadIdx.x == 0) {
+            ids[blockIdx.x] = best_i == 0x7fffffff ? 0 : best_i;
+        }
+    }
+}
+
+}  // namespace
+
+cudaError_t position_ids(const Stretch& stretch, std::int64_t offset, std::int32_t* ids,
+                         cudaStream_t stream) {
+    position_ids_kernel<<<blocks_for(stretch.rows()), threads, 0, stream>>>(
+        stretch.position, stretch.tokens, offset, stretch.rows(), ids);
+    return cudaGetLastError();
+}
+
+cudaError_t add(float* x, const float* y, std::int64_t count, cudaStream_t stream) {
+    add_kernel<<<blocks_for(count), threads, 0, stream>>>(x, y, count);
+    return cudaGetLastError();
+}
+
+cudaError_t norm(const NormCall& call, cudaStream_t stream) {
+    norm_kernel<<<static_cast<unsigned>(call.rows), threads, 0, stream>>>(call);
+    return cudaGetLastError();
+}
+
+cudaError_t convert(const float* x, std::int64_t rows, std::int64_t width, const Rows& to,
+                    cudaStream_t stream) {
+    convert_kernel<<<blocks_for(rows * width), threads, 0, stream>>>(x, rows, width, to);
+    return cudaGetLastError();
+}
+
+cudaError_t activate(Activation activation, const float* y, std::int64_t rows, std::int64_t width,
+                     const Rows& to, cudaStream_t stream) {
+    const dim3 grid(blocks_for(width), static_cast<unsigned>(rows));
+    activate_kernel<<<grid, threads, 0, stream>>>(activation, y, width, to);
+    return cudaGetLastError();
+}
+
+cudaError_t gate(Activation activation, const float* y, bool paired, std::int64_t rows,
+                 std::int64_t width, const Rows& to, cudaStream_t stream) {
+    const dim3 grid(blocks_for(width), static_cast<unsigned>(rows));
+    gate_kernel<<<grid, threads, 0, stream>>>(activation, y, paired, width, to);
+    return cudaGetLastError();
+}
+
+cudaError_t last_rows(const float* x, const Stretch& stretch, std::int64_t width, float* y,
+                      cudaStream_t stream) {
+    last_rows_kernel<<<static_cast<unsigned>(stretch.sequences), threads, 0, stream>>>(
+        x, stretch.tokens, width, y);
+    return cudaGetLastError();
+}
+
+cudaError_t argmax(const float* logits, std::int64_t rows, std::int64_t vocabulary,
+                   std::int32_t* ids, std::int32_t* not_finite, cudaStream_t stream) {
+    argmax_kernel<<<static_cast<unsigned>(rows), argmax_threads, 0, stream>>>(logits, vocabulary,
+                                                                              ids, not_finite);
+    return cudaGetLastError();
+}
+
+cudaError_t advance(std::int32_t* position, std::int32_t* ids, const std::int32_t* chosen,
+                    std::int64_t rows, cudaStream_t stream) {
+    advance_kernel<<<blocks_for(rows), threads, 0, stream>>>(position, ids, chosen, rows);
+    return cudaGetLastError();
+}
+
+}  // namespace bitsweep::device

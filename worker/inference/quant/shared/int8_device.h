@@ -1,0 +1,52 @@
+// 8-bit activations times 8-bit weights on a CUDA device: what w8a8 and llmint8 share. Everything
+// is queued on the call's stream; the CPU's tokens.h is the specification.
+#pragma once
+
+#include <cstdint>
+
+#include "worker/inference/quant/shared/device_layer.h"
+
+namespace bitsweep::quant {
+
+// Activations of one call as 8-bit codes, and which input columns are outliers, in the workspace.
+struct DeviceTokens {
+    std::int8_t* codes = nullptr;     // [rows][row_chunks * 16], padding is zero
+    float* scale = nullptr;           // [rows] absmax of what was quantised
+    std::uint8_t* flags = nullptr;    // [in] 1: an outlier in some row; all 0 between calls
+    std::int32_t* columns = nullptr;  // [in] ascending
+    std::int32_t* count = nullptr;    // [1] of columns
+};
+
+// codes and scale of every row (quantize_token). With a threshold: the columns that reach it in any
+// row, their codes cleared in all rows.
+Result<DeviceTokens> quantise_tokens(const DeviceMatrix& m, const DeviceCall& call, InputType type);
+
+enum class Int8Rule {
+    w8a8,     // acc * (absmax(x) / 127 * absmax(w) / 127) + bias, float32
+    llmint8,  // bitsandbytes: rounded to half before and after the outlier sum is added
+};
+
+// Up to eight rows in one pass over the weight, outlier columns included.
+Status int8_few_rows(const DeviceMatrix& m, const DeviceCall& call, const DeviceTokens& tokens,
+                     Int8Rule rule);
+
+// Exact sums [rows][out] of any number of rows by tensor cores.
+Result<const std::int32_t*> int8_sums(const DeviceMatrix& m, const DeviceCall& call,
+                                      const DeviceTokens& tokens);
+
+// Sums to y. The outlier columns' share comes from `extra` [rows][out] where it is not null, else
+// from the columns of `tokens`.
+Status int8_finish(const DeviceMatrix& m, const DeviceCall& call, const DeviceTokens& tokens,
+                   const std::int32_t* sums, const float* extra, Int8Rule rule);
+
+// bitsandbytes' second product: gathers the `count` outlier columns of x and of the weight
+// (dequantised, rounded to half) and multiplies them. [rows][out].
+Result<const float*> outlier_product(const DeviceMatrix& m, const DeviceCall& call,
+                                     const DeviceTokens& tokens, std::int32_t count);
+
+// dequantize_rows of a row-scaled 8-bit matrix.
+Status look_up_int8(const DeviceMatrix& m, Int8Rule rule, const std::int32_t* ids,
+                    std::int64_t first, std::int64_t count, float* y, std::int64_t stride,
+                    cudaStream_t stream);
+
+}  // namespace bitsweep::quant
