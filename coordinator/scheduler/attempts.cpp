@@ -143,7 +143,8 @@ void set_aside(Step& step, JobIndex index, const DeviceInfo& info, const Outcome
     const std::string card = card_of(running.worker, info);
     step.state.quarantines[card] = aside;
     Worker* worker = step.state.find_worker(running.session);
-    if (Device* device = worker == nullptr ? nullptr : worker->find_device(running.device)) {
+    Device* device = worker == nullptr ? nullptr : worker->find_device(running.device);
+    if (device != nullptr && step.options.rules.faults_set_aside) {
         device->quarantine = aside.reason;
     }
     step.log_device("quarantine", &job, aside, card);
@@ -217,7 +218,9 @@ void end_attempt(Step& step, JobIndex index, const Outcome& outcome) {
     if (rule.blame == Blame::device) {
         set_aside(step, index, device, outcome);
     }
-    avoid(state, index, rule.avoid, running, device);
+    if (rule.avoid != Avoid::smaller || step.options.rules.memory_grows) {
+        avoid(state, index, rule.avoid, running, device);
+    }
     const bool elsewhere = (rule.avoid == Avoid::device_kind || rule.avoid == Avoid::smaller) &&
                            fits_somewhere(state, state.job(index), step.now);
     const Verdict verdict = judge(state.job(index), outcome.outcome, elsewhere, step.options);

@@ -19,6 +19,10 @@ struct SafetyRules {
     bool done_stays_done = true;     // a restart does not run again what is stored
     bool budgets = true;             // crashes and failures are counted against the policy
     bool failures_stop = true;       // max_fails ends an experiment
+    bool pauses_hold = true;         // a paused experiment gets nothing
+    bool stops_hold = true;          // a stopped one neither
+    bool faults_set_aside = true;    // a device with a sticky error gets nothing
+    bool memory_grows = true;        // out of memory goes to another kind of card only
 };
 
 struct Options {

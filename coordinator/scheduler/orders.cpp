@@ -153,6 +153,9 @@ Stopped stop_members(Step& step, Experiment& experiment, const std::string& why,
     experiment.stopped = why;
     step.log("stopped", experiment, why);
     Stopped ended;
+    if (!step.options.rules.stops_hold) {
+        return ended;
+    }
     for (const JobIndex index : experiment.jobs) {
         const Job& job = step.state.job(index);
         const bool spared =

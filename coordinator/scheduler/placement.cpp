@@ -362,7 +362,7 @@ std::optional<JobIndex> choose(const State& state, const Worker& worker, const D
     std::pair<bool, std::uint64_t> best_rank;  // (other model, order): the smaller goes first
     int best_priority = 0;
     for (const auto& [key, group] : state.ready()) {
-        if (key.held || (best && key.rank > best_priority)) {
+        if ((key.held && state.rules.pauses_hold) || (best && key.rank > best_priority)) {
             break;
         }
         const auto [order, index] = *group.begin();

@@ -103,6 +103,7 @@ void on(Step& step, const StoreMended&) {
 
 Scheduler::Scheduler(Options options) : options_(options) {
     state_.cuda_context_bytes = options_.cuda_context_bytes;
+    state_.rules = options_.rules;
 }
 
 void Scheduler::restore(Snapshot snapshot, TimePoint now) {

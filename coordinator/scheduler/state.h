@@ -132,6 +132,7 @@ class State {
     const std::set<JobIndex>& running() const { return running_; }
 
     std::uint64_t next_order = 0;
+    SafetyRules rules;                                // Options::rules
     std::uint64_t cuda_context_bytes = 0;             // Options::cuda_context_bytes
     bool store_away = false;                          // the store cannot be written
     std::map<std::string, std::string> bound_models;  // name -> weights digest of the first result

@@ -163,6 +163,9 @@ void on(Step& step, const Submission& submission) {
     experiment.retry_failed = submission.retry_failed;
     experiment.max_fails = submission.max_fails;
     // Whoever submits wants it to run, whatever was ordered before.
+    if (!experiment.paused.empty() || !experiment.stopped.empty() || experiment.failures > 0) {
+        step.log("resumed", experiment, "submitted again");
+    }
     go_on(step, experiment);
     step.out.push_back(Answer{add_cells(step, submission.experiment, submission.cells,
                                         {submission.force, submission.retry_failed})});

@@ -69,6 +69,9 @@ Status Loop::flush() {
 // ---- scheduler's commands
 
 void Loop::step(const scheduler::Event& event) {
+    if (options_.on_input) {
+        options_.on_input(now_, event);
+    }
     Batch batch;
     for (scheduler::Command& command : scheduler_.step(now_, event)) {
         perform(batch, command);

@@ -29,6 +29,7 @@ enum class RoleCheck {
 struct LoopSafety {
     bool acknowledge_after_commit = true;
     bool dispatch_after_commit = true;
+    bool answer_after_commit = true;
 };
 
 struct LoopOptions {
@@ -40,6 +41,8 @@ struct LoopOptions {
     std::size_t most_messages = 1'024;  // of one turn: results of 100 KiB are 100 MiB
     LoopSafety safety;
     std::function<void(const scheduler::LogEvent&)> on_event;  // may be empty
+    // Everything that the scheduler is told, so that a test can tell it again. May be empty.
+    std::function<void(TimePoint, const scheduler::Event&)> on_input;
 };
 
 class Loop {

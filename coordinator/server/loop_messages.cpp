@@ -158,7 +158,10 @@ void Loop::control(const Peer& from, Control& control) {
     obeyed_.reset();
     step(std::move(control));
     ASSERT(obeyed_);
-    if (*obeyed_) {
+    if (*obeyed_ && !options_.safety.answer_after_commit) {
+        std::vector<scheduler::Event> ignored;
+        send({from, {}, std::move(*obeyed_).value()}, ignored);
+    } else if (*obeyed_) {
         reply(from, std::move(*obeyed_).value());
     } else {
         refuse(from, obeyed_->error().code, obeyed_->error().message);

@@ -61,8 +61,8 @@ class LoopTest : public ::testing::Test {
         ASSERT_TRUE(recovered.ok());
     }
 
-    static Peer worker_peer(const std::string& name = "w1") { return {name, name, Role::work}; }
-    static Peer client_peer() { return {"client", "client", Role::submit}; }
+    static Peer worker_peer(const std::string& name = "w1") { return {name, name, Role::work, ""}; }
+    static Peer client_peer() { return {"client", "client", Role::submit, ""}; }
 
     void say(const Peer& from, Message message) {
         router_.inbox.push_back({from, std::move(message)});

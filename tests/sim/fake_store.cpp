@@ -33,8 +33,7 @@ Table::Value text_value(std::string text) {
 // Writes into a copy that replaces the contents when the body returns ok.
 class FakeStore::Writer : public StoreWriter {
  public:
-    Writer(Contents& contents, std::vector<std::string>& breaches, bool reopening_allowed)
-        : c_(contents), breaches_(breaches), reopening_allowed_(reopening_allowed) {}
+    Writer(Contents& contents, FakeStore& store) : c_(contents), store_(store) {}
 
     Status put_experiment(const StoredExperiment& experiment) override {
         std::erase_if(c_.experiments, [&](const auto& e) { return e.name == experiment.name; });
@@ -63,11 +62,14 @@ class FakeStore::Writer : public StoreWriter {
         if (job.attempt < before.attempt) {
             breach("the attempt of " + name_of(job.key, before.attempt) + " went backwards");
         }
-        if (before.state == "done" && job.state != "done" && !reopening_allowed_) {
+        if (before.state == "done" && job.state != "done" && !store_.reopening_allowed) {
             breach(name_of(job.key, before.attempt) + " was done and became " + job.state);
         }
         if (before.state == "running" && job.state == "running" && before.attempt != job.attempt) {
             breach(name_of(job.key, job.attempt) + " was handed out while an attempt ran");
+        }
+        if (job.state == "running" && job.attempt > before.attempt && store_.on_handed_out) {
+            store_.on_handed_out(job, c_);
         }
         found->second = job;
         return {};
@@ -103,11 +105,10 @@ class FakeStore::Writer : public StoreWriter {
     }
 
  private:
-    void breach(std::string sentence) { breaches_.push_back(std::move(sentence)); }
+    void breach(std::string sentence) { store_.breaches_.push_back(std::move(sentence)); }
 
     Contents& c_;
-    std::vector<std::string>& breaches_;
-    bool reopening_allowed_;
+    FakeStore& store_;
 };
 
 const StoredJob* FakeStore::job(const JobKey& key) const {
@@ -121,7 +122,7 @@ Status FakeStore::transact(const std::function<Status(StoreWriter&)>& body) {
         TRY(fault());
     }
     Contents copy = contents_;
-    Writer writer(copy, breaches_, reopening_allowed);
+    Writer writer(copy, *this);
     TRY(body(writer));
     contents_ = std::move(copy);
     if (after_commit) {

@@ -5,7 +5,9 @@
 #include <cstdlib>
 #include <string>
 
+#include "tests/sim/mutants.h"
 #include "tests/sim/simulator.h"
+#include "tests/sim/weather.h"
 
 namespace bitsweep::sim {
 namespace {
@@ -15,44 +17,73 @@ std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise)
     return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
-const std::uint64_t seeds = number_from_environment("BITSWEEP_SIM_SEEDS", 1'000);
+const std::uint64_t seeds = number_from_environment("BITSWEEP_SIM_SEEDS", 2'000);
 const std::uint64_t first = number_from_environment("BITSWEEP_SIM_FIRST", 1);
+
+SimOptions options_of(std::uint64_t seed) {
+    SimOptions options;
+    options.seed = seed;
+    options.workers = 1 + static_cast<int>(seed % 4);
+    return options;
+}
 
 TEST(Simulator, every_promise_is_kept_whatever_is_killed_lost_doubled_or_late) {
     SimReport sum;
     for (std::uint64_t seed = first; seed < first + seeds; ++seed) {
-        SimOptions options;
-        options.seed = seed;
-        options.workers = 1 + static_cast<int>(seed % 4);
-        const SimReport report = simulate(options);
-        ASSERT_TRUE(report.breaches.empty()) << "seed " << seed << ": " << report.breaches[0];
+        const SimReport report = simulate(options_of(seed));
+        ASSERT_TRUE(report.breaches.empty())
+            << "seed " << seed << ": " << report.breaches[0]
+            << "\nreplay it with: build/tests/sim_replay " << seed << " --shrink";
         sum.turns += report.turns;
         sum.coordinator_deaths += report.coordinator_deaths;
         sum.worker_deaths += report.worker_deaths;
         sum.store_failures += report.store_failures;
+        sum.orders += report.orders;
+        sum.faulty_devices += report.faulty_devices;
         sum.retries += report.retries;
     }
     // A world without faults would prove nothing.
     EXPECT_GT(sum.coordinator_deaths, static_cast<int>(seeds) / 4);
     EXPECT_GT(sum.worker_deaths, static_cast<int>(seeds) / 4);
     EXPECT_GT(sum.store_failures, static_cast<int>(seeds) / 4);
+    EXPECT_GT(sum.orders, static_cast<int>(seeds) / 4);
+    EXPECT_GT(sum.faulty_devices, static_cast<int>(seeds) / 8);
     EXPECT_GT(sum.retries, static_cast<int>(seeds) / 4);
     std::printf(
-        "%llu seeds: %d turns, %d coordinator deaths, %d worker deaths, %d failed "
-        "transactions, %d retries\n",
-        static_cast<unsigned long long>(seeds), sum.turns, sum.coordinator_deaths,
-        sum.worker_deaths, sum.store_failures, sum.retries);
+        "%llu seeds from %llu: %d turns, %d coordinator deaths, %d worker deaths, %d failed "
+        "transactions, %d orders, %d faulty devices, %d retries\n",
+        static_cast<unsigned long long>(seeds), static_cast<unsigned long long>(first), sum.turns,
+        sum.coordinator_deaths, sum.worker_deaths, sum.store_failures, sum.orders,
+        sum.faulty_devices, sum.retries);
 }
 
 TEST(Simulator, the_same_seed_gives_the_same_messages) {
-    SimOptions options;
-    options.seed = 7;
-    const SimReport once = simulate(options);
-    const SimReport again = simulate(options);
+    const SimReport once = simulate(options_of(7));
+    const SimReport again = simulate(options_of(7));
     EXPECT_EQ(once.hash, again.hash);
     EXPECT_EQ(once.turns, again.turns);
-    options.seed = 8;
-    EXPECT_NE(simulate(options).hash, once.hash);
+    EXPECT_NE(simulate(options_of(8)).hash, once.hash);
+}
+
+TEST(Simulator, a_transcript_tells_what_happened_and_changes_nothing) {
+    SimOptions options = options_of(7);
+    std::string told;
+    options.tell = [&](const std::string& line) { told += line + "\n"; };
+    EXPECT_EQ(simulate(options).hash, simulate(options_of(7)).hash);
+    EXPECT_NE(told.find("client -> coordinator: submit sweep, 10 cells"), std::string::npos);
+    EXPECT_NE(told.find("dispatch "), std::string::npos);
+}
+
+TEST(Simulator, a_failing_seed_shrinks_to_fewer_faults_and_still_fails) {
+    SimOptions options = options_of(1);
+    options.rules.one_job_per_device = false;
+    while (simulate(options).breaches.empty()) {
+        ++options.seed;
+    }
+    const SimOptions small = shrink(options);
+    EXPECT_FALSE(simulate(small).breaches.empty());
+    EXPECT_LE(small.jobs, options.jobs);
+    EXPECT_NE(small.without, 0u) << "this breach needs no fault at all";
 }
 
 // Runs seeds until a checker notices; the words of the checker are returned.
@@ -67,38 +98,16 @@ std::string first_breach(SimOptions options, std::uint64_t most_seeds) {
     return "survived";
 }
 
-struct Mutant {
-    const char* name;
-    void (*mutate)(SimOptions&);
-    const char* words;  // what the checker must say
-};
-
 class MutantTest : public ::testing::TestWithParam<Mutant> {};
 
 TEST_P(MutantTest, dies) {
     SimOptions options;
     GetParam().mutate(options);
-    const std::string breach = first_breach(options, 60);
+    const std::string breach = first_breach(options, 100);
     EXPECT_NE(breach.find(GetParam().words), std::string::npos) << breach;
 }
 
-const Mutant mutants[] = {
-    {"attempt_fence", [](SimOptions& o) { o.rules.attempt_fence = false; },
-     "was stored while the job was running with attempt"},
-    {"leases_expire", [](SimOptions& o) { o.rules.leases_expire = false; }, "a job never ended"},
-    {"one_job_per_device", [](SimOptions& o) { o.rules.one_job_per_device = false; }, "two live"},
-    {"terminal_is_final", [](SimOptions& o) { o.rules.terminal_is_final = false; },
-     "was stored while the job was done"},
-    {"done_stays_done", [](SimOptions& o) { o.rules.done_stays_done = false; },
-     "memory and store disagree"},
-    {"budgets", [](SimOptions& o) { o.rules.budgets = false; }, "a job never ended"},
-    {"acknowledge_after_commit", [](SimOptions& o) { o.safety.acknowledge_after_commit = false; },
-     "a result was acknowledged before it was stored"},
-    {"dispatch_after_commit", [](SimOptions& o) { o.safety.dispatch_after_commit = false; },
-     "a dispatch left before it was stored"},
-};
-
-INSTANTIATE_TEST_SUITE_P(Mutants, MutantTest, ::testing::ValuesIn(mutants),
+INSTANTIATE_TEST_SUITE_P(Mutants, MutantTest, ::testing::ValuesIn(mutants()),
                          [](const auto& instance) { return std::string(instance.param.name); });
 
 }  // namespace

@@ -11,12 +11,7 @@ void SimWorker::start(TimePoint now) {
     options.self.session = SessionId{session_};
     options.self.host = name_;
     options.self.models = {"m", "n"};
-    for (const std::string& id : devices_) {
-        DeviceInfo device;
-        device.id = id;
-        device.kind = "cpu";
-        options.self.devices.push_back(device);
-    }
+    options.self.devices = devices_;
     for (const auto& [id, result] : disk_) {
         options.undelivered.push_back(result);
     }
@@ -64,8 +59,16 @@ void SimWorker::obey(TimePoint now, agent::Command& command) {
     if (auto* send = std::get_if<agent::Send>(&command)) {
         said_.push_back(std::move(send->message));
     } else if (auto* start = std::get_if<agent::StartJob>(&command)) {
+        const bool busy = std::any_of(children_.begin(), children_.end(), [&](const Child& child) {
+            return child.job.device == start->dispatch.device;
+        });
+        if (busy && on_breach) {
+            on_breach("two runners on " + start->dispatch.device + " of " + session_);
+        }
+        const bool hangs = chance(random_, hang_share);
+        const Duration length{between(random_, 200, 6'000)};
         children_.push_back(
-            {std::move(start->dispatch), now + Duration{between(random_, 200, 6'000)}});
+            {std::move(start->dispatch), now + (hangs ? Duration{1'000'000'000} : length)});
     } else if (auto* kill_job = std::get_if<agent::KillJob>(&command)) {
         for (Child& child : children_) {
             if (child.job.key == kill_job->key && child.job.attempt == kill_job->attempt) {
@@ -85,16 +88,35 @@ void SimWorker::obey(TimePoint now, agent::Command& command) {
     }
 }
 
+std::string SimWorker::kind_of(const std::string& id) const {
+    for (const DeviceInfo& device : devices_) {
+        if (device.id == id) {
+            return device.kind;
+        }
+    }
+    return {};
+}
+
 RunResult SimWorker::outcome_of(const Child& child, TimePoint now) {
     RunResult result;
     result.key = child.job.key;
     result.attempt = child.job.attempt;
     result.finished_unix_ms = now.unix_ms;
+    const std::string kind = kind_of(child.job.device);
     const bool poison = child.job.spec.seed == poison_seed;
+    const bool crashes = chance(random_, crash_share);
+    const bool fails = chance(random_, failure_share);
+    const bool faults = chance(random_, fault_share) && kind != "cpu";
     if (child.killed) {
         result.outcome = {OutcomeClass::cancelled, "killed", ""};
-    } else if (poison || chance(random_, crash_share)) {
+    } else if (child.job.spec.seed == large_seed && kind == small_card) {
+        result.outcome = {OutcomeClass::out_of_gpu_memory, "out of memory", "asked for 20 GiB"};
+    } else if (faults) {
+        result.outcome = {OutcomeClass::gpu_fault, "illegal address", ""};
+    } else if (poison || crashes) {
         result.outcome = {OutcomeClass::crash, "signal 11", ""};
+    } else if (fails) {
+        result.outcome = {OutcomeClass::failure, "no such tensor", ""};
     }
     return result;
 }

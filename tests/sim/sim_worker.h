@@ -2,6 +2,7 @@
 // that survives the process.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <random>
@@ -25,7 +26,7 @@ inline bool chance(Random& random, double share) {
 
 class SimWorker {
  public:
-    SimWorker(std::string name, std::vector<std::string> devices, Random& random)
+    SimWorker(std::string name, std::vector<DeviceInfo> devices, Random& random)
         : name_(std::move(name)), devices_(std::move(devices)), random_(random) {}
 
     void start(TimePoint now);
@@ -46,7 +47,13 @@ class SimWorker {
     std::vector<Message> tick(TimePoint now);
     void receive(TimePoint now, const Message& message);
 
+    std::string kind_of(const std::string& device) const;
+
     double crash_share = 0.1;  // of the attempts that do not belong to a job that always crashes
+    double failure_share = 0;
+    double fault_share = 0;  // of the attempts on a card
+    double hang_share = 0;
+    std::function<void(const std::string&)> on_breach;
 
  private:
     struct Child {
@@ -59,7 +66,7 @@ class SimWorker {
     RunResult outcome_of(const Child& child, TimePoint now);
 
     std::string name_;
-    std::vector<std::string> devices_;
+    std::vector<DeviceInfo> devices_;
     Random& random_;
     std::unique_ptr<agent::Machine> machine_;
     std::string session_;
@@ -72,7 +79,11 @@ class SimWorker {
     TimePoint back_at_{0};
 };
 
-// A job whose seed is this one crashes every time.
+// A job whose seed is this one crashes every time; with the other one its memory runs out on every
+// card of the kind "card small".
 inline constexpr std::uint64_t poison_seed = 666;
+inline constexpr std::uint64_t large_seed = 777;
+inline const std::string small_card = "card-small";
+inline const std::string large_card = "card-large";
 
 }  // namespace bitsweep::sim

@@ -4,11 +4,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "coordinator/scheduler/options.h"
 #include "coordinator/server/loop.h"
+#include "tests/sim/checkers.h"
 
 namespace bitsweep::sim {
 
@@ -16,9 +18,13 @@ struct SimOptions {
     std::uint64_t seed = 1;
     int workers = 3;
     int jobs = 10;
+    std::int64_t faults_ms = 90'000;  // how long the world is hostile
+    std::uint32_t without = 0;        // faults that do not happen (weather.h: fault_names)
     // Mutants: one safety rule switched off.
     scheduler::SafetyRules rules;
     LoopSafety safety;
+    Recording::Replay replay = Recording::Replay::faithful;
+    std::function<void(const std::string&)> tell;  // one line for everything that happens
 };
 
 struct SimReport {
@@ -28,10 +34,16 @@ struct SimReport {
     int coordinator_deaths = 0;
     int worker_deaths = 0;
     int store_failures = 0;
+    int orders = 0;          // that were obeyed
+    int faulty_devices = 0;  // set aside
     int retries = 0;         // attempts beyond the first
     std::uint64_t hash = 0;  // of every message: same seed, same hash
 };
 
 SimReport simulate(const SimOptions& options);
+
+// The same breach with fewer faults, jobs and workers, and an earlier end of the faults, where they
+// are not what causes it.
+SimOptions shrink(SimOptions options);
 
 }  // namespace bitsweep::sim
