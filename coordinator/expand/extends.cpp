@@ -72,7 +72,8 @@ std::optional<std::string> path_below(const std::string& from, const std::string
     }
     const std::filesystem::path whole =
         (std::filesystem::path(from).parent_path() / path).lexically_normal();
-    const bool leaves = whole.empty() || *whole.begin() == ".." || !whole.has_filename();
+    const bool leaves =
+        whole.empty() || whole == "." || *whole.begin() == ".." || !whole.has_filename();
     return leaves ? std::nullopt : std::optional(whole.string());
 }
 

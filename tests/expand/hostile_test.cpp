@@ -1,6 +1,7 @@
 // Files that nobody meant to write, and files that somebody did.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <random>
 
 #include "coordinator/expand/yaml_node.h"
@@ -76,6 +77,25 @@ TEST(HostileYaml, AListOfAMebibyteIsRefusedOrRead) {
     }
     const Expansion expansion = expanded(yaml + "1], gpu: cpu, repeat: 1}\n");
     EXPECT_EQ(expansion.cells.size(), 1u);
+}
+
+TEST(HostileYaml, AScalarOfAHundredMegabytesIsRefusedBeforeItIsParsed) {
+    const std::string yaml = "experiment: " + std::string(100'000'000, 'x') + tail;
+    const auto start = std::chrono::steady_clock::now();
+    EXPECT_NE(refusal(yaml).find("an experiment has at most 1 MiB"), std::string::npos);
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    EXPECT_LT(took.count(), 1);
+}
+
+TEST(HostileYaml, AnAxisOfNaNOrInfinityIsRefused) {
+    for (const char* value : {".nan", ".inf", "nan", "inf", "1e999", "-.inf"}) {
+        const std::string message = refusal(
+            "experiment: a\nmatrix: {model: llama-nano, method: "
+            "llmint8-bnb, threshold: " +
+            std::string(value) + "}\n");
+        EXPECT_NE(message.find("`threshold` must be a number from 0 to 1000000"), std::string::npos)
+            << message;
+    }
 }
 
 TEST(HostileYaml, LongWordsAreCutInMessages) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <map>
 #include <random>
@@ -118,6 +119,89 @@ matrix: {model: [llama-nano, llama-pico, gpt2-nano], method: [fp32, fp16, int8, 
     }
     EXPECT_EQ(key_set(after), want);
     EXPECT_LT(want.size(), before.cells.size());
+}
+
+TEST(ExpandProperties, AnExclusionWrittenTwiceRemovesNothingMore) {
+    const std::string rule = "{model: \"gpt2-*\", threshold: \">3\"}";
+    const Expansion once = expanded(std::string(three_axes) + "exclude: [" + rule + "]\n");
+    const Expansion twice =
+        expanded(std::string(three_axes) + "exclude: [" + rule + ", " + rule + "]\n");
+    EXPECT_EQ(keys_of(once), keys_of(twice));
+    EXPECT_LT(once.cells.size(), expanded(three_axes).cells.size());
+}
+
+TEST(ExpandProperties, ZippedEqualAxesAreTheDiagonalOfTheirProduct) {
+    const std::string head =
+        "experiment: a\ndefaults: {model: llama-nano, method: fp16, gpu: cpu}\n";
+    const std::string axes = "batch: {range: [2, 9]}, new_tokens: {range: [2, 9]}";
+    const Expansion product = expanded(head + "matrix: {" + axes + ", repeat: 1}\n");
+    const Expansion zipped = expanded(head + "matrix: {repeat: 1}\nzip: [{" + axes + "}]\n");
+    std::set<std::string> diagonal;
+    for (const Cell& cell : product.cells) {
+        if (cell.spec.batch == cell.spec.new_tokens) {
+            diagonal.insert(cell.identity.spec_key);
+        }
+    }
+    EXPECT_EQ(diagonal.size(), 8u);
+    EXPECT_EQ(key_set(zipped), diagonal);
+}
+
+TEST(ExpandProperties, AWhereIsTheExclusionOfItsNegation) {
+    const std::string head = R"(experiment: a
+matrix: {model: [llama-pico, llama-nano, gpt2-nano], method: [fp32, fp16, int8, nf4],
+         batch: {range: [1, 8]}, gpu: cpu, repeat: 1}
+)";
+    std::mt19937_64 random(3);
+    for (int round = 0; round < 30; ++round) {
+        const std::string bits = std::to_string(std::array{4, 8, 16}[random() % 3]);
+        const std::string batch = std::to_string(1 + random() % 8);
+        const Expansion by_rule =
+            expanded(head + "exclude: [{bits: \">=" + bits + "\", batch: \"<" + batch + "\"}]\n");
+        const Expansion by_where =
+            expanded(head + "where: not (bits >= " + bits + " and batch < " + batch + ")\n");
+        EXPECT_EQ(key_set(by_rule), key_set(by_where)) << bits << " " << batch;
+    }
+}
+
+// Random matrices of axes, conditions and derived values: the same whatever the order of keys.
+TEST(ExpandProperties, RandomMatricesHaveTheSameCellsInAnyOrderOfKeys) {
+    std::mt19937_64 random(19);
+    static const std::vector<std::string> axes = {"model: [llama-pico, llama-nano, gpt2-nano]",
+                                                  "method: [fp16, llmint8-bnb, nf4]",
+                                                  "threshold: {log: [0.5, 8], n: 3}",
+                                                  "batch: {range: [1, 4]}",
+                                                  "seed: [1, 2]",
+                                                  "head: [16, 8]"};
+    static const std::vector<std::string> tails = {
+        "exclude: [{model: \"gpt2-*\", batch: \">2\"}]\n",
+        "derive: {new_tokens: \"min(64, 128 // batch)\"}\n", "where: batch * layers < 16\n",
+        "defaults: {protocol: quick, prompt: hello}\n"};
+    for (int round = 0; round < 40; ++round) {
+        std::vector<std::string> chosen(axes.begin(), axes.begin() + 4 + random() % 3);
+        std::vector<std::string> rest;
+        for (const std::string& tail : tails) {
+            if (random() % 2 == 0) {
+                rest.push_back(tail);
+            }
+        }
+        const auto text = [&] {
+            std::string out = "experiment: a\nmatrix:\n  gpu: cpu\n  repeat: 1\n";
+            for (const std::string& axis : chosen) {
+                out += "  " + axis + "\n";
+            }
+            for (const std::string& tail : rest) {
+                out += tail;
+            }
+            return out;
+        };
+        const std::string one = text();
+        std::ranges::shuffle(chosen, random);
+        std::ranges::shuffle(rest, random);
+        const std::string other = text();
+        const Expansion expansion = expanded(one);
+        EXPECT_EQ(key_set(expansion), key_set(expanded(other))) << one << other;
+        EXPECT_EQ(key_set(expansion).size(), expansion.cells.size());
+    }
 }
 
 // ---- order
