@@ -41,13 +41,6 @@ class WeightOnlyDevice final : public DeviceLayer {
                                   call.y_stride,
                                   call.accumulate,
                                   factor_};
-        const device::FewRows few{call.x,
-                                  input_stride(m.in_features),
-                                  static_cast<int>(call.rows),
-                                  call.y,
-                                  call.y_stride,
-                                  call.accumulate,
-                                  factor_};
         if (call.rows <= device::few_rows_limit) {
             return cuda_status(device::few_rows<Weights, X>(m, few, call.backend.stream()),
                                body_.name);
