@@ -26,6 +26,8 @@ constexpr Command commands[] = {
     {"query", "read-only SQL or a named view", bitsweep::command_query},
     {"report", "an experiment's summary as one HTML file", bitsweep::command_report},
     {"analyze", "the statistics: who is faster, from which size, why", bitsweep::command_analyze},
+    {"import", "other tools' results beside ours", bitsweep::command_import},
+    {"merge", "results of other databases into this one", bitsweep::command_merge},
     {"keys", "access files: new, list, revoke", bitsweep::command_keys},
     {"doctor", "what this machine has and lacks", bitsweep::command_doctor},
 };

@@ -1,13 +1,18 @@
 // `bitsweep analyze`: the statistics, one row of the table below for each question.
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <iostream>
 
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/options.h"
 #include "results/analysis/compare.h"
+#include "results/analysis/crossover.h"
 #include "results/analysis/evidence.h"
 #include "results/analysis/finding.h"
+#include "results/analysis/latency.h"
+#include "results/analysis/pareto.h"
+#include "results/analysis/scaling.h"
 #include "results/analysis/summary.h"
 #include "results/store/store.h"
 
@@ -27,8 +32,9 @@ struct Analysis {
 };
 
 Result<Evidence> read(Store& store, const Parsed& parsed) {
-    return read_evidence(
-        store, {parsed.get<std::string>("experiment"), parsed.get<std::string>("device")});
+    return read_evidence(store,
+                         {parsed.get<std::string>("experiment"), parsed.get<std::string>("device"),
+                          parsed.get<std::string>("model")});
 }
 
 Error usage_error(const char* usage, const std::string& why) {
@@ -44,9 +50,88 @@ Result<Finding> run_compare(Store& store, const Parsed& parsed, const Words& wor
     return compare_finding(TRY(compare(evidence, question)), question);
 }
 
+Result<Finding> run_scaling(Store& store, const Parsed& parsed, const Words& words) {
+    if (!words.empty()) {
+        return usage_error("scaling [--device KIND]", "scaling takes no words");
+    }
+    return scaling_finding(fit_scaling(TRY(read(store, parsed)), {}));
+}
+
+Result<Finding> run_crossover(Store& store, const Parsed& parsed, const Words& words) {
+    if (words.size() > 2) {
+        return usage_error("crossover [A [B]]", "crossover takes at most two methods");
+    }
+    const Evidence evidence = TRY(read(store, parsed));
+    const CrossoverQuestion question{words.empty() ? "" : words[0],
+                                     words.size() < 2 ? "" : words[1]};
+    return crossover_finding(
+        TRY(find_crossovers(evidence, fit_scaling(evidence, {}), question, {})));
+}
+
+// "8GiB", "500 MiB", "2e9": bytes.
+Result<double> parse_bytes(const std::string& text) {
+    char* rest = nullptr;
+    const double number = std::strtod(text.c_str(), &rest);
+    while (*rest == ' ') {
+        ++rest;
+    }
+    const std::string unit = rest;
+    const struct {
+        const char* name;
+        double bytes;
+    } units[] = {{"", 1},     {"B", 1},    {"KiB", 1024}, {"MiB", 1048576.0}, {"GiB", 1073741824.0},
+                 {"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}};
+    for (const auto& known : units) {
+        if (unit == known.name && std::isfinite(number) && number > 0) {
+            return number * known.bytes;
+        }
+    }
+    return make_error(ErrorCode::invalid_input,
+                      "--memory " + text + ": a size such as 8GiB, 500MiB or 2GB");
+}
+
+Result<Finding> run_pareto(Store& store, const Parsed& parsed, const Words& words) {
+    if (!words.empty()) {
+        return usage_error("pareto [--loss kl|bits-per-byte] [--max-loss X] [--memory SIZE]",
+                           "pareto takes no words");
+    }
+    ParetoQuestion question;
+    const auto loss = parsed.get<std::string>("loss");
+    if (loss != "kl" && loss != "bits-per-byte") {
+        return make_error(ErrorCode::invalid_input, "--loss " + loss + ": kl or bits-per-byte");
+    }
+    question.loss = loss == "kl" ? Loss::kl : Loss::bits_per_byte;
+    if (parsed.has("max-loss")) {
+        question.most_loss = parsed.get<double>("max-loss");
+        if (!(*question.most_loss >= 0)) {
+            return make_error(ErrorCode::invalid_input, "--max-loss: 0 or more");
+        }
+    }
+    if (parsed.has("memory")) {
+        question.most_bytes = TRY(parse_bytes(parsed.get<std::string>("memory")));
+    }
+    return pareto_finding(find_fronts(TRY(read(store, parsed)), question, {}), question);
+}
+
+Result<Finding> run_latency(Store& store, const Parsed& parsed, const Words& words) {
+    if (words.size() > 1) {
+        return usage_error("latency [METHOD]", "latency takes at most one method");
+    }
+    const Evidence evidence = TRY(read(store, parsed));
+    const std::string method = words.empty() ? "" : TRY(resolve_method(evidence, words[0]));
+    return latency_finding(split_latency(evidence, fit_scaling(evidence, {}), {}), method);
+}
+
 constexpr Analysis analyses[] = {
     {"compare", "A B [--margin PERCENT]", "is A faster than B: SAME, FASTER or SLOWER",
      run_compare},
+    {"crossover", "[A [B]]", "from which size does A beat B (else: every method, 16 bits)",
+     run_crossover},
+    {"scaling", "", "time per token against products and bytes, quality against bits and size",
+     run_scaling},
+    {"pareto", "[--loss kl|bits-per-byte] [--max-loss X] [--memory SIZE]",
+     "what is worth running: speed, loss, memory, energy", run_pareto},
+    {"latency", "[METHOD]", "why is METHOD slower here: where a token's time goes", run_latency},
 };
 
 std::string about() {
@@ -111,8 +196,13 @@ int command_analyze(const Arguments& arguments) {
     options.add()
         ("experiment", po::value<std::string>()->value_name("E"), "only this experiment's cells")
         ("device", po::value<std::string>()->value_name("KIND"), "only this kind of device")
+        ("model", po::value<std::string>()->value_name("NAME"), "only this model")
         ("margin", po::value<double>()->value_name("PERCENT")->default_value(1),
-         "compare: a smaller difference is called the same");
+         "compare: a smaller difference is called the same")
+        ("loss", po::value<std::string>()->value_name("L")->default_value("kl"),
+         "pareto: kl, or bits-per-byte across models of different tokenizers")
+        ("max-loss", po::value<double>()->value_name("X"), "pareto: at most this loss")
+        ("memory", po::value<std::string>()->value_name("SIZE"), "pareto: fits in, e.g. 8GiB");
     // clang-format on
     options.positional("words", -1);
     const Parsed parsed = options.parse(arguments);

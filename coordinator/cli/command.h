@@ -37,6 +37,8 @@ int command_status(const Arguments&);
 int command_query(const Arguments&);
 int command_report(const Arguments&);
 int command_analyze(const Arguments&);
+int command_import(const Arguments&);
+int command_merge(const Arguments&);
 int command_keys(const Arguments&);
 int command_doctor(const Arguments&);
 

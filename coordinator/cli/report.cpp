@@ -7,7 +7,7 @@
 
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/options.h"
-#include "results/analysis/summary.h"
+#include "results/analysis/report.h"
 #include "results/store/store.h"
 
 namespace bitsweep {
@@ -48,12 +48,14 @@ Status write_report(const Parsed& parsed) {
                           "where to? add -o F.html, or -o - for standard output");
     }
     const auto store = TRY(Store::open(parsed.shared.db, OpenMode::read_only));
-    const std::string html = to_html(TRY(summarize(*store, {experiment})));
+    const Report report = TRY(make_report(*store, {experiment}));
+    const std::string text =
+        parsed.shared.format == "markdown" ? to_markdown(report) : to_html(report);
     if (output == "-") {
-        std::cout << html << std::flush;
+        std::cout << text << std::flush;
         return {};
     }
-    TRY(write_whole(output, html));
+    TRY(write_whole(output, text));
     std::fprintf(stderr, "wrote %s\n", output.c_str());
     return {};
 }

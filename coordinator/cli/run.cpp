@@ -19,6 +19,7 @@
 #include "coordinator/server/server.h"
 #include "coordinator/transport/keys.h"
 #include "coordinator/transport/private_file.h"
+#include "results/analysis/report.h"
 #include "results/analysis/summary.h"
 #include "results/store/store.h"
 
@@ -250,7 +251,7 @@ Result<int> summarise(const RunPlan& plan, const Parsed& parsed, const Experimen
     std::cout << to_text(summary, terminal_width(), wants_color(1)) << std::flush;
     if (!plan.report.empty()) {
         std::ofstream stream(plan.report, std::ios::binary);
-        stream << to_html(summary);
+        stream << to_html(TRY(make_report(*store, experiment)));
         if (!stream.flush()) {
             return make_error(ErrorCode::io, "cannot write the report " + plan.report.string());
         }

@@ -107,23 +107,30 @@ std::string answer_for(const Summary& summary, const std::string& device, bool n
 
 }  // namespace
 
-std::string answer_of(const Summary& summary) {
-    if (summary.rows.empty()) {
-        return "not resolved: no cell has a result";
-    }
+std::vector<std::string> answers_of(const Summary& summary) {
     std::vector<std::string> devices;
     for (const SummaryRow& row : summary.rows) {
         if (std::find(devices.begin(), devices.end(), row.device) == devices.end()) {
             devices.push_back(row.device);
         }
     }
-    std::string sentence;
+    std::vector<std::string> sentences;
     for (const std::string& device : devices) {
-        sentence +=
-            (sentence.empty() ? "" : "; ") + answer_for(summary, device, devices.size() > 1);
+        sentences.push_back(answer_for(summary, device, devices.size() > 1) + ".");
+        sentences.back().front() = 'O';  // every sentence begins with "on"
     }
-    sentence.front() = 'O';  // every clause begins with "on"
-    return sentence + ".";
+    return sentences;
+}
+
+std::string answer_of(const Summary& summary) {
+    if (summary.rows.empty()) {
+        return "not resolved: no cell has a result";
+    }
+    std::string joined;
+    for (const std::string& sentence : answers_of(summary)) {
+        joined += (joined.empty() ? "" : " ") + sentence;
+    }
+    return joined;
 }
 
 }  // namespace bitsweep

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "results/analysis/summary.h"
 
@@ -11,5 +12,8 @@ namespace bitsweep {
 // than the 16-bit baseline, with the interval; "not resolved" when the interval spans 1 or there is
 // only one repeat. Claims nothing about models and settings that were not measured.
 std::string answer_of(const Summary& summary);
+
+// The same, a sentence for each device.
+std::vector<std::string> answers_of(const Summary& summary);
 
 }  // namespace bitsweep

@@ -14,6 +14,9 @@ constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 // Draws that calibrate the scale: their standard deviation is known to 3.5 %.
 constexpr int calibration_draws = 400;
 
+// Fewer processes say nothing about the skew of their distribution.
+constexpr std::size_t least_for_skew = 10;
+
 bool usable(const std::vector<double>& samples) {
     return std::all_of(samples.begin(), samples.end(),
                        [](double value) { return std::isfinite(value) && value > 0; });
@@ -92,7 +95,10 @@ double ProcessSampler::draw(Random& random) const {
     if (processes_.empty()) {
         return nan;
     }
-    return centre_ + scale_ * (raw_draw(random) - centre_);
+    const double distance = scale_ * (raw_draw(random) - centre_);
+    const bool mirrored =
+        processes_.size() > 1 && processes_.size() < least_for_skew && random.index(2) == 1;
+    return centre_ + (mirrored ? -distance : distance);
 }
 
 double percentile(std::span<const double> sorted, double share) {

@@ -36,7 +36,9 @@ struct Process {
 // uncertain: of 1,000 simulated experiments with 2 to 10 processes, its 95 % intervals held the
 // truth in 60 to 99 %. The draws' distance from the centre is therefore scaled so that their
 // variance is the unbiased one, S^2 / n, and their tails are Student's: 94 to 97 %
-// (tests/analysis/bootstrap_test.cpp). With one process only the noise inside it is known.
+// (tests/analysis/bootstrap_test.cpp). Below 10 processes the draws are mirrored at random, since
+// so few points show no skew; the interval then agrees with Student's t. With one process only the
+// noise inside it is known.
 class ProcessSampler {
  public:
     // Processes without samples, and those with one that is not positive and finite, are left out.

@@ -1,5 +1,6 @@
 #include "results/analysis/columns.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -65,6 +66,15 @@ constexpr std::array columns = {
 
 std::span<const SummaryColumn> summary_columns() {
     return columns;
+}
+
+bool stands_above(const SummaryColumn& column, const Summary& summary) {
+    const bool movable =
+        column.title == "head" || column.title == "device" || column.title == "repeats";
+    return movable && !summary.rows.empty() &&
+           std::all_of(summary.rows.begin(), summary.rows.end(), [&](const SummaryRow& row) {
+               return column.text(row) == column.text(summary.rows.front());
+           });
 }
 
 Verdict verdict_of(const SummaryRow& row) {

@@ -25,7 +25,7 @@ struct Raw {
 
 Raw paired(const MeasuredCell& a, const MeasuredCell& b) {
     const ProcessSampler ratio = a.speedup_over(b);
-    return {{a.model, "", a.device, ratio.processes()},
+    return {{a.model, a.method + " / " + b.method, a.device, ratio.processes()},
             ratio.centre(),
             ratio.standard_error(),
             static_cast<double>(ratio.processes() - 1)};
@@ -73,44 +73,6 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
     return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// "llmint8-bnb" stands for its only threshold; with several the person must say which.
-Result<std::string> resolve_method(const Evidence& evidence, const std::string& asked) {
-    if (contains(evidence.methods(), asked)) {
-        return asked;
-    }
-    std::vector<std::string> labels;
-    std::string listed;
-    for (const std::string& method : evidence.methods()) {
-        if (method.substr(0, method.find(' ')) == asked) {
-            labels.push_back(method);
-            listed += (listed.empty() ? "`" : ", `") + method + "`";
-        }
-    }
-    if (labels.size() == 1) {
-        return labels.front();
-    }
-    if (labels.size() > 1) {
-        return make_error(
-            ErrorCode::invalid_input,
-            "`" + asked + "` was measured at several thresholds; give one of " + listed);
-    }
-    std::vector<std::string> known = evidence.methods();
-    for (const std::string& device : evidence.devices()) {
-        known.push_back(device);
-    }
-    if (known.empty()) {
-        return make_error(ErrorCode::not_found, "nothing was measured yet");
-    }
-    const auto near =
-        std::min_element(known.begin(), known.end(), [&](const auto& x, const auto& y) {
-            return edit_distance(asked, x) < edit_distance(asked, y);
-        });
-    return make_error(ErrorCode::invalid_input,
-                      "`" + asked +
-                          "` is neither a measured method nor a device; the nearest is `" + *near +
-                          "`");
-}
-
 Verdict3 verdict_of(const Comparison& row, const CompareQuestion& question) {
     if (std::isnan(row.p)) {
         return Verdict3::unresolved;
@@ -147,6 +109,43 @@ std::string_view to_string(Verdict3 verdict) {
             return "UNRESOLVED";
     }
     ASSERT(false);
+}
+
+Result<std::string> resolve_method(const Evidence& evidence, const std::string& asked) {
+    if (contains(evidence.methods(), asked)) {
+        return asked;
+    }
+    std::vector<std::string> labels;
+    std::string listed;
+    for (const std::string& method : evidence.methods()) {
+        if (method.substr(0, method.find(' ')) == asked) {
+            labels.push_back(method);
+            listed += (listed.empty() ? "`" : ", `") + method + "`";
+        }
+    }
+    if (labels.size() == 1) {
+        return labels.front();
+    }
+    if (labels.size() > 1) {
+        return make_error(
+            ErrorCode::invalid_input,
+            "`" + asked + "` was measured at several thresholds; give one of " + listed);
+    }
+    std::vector<std::string> known = evidence.methods();
+    for (const std::string& device : evidence.devices()) {
+        known.push_back(device);
+    }
+    if (known.empty()) {
+        return make_error(ErrorCode::not_found, "nothing was measured yet");
+    }
+    const auto near =
+        std::min_element(known.begin(), known.end(), [&](const auto& x, const auto& y) {
+            return edit_distance(asked, x) < edit_distance(asked, y);
+        });
+    return make_error(ErrorCode::invalid_input,
+                      "`" + asked +
+                          "` is neither a measured method nor a device; the nearest is `" + *near +
+                          "`");
 }
 
 Result<std::vector<Comparison>> compare(const Evidence& evidence, const CompareQuestion& question) {

@@ -28,6 +28,10 @@ struct Comparison {
     Verdict3 verdict = Verdict3::unresolved;
 };
 
+// The measured method of that name. "llmint8-bnb" stands for its only threshold. invalid_input:
+// several thresholds (lists them), or no such method (names the nearest method or device).
+Result<std::string> resolve_method(const Evidence& evidence, const std::string& asked);
+
 // Methods: Student's t on the logarithms of the ratios paired by repeat, so that what drifts for
 // both is taken out. Devices: no pairs, so Welch's t on the logarithms. One pair is no verdict.
 // invalid_input: A or B is neither a measured method nor a device (names the nearest), or A is B;

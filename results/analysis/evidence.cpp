@@ -41,6 +41,9 @@ std::string where_of(const EvidenceQuestion& question) {
     if (!question.device.empty()) {
         where += " AND c.device = " + sql_text(question.device);
     }
+    if (!question.model.empty()) {
+        where += " AND c.model = " + sql_text(question.model);
+    }
     return where;
 }
 
@@ -58,14 +61,12 @@ std::vector<double> numbers_of(const std::string& json) {
 
 using RunMetrics = std::map<std::int64_t, std::map<std::string, double>>;
 
-// Scalars only: what belongs to one layer stays in the database, except a worker's verdict.
+// Scalars of the whole run: what belongs to one layer stays in the database.
 Result<RunMetrics> read_metrics(Store& store, const std::string& where) {
     const Table table = TRY(
         store.query("SELECT DISTINCT m.run, m.metric, m.value FROM v_cells c JOIN measurements m"
                     " ON m.run = c.run" +
-                    where +
-                    " AND m.sample = 0 AND (instr(m.metric, ':') = 0"
-                    " OR m.metric LIKE 'invalid:%')"));
+                    where + " AND m.sample = 0 AND instr(m.metric, ':') = 0"));
     RunMetrics metrics;
     for (std::size_t i = 0; i < table.rows.size(); ++i) {
         const Row row(table, i);
@@ -87,6 +88,7 @@ MeasuredCell start_cell(const Row& row, const Labels& labels) {
         cell.threshold = threshold;
     }
     cell.device = labels.device(row);
+    cell.kind = row.label("device");
     cell.device_name = row.label("device_name");
     cell.head_bits = static_cast<int>(row.integer("head"));
     cell.batch = static_cast<int>(row.integer("batch"));
@@ -184,6 +186,8 @@ Result<Evidence> read_evidence(Store& store, const EvidenceQuestion& question) {
     TRY(check_known(store, "experiment", question.experiment, "SELECT name FROM experiments"));
     TRY(check_known(store, "device", question.device,
                     "SELECT DISTINCT device FROM v_cells ORDER BY 1"));
+    TRY(check_known(store, "model", question.model,
+                    "SELECT DISTINCT model FROM v_cells ORDER BY 1"));
     const std::string where = where_of(question);
     const Table rows =
         TRY(store.query("SELECT c.*, j.numerics_revision, j.spec ->> '$.prompt' AS prompt,"

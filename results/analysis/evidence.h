@@ -33,6 +33,7 @@ struct MeasuredCell {
     std::string method_name;  // "llmint8-bnb"
     std::optional<double> threshold;
     std::string device;  // kind, with the name where one kind has several
+    std::string kind;
     std::string device_name;
     int head_bits = 16, weight_bits = 16, batch = 1, numerics = 1;
     std::string kv;
@@ -61,10 +62,11 @@ struct Evidence {
 struct EvidenceQuestion {
     std::string experiment;  // empty: the whole database, each cell once
     std::string device;      // kind; empty: all
+    std::string model;       // name; empty: all
 };
 
 // Newest successful attempt of each cell and repeat. Runs that validity.h rejects are left out.
-// not_found: no such experiment or device, with those that exist.
+// not_found: no such experiment, device or model, with those that exist.
 Result<Evidence> read_evidence(Store& store, const EvidenceQuestion& question);
 
 }  // namespace bitsweep

@@ -16,7 +16,7 @@ constexpr std::array settings = {
     Setting{"batch", "batch="},           Setting{"prompt_tokens", "prompt_tokens="},
     Setting{"new_tokens", "new_tokens="}, Setting{"protocol", ""},
     Setting{"threads", "threads="},       Setting{"seed", "seed="},
-    Setting{"prompt", "prompt="}};
+    Setting{"prompt", "prompt="},         Setting{"numerics_revision", "numerics="}};
 
 }  // namespace
 

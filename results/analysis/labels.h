@@ -12,7 +12,7 @@ namespace bitsweep {
 
 class Labels {
  public:
-    // `cells`: rows with the columns of v_cells and `prompt`.
+    // `cells`: rows with the columns of v_cells, `prompt` and `numerics_revision`.
     explicit Labels(const Table& cells);
 
     std::string model(const Row& cell) const;   // "tiny batch=4"

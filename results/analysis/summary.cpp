@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "results/analysis/answer.h"
+#include "results/analysis/evidence.h"
 #include "results/analysis/interval.h"
 #include "results/analysis/labels.h"
 #include "results/analysis/question.h"
@@ -66,10 +67,6 @@ void keep_first(double& kept, double value) {
 
 void add_cell(Group& group, const Row& cell) {
     SummaryRow& row = group.row;
-    ++row.repeats;
-    if (const double rate = cell.number("decode_tokens_per_s"); std::isfinite(rate)) {
-        group.decode.push_back(rate);
-    }
     constexpr double bytes_per_mib = 1048576;
     keep_first(row.weights_mib, cell.number("weights_bytes") / bytes_per_mib);
     keep_first(row.weights_ratio, cell.number("weights_ratio"));
@@ -83,11 +80,28 @@ void add_cell(Group& group, const Row& cell) {
     }
 }
 
-void add_pair(Group& group, const Row& pair) {
-    group.row.baseline = pair.label("baseline");
-    group.row.is_baseline = pair.label("method") == group.row.baseline;
-    if (const double ratio = pair.number("speedup"); std::isfinite(ratio)) {
-        group.ratios.push_back(ratio);
+double rate_of(const Repeat& repeat) {
+    const auto found = repeat.metrics.find("decode_tokens_per_s");
+    return found == repeat.metrics.end() ? nan : found->second;
+}
+
+// Speed, from the runs that count.
+void add_speed(Group& group, const MeasuredCell& cell, const Evidence& evidence) {
+    const MeasuredCell* base = evidence.baseline_of(cell);
+    group.row.repeats = static_cast<int>(cell.repeats.size());
+    group.row.baseline = base == nullptr ? "" : base->method_name;
+    group.row.is_baseline = base == &cell;
+    for (const Repeat& mine : cell.repeats) {
+        const double rate = rate_of(mine);
+        if (!std::isfinite(rate)) {
+            continue;
+        }
+        group.decode.push_back(rate);
+        for (const Repeat& other : base == nullptr ? std::vector<Repeat>{} : base->repeats) {
+            if (other.repeat == mine.repeat && std::isfinite(rate_of(other))) {
+                group.ratios.push_back(rate / rate_of(other));
+            }
+        }
     }
 }
 
@@ -106,17 +120,23 @@ SummaryRow finish(Group& group) {
 }
 
 std::string key_of(const Row& row) {
-    return row.label("series") + "\n" + row.label("device") + "\n" + row.label("device_name");
+    return row.label("series") + "\n" + row.label("device") + "\n" + row.label("device_name") +
+           "\n" + row.label("numerics_revision");
 }
 
-Result<std::vector<SummaryRow>> read_rows(Store& store, const std::string& name) {
+std::string key_of(const MeasuredCell& cell) {
+    return cell.series + "\n" + cell.kind + "\n" + cell.device_name + "\n" +
+           std::to_string(cell.numerics);
+}
+
+Result<std::vector<SummaryRow>> read_rows(Store& store, const std::string& name,
+                                          const Evidence& evidence) {
     const Table cells = TRY(store.query(
-        "SELECT v.*, j.spec ->> '$.prompt' AS prompt, r.provenance ->> 'weights_type' AS"
+        "SELECT v.*, j.numerics_revision, j.spec ->> '$.prompt' AS prompt, r.provenance ->> "
+        "'weights_type' AS"
         " stored_types FROM v_results v JOIN jobs j ON j.id = v.job JOIN runs r ON r.id = v.run"
         " WHERE v.experiment = " +
         sql_text(name) + " ORDER BY v.position"));
-    const Table pairs =
-        TRY(store.query("SELECT * FROM v_speedup WHERE experiment = " + sql_text(name)));
     const Labels labels(cells);
     std::vector<Group> groups;
     std::map<std::string, std::size_t> index, models;
@@ -135,11 +155,10 @@ Result<std::vector<SummaryRow>> read_rows(Store& store, const std::string& name)
         }
         add_cell(groups[place->second], cell);
     }
-    for (std::size_t i = 0; i < pairs.rows.size(); ++i) {
-        const Row pair(pairs, i);
+    for (const MeasuredCell& cell : evidence.cells) {
         // A result may have arrived between the two queries: the next summary has it.
-        if (const auto place = index.find(key_of(pair)); place != index.end()) {
-            add_pair(groups[place->second], pair);
+        if (const auto place = index.find(key_of(cell)); place != index.end()) {
+            add_speed(groups[place->second], cell, evidence);
         }
     }
     std::stable_sort(groups.begin(), groups.end(), comes_before);
@@ -233,9 +252,13 @@ Result<Summary> summarize(Store& store, const ExperimentName& experiment) {
     summary.experiment = experiment.value;
     const auto tag = stored.tags.find("question");
     summary.question = tag != stored.tags.end() ? tag->second : question_of(stored.yaml);
-    summary.rows = TRY(read_rows(store, experiment.value));
+    const Evidence evidence = TRY(read_evidence(store, {experiment.value, "", ""}));
+    summary.rows = TRY(read_rows(store, experiment.value, evidence));
     summary.failures = TRY(read_failures(store, experiment.value));
     summary.notes = notes_of(summary.rows);
+    for (const std::string& run : evidence.excluded) {
+        summary.notes.push_back("left out of the speeds: " + run);
+    }
     summary.answer = answer_of(summary);
     return summary;
 }

@@ -42,7 +42,8 @@ struct Summary {
 Result<Summary> summarize(Store& store, const ExperimentName& experiment);
 
 std::string to_text(const Summary& summary, int width, bool color);  // for a terminal
-std::string to_html(const Summary& summary);  // one file, no network, no script
+std::string to_html(const Summary& summary);        // one page, no network, no script
+std::string summary_table(const Summary& summary);  // its table alone, as HTML
 
 // Any table in the formats of --format: table|csv|json|jsonl|markdown. invalid_input: unknown
 // format.

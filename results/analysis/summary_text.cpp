@@ -31,19 +31,6 @@ std::string cell(const SummaryColumn& column, const SummaryRow& row) {
     return printable(column.text(row));
 }
 
-bool is_constant(const SummaryColumn& column, const Summary& summary) {
-    return std::all_of(summary.rows.begin(), summary.rows.end(), [&](const SummaryRow& row) {
-        return column.text(row) == column.text(summary.rows.front());
-    });
-}
-
-// Head, device and repeats stand above the table where they are the same in every row.
-bool stands_above(const SummaryColumn& column, const Summary& summary) {
-    const bool movable =
-        column.title == "head" || column.title == "device" || column.title == "repeats";
-    return movable && is_constant(column, summary);
-}
-
 int width_of(const SummaryColumn& column, const Summary& summary) {
     int width = std::max(display_width(column.title), display_width(column.unit));
     for (const SummaryRow& row : summary.rows) {

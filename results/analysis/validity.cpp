@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 #include <vector>
 
 #include "results/analysis/interval.h"
@@ -14,7 +15,17 @@ constexpr std::size_t least_for_drift = 8;
 constexpr std::size_t most_for_drift = 400;  // 80,000 slopes; later values say no more
 constexpr double largest_drift = 0.05;
 constexpr double drift_level = 0.001;
-constexpr double largest_throttled_share = 0.1;
+
+struct WindowVerdict {
+    std::string_view metric, reason;
+};
+constexpr WindowVerdict verdicts[] = {
+    {"window_throttled", "throttled"},
+    {"window_foreign_process", "another process used the device"},
+    {"foreign_processes", "another process used the device"},
+    {"window_clock_drift", "the clock moved"},
+    {"window_temperature_drift", "the temperature moved"},
+};
 
 double value_or_zero(const std::map<std::string, double>& metrics, const std::string& name) {
     const auto found = metrics.find(name);
@@ -52,19 +63,10 @@ Drift drift_of(std::span<const double> values) {
 
 std::string why_invalid(const std::map<std::string, double>& metrics,
                         std::span<const double> decode_rates) {
-    constexpr std::string_view verdict = "invalid:";
-    for (auto it = metrics.lower_bound(std::string(verdict));
-         it != metrics.end() && it->first.starts_with(verdict); ++it) {
-        if (it->second > 0) {
-            return it->first.substr(verdict.size());
+    for (const auto& [metric, reason] : verdicts) {
+        if (value_or_zero(metrics, std::string(metric)) > 0) {
+            return std::string(reason);
         }
-    }
-    if (const double share = value_or_zero(metrics, "throttled_share");
-        share > largest_throttled_share) {
-        return "throttled (" + percent(share) + " of its samples)";
-    }
-    if (const double others = value_or_zero(metrics, "foreign_processes"); others > 0) {
-        return "foreign processes on the device (" + plain_text(others) + ")";
     }
     const Drift drift = drift_of(decode_rates);
     if (std::fabs(drift.change) > largest_drift && drift.p_value < drift_level) {

@@ -10,10 +10,10 @@ namespace bitsweep {
 
 // Why the run is left out of intervals and fits, or "". The signs, each absent where the device
 // cannot tell:
-//   invalid:REASON           any metric of this form above 0: the worker's own verdict
-//   throttled_share          share of samples with a thermal or power brake, or below 75 % of the
-//                            clock they began with; more than 10 % (NVBench's rule)
-//   foreign_processes        processes of others on the device
+//   window_*                 the worker's own verdict on the measured window, above 0:
+//                            window_throttled, window_foreign_process, window_clock_drift,
+//                            window_temperature_drift (worker/metrics/device_window.cpp)
+//   foreign_processes        processes of others on the device, above 0
 //   a drift of its own rates: the line through the run's sequences (Theil and Sen's median slope)
 //                            moves by more than 5 % from the first to the last, and at least 8
 //                            sequences agree on the direction at the 0.1 % level (Mann and Kendall)

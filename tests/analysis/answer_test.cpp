@@ -95,7 +95,7 @@ TEST(Answer, namesTheDeviceAndTheHeadWhereThereAreSeveral) {
     summary.rows[2].head_bits = summary.rows[3].head_bits = 8;
     EXPECT_EQ(answer_of(summary),
               "On big head 16 on cpu, int8 decodes 2.00x as fast as fp16 (95 % 1.90-2.10, 3 "
-              "repeats); on big head 8 on H100, int8 decodes 0.500x as fast as fp16 (95 % "
+              "repeats). On big head 8 on H100, int8 decodes 0.500x as fast as fp16 (95 % "
               "0.400-0.600, 3 repeats).");
 }
 

@@ -79,6 +79,26 @@ TEST_F(Summaries, everyNumberIsAsComputedByHand) {
     EXPECT_TRUE(s.failures.empty());
 }
 
+TEST_F(Summaries, aDisturbedRunIsLeftOutOfTheSpeedsAndNamed) {
+    for (int repeat = 0; repeat < 3; ++repeat) {
+        std::vector<Measurement> more = {{"kl_mean", "nat", 0, 0.001}};
+        if (repeat == 0) {
+            more.push_back({"window_throttled", "1", 0, 1});
+        }
+        add(make_job("fp16", repeat), 100);
+        add(make_job("int8", repeat), repeat == 0 ? 10 : 150, more);
+    }
+    const Summary s = summary();
+    ASSERT_EQ(s.rows.size(), 2u);
+    EXPECT_EQ(s.rows[0].repeats, 3);
+    EXPECT_EQ(s.rows[1].repeats, 2);
+    EXPECT_EQ(s.rows[1].pairs, 2);
+    EXPECT_EQ(s.rows[1].decode_tokens_per_s, 150);
+    EXPECT_EQ(s.rows[1].kl_mean, 0.001);  // what was computed stays
+    ASSERT_FALSE(s.notes.empty());
+    EXPECT_EQ(s.notes.back(), "left out of the speeds: tiny int8 on cpu, repeat 0: throttled");
+}
+
 TEST_F(Summaries, pairingByRepeatResolvesWhatDriftWouldHide) {
     // The machine slows down to a half, the ratio stays within 1 %.
     const double drift[] = {100, 75, 50};

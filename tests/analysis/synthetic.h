@@ -49,6 +49,22 @@ struct SyntheticPlan {
     std::function<void(FinishedRun&, const SyntheticCell&, int repeat)> damage;
 };
 
+// A law of one method on one card: nanoseconds of a decode step.
+struct PhysicalLaw {
+    std::string method;
+    std::optional<double> threshold;
+    double fixed_ns = 0, per_product_ns = 0, bandwidth = 1;
+};
+
+// Cells of shapes from the table, at 16-bit heads: sizes by the catalog, speed by the law, KL by
+// exp(intercept + per_bit x bits + per_log_size x ln(parameters)) where `kl` is not zero.
+struct QualityLaw {
+    double intercept = 0, per_bit = 0, per_log_size = 0;
+};
+std::vector<SyntheticCell> physical_cells(const std::vector<std::string>& models,
+                                          const std::vector<PhysicalLaw>& laws,
+                                          std::optional<QualityLaw> quality = std::nullopt);
+
 // Fills the store with jobs, runs, raw samples and measurements of the plan.
 void fill(Store& store, const SyntheticPlan& plan);
 

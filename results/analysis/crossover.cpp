@@ -1,0 +1,255 @@
+#include "results/analysis/crossover.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "results/analysis/compare.h"
+
+namespace bitsweep {
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr double sure = 0.95;
+constexpr std::size_t least_sizes = 2;
+
+// The logarithm of the size at which the broken line through (log size, log ratio) rises above 0
+// for the last time. Points by rising size; equal sizes are averaged.
+double last_crossing(const std::vector<double>& sizes, const std::vector<double>& ratios) {
+    std::vector<std::pair<double, double>> line;
+    for (std::size_t i = 0; i < sizes.size();) {
+        std::size_t next = i;
+        double sum = 0;
+        while (next < sizes.size() && sizes[next] == sizes[i]) {
+            sum += ratios[next++];
+        }
+        line.emplace_back(std::log(sizes[i]), sum / static_cast<double>(next - i));
+        i = next;
+    }
+    if (line.back().second <= 0) {
+        return infinity;
+    }
+    for (std::size_t i = line.size() - 1; i > 0; --i) {
+        const auto [x0, y0] = line[i - 1];
+        const auto [x1, y1] = line[i];
+        if (y0 <= 0) {
+            return x0 + (x1 - x0) * (0 - y0) / (y1 - y0);
+        }
+    }
+    return -infinity;
+}
+
+CrossingPlace place_of(std::vector<CrossoverPoint>& points, double CrossoverPoint::*size,
+                       const Resampling& how) {
+    std::stable_sort(points.begin(), points.end(),
+                     [&](const auto& x, const auto& y) { return x.*size < y.*size; });
+    std::vector<double> sizes, ratios;
+    for (const CrossoverPoint& point : points) {
+        sizes.push_back(point.*size);
+        ratios.push_back(point.ratio.centre());
+    }
+    CrossingPlace place;
+    place.value = std::exp(last_crossing(sizes, ratios));
+    Random random(how.seed);
+    std::vector<double> draws;
+    for (int i = 0; i < how.resamples; ++i) {
+        for (std::size_t j = 0; j < points.size(); ++j) {
+            ratios[j] = points[j].ratio.draw(random);
+        }
+        draws.push_back(last_crossing(sizes, ratios));
+    }
+    std::sort(draws.begin(), draws.end());
+    const auto share = [&](double value) {
+        return static_cast<double>(std::count(draws.begin(), draws.end(), value)) /
+               static_cast<double>(draws.size());
+    };
+    place.always = share(-infinity);
+    place.never = share(infinity);
+    place.inside = 1 - place.always - place.never;
+    // The nearest rank: between a number and infinity there is nothing to interpolate.
+    const auto rank = [&](double part) {
+        return std::exp(draws[static_cast<std::size_t>(
+            std::lround(part * static_cast<double>(draws.size() - 1)))]);
+    };
+    place.low = rank(0.025);
+    place.high = rank(0.975);
+    place.verdict = place.always >= sure   ? CrossoverClass::always
+                    : place.never >= sure  ? CrossoverClass::never
+                    : place.inside >= sure ? CrossoverClass::within
+                                           : CrossoverClass::unresolved;
+    return place;
+}
+
+const SpeedFit* fit_of(const Scaling& scaling, const std::string& device,
+                       const std::string& method) {
+    for (const SpeedFit& fit : scaling.speed) {
+        if (fit.device == device && fit.method == method) {
+            return &fit;
+        }
+    }
+    return nullptr;
+}
+
+// What a layer weighs: weights over width^2, and bytes of each weight, medians over the models.
+struct LayerWeight {
+    double per_width_squared = nan, bytes = nan;
+};
+
+LayerWeight layer_weight(const Evidence& evidence, const std::string& device,
+                         const std::string& method) {
+    std::vector<double> ratios, bytes;
+    for (const MeasuredCell& cell : evidence.cells) {
+        const MeasuredCell* base = evidence.baseline_of(cell);
+        if (cell.device != device || cell.method != method || cell.shape == nullptr ||
+            base == nullptr) {
+            continue;
+        }
+        const double weights = base->metric("weights_codes_bytes") / 2;
+        const auto width = static_cast<double>(cell.shape->width);
+        ratios.push_back(weights / static_cast<double>(cell.shape->layers) / (width * width));
+        bytes.push_back((cell.metric("weights_codes_bytes") + cell.metric("weights_scales_bytes")) /
+                        weights);
+    }
+    return {median(ratios), median(bytes)};
+}
+
+double model_width(const std::vector<double>& a, const std::vector<double>& b,
+                   const LayerWeight& weight_a, const LayerWeight& weight_b) {
+    const double dearer = 4 * (a[1] - b[1]);
+    const double saved =
+        weight_a.per_width_squared * (b[3] * weight_b.bytes - a[3] * weight_a.bytes);
+    if (dearer <= 0) {
+        return saved > 0 ? 0 : infinity;
+    }
+    return saved > 0 ? std::sqrt(dearer / saved) : infinity;
+}
+
+Estimate physical_crossing(const Evidence& evidence, const Scaling& scaling,
+                           const Crossover& crossover) {
+    const SpeedFit* a = fit_of(scaling, crossover.device, crossover.a);
+    const SpeedFit* b = fit_of(scaling, crossover.device, crossover.b);
+    const LayerWeight weight_a = layer_weight(evidence, crossover.device, crossover.a);
+    const LayerWeight weight_b = layer_weight(evidence, crossover.device, crossover.b);
+    if (a == nullptr || b == nullptr || !std::isfinite(weight_a.bytes) ||
+        !std::isfinite(weight_b.bytes)) {
+        return {nan, nan, nan};
+    }
+    const auto centre = [](const SpeedFit& fit) {
+        return std::vector<double>{fit.fixed_ns.value, fit.per_product_ns.value,
+                                   1e9 / fit.cache_bandwidth.value, 1e9 / fit.bandwidth.value};
+    };
+    std::vector<double> draws;
+    for (std::size_t i = 0; i < std::min(a->draws.size(), b->draws.size()); ++i) {
+        draws.push_back(model_width(a->draws[i], b->draws[i], weight_a, weight_b));
+    }
+    std::sort(draws.begin(), draws.end());
+    const auto rank = [&](double part) {
+        return draws.empty() ? nan
+                             : draws[static_cast<std::size_t>(
+                                   std::lround(part * static_cast<double>(draws.size() - 1)))];
+    };
+    return {model_width(centre(*a), centre(*b), weight_a, weight_b), rank(0.025), rank(0.975)};
+}
+
+bool is_baseline(const MeasuredCell& cell, const Evidence& evidence) {
+    return evidence.baseline_of(cell) == &cell;
+}
+
+struct Pair {
+    const MeasuredCell* a;
+    const MeasuredCell* b;
+};
+
+std::vector<Pair> pairs_of(const Evidence& evidence, const CrossoverQuestion& question) {
+    std::vector<Pair> pairs;
+    for (const MeasuredCell& a : evidence.cells) {
+        if (question.a.empty() ? is_baseline(a, evidence) : a.method != question.a) {
+            continue;
+        }
+        if (question.b.empty()) {
+            const MeasuredCell* base = evidence.baseline_of(a);
+            if (base != nullptr && base != &a) {
+                pairs.push_back({&a, base});
+            }
+            continue;
+        }
+        for (const MeasuredCell& b : evidence.cells) {
+            if (b.method == question.b && b.same_place(a) && &a != &b) {
+                pairs.push_back({&a, &b});
+            }
+        }
+    }
+    return pairs;
+}
+
+std::string setting_of(const MeasuredCell& cell) {
+    return (cell.batch == 1 ? "" : "batch=" + std::to_string(cell.batch)) +
+           (cell.head_bits == 16
+                ? ""
+                : (cell.batch == 1 ? "head " : ", head ") + std::to_string(cell.head_bits));
+}
+
+std::size_t sizes_of(const std::vector<CrossoverPoint>& points) {
+    std::vector<double> sizes;
+    for (const CrossoverPoint& point : points) {
+        sizes.push_back(point.parameters);
+    }
+    std::sort(sizes.begin(), sizes.end());
+    return static_cast<std::size_t>(std::unique(sizes.begin(), sizes.end()) - sizes.begin());
+}
+
+}  // namespace
+
+Result<std::vector<Crossover>> find_crossovers(const Evidence& evidence, const Scaling& scaling,
+                                               const CrossoverQuestion& question,
+                                               const Resampling& how) {
+    CrossoverQuestion asked = question;
+    if (!asked.a.empty()) {
+        asked.a = TRY(resolve_method(evidence, asked.a));
+    }
+    if (!asked.b.empty()) {
+        asked.b = TRY(resolve_method(evidence, asked.b));
+    }
+    std::vector<Crossover> crossovers;
+    for (const Pair& pair : pairs_of(evidence, asked)) {
+        if (pair.a->shape == nullptr || pair.a->device != pair.b->device) {
+            continue;
+        }
+        const Crossover made{pair.a->device, pair.a->method, pair.b->method, setting_of(*pair.a)};
+        auto place = std::find_if(crossovers.begin(), crossovers.end(), [&](const Crossover& c) {
+            return c.device == made.device && c.a == made.a && c.b == made.b &&
+                   c.setting == made.setting;
+        });
+        if (place == crossovers.end()) {
+            crossovers.push_back(made);
+            place = crossovers.end() - 1;
+        }
+        CrossoverPoint point{pair.a->model, static_cast<double>(pair.a->shape->width),
+                             pair.a->parameters()};
+        point.ratio = pair.a->speedup_over(*pair.b);
+        point.speedup = bootstrap_interval(point.ratio, how);
+        if (point.ratio.processes() > 0) {
+            place->points.push_back(std::move(point));
+        }
+    }
+    std::erase_if(crossovers, [](const Crossover& c) { return sizes_of(c.points) < least_sizes; });
+    if (crossovers.empty()) {
+        return make_error(
+            ErrorCode::not_found,
+            "no pair of methods was measured on 2 or more models of the table of "
+            "shapes on one device" +
+                (asked.a.empty() ? ""
+                                 : " (" + asked.a + " against " +
+                                       (asked.b.empty() ? "16 bits" : asked.b) + ")"));
+    }
+    for (Crossover& crossover : crossovers) {
+        crossover.width = place_of(crossover.points, &CrossoverPoint::width, how);
+        crossover.parameters = place_of(crossover.points, &CrossoverPoint::parameters, how);
+        crossover.model_width = physical_crossing(evidence, scaling, crossover);
+    }
+    return crossovers;
+}
+
+}  // namespace bitsweep

@@ -1,0 +1,140 @@
+// The crossover in words and in a table.
+#include <cmath>
+
+#include "results/analysis/crossover.h"
+#include "results/analysis/number_text.h"
+
+namespace bitsweep {
+namespace {
+
+std::string size_text(double parameters) {
+    return parameters >= 1e9   ? significant(parameters / 1e9, 3) + "B"
+           : parameters >= 1e6 ? significant(parameters / 1e6, 3) + "M"
+                               : significant(parameters / 1e3, 3) + "k";
+}
+
+std::string width_text(double width) {
+    return fixed_text(width, 0);
+}
+
+using SizeText = std::string (*)(double);
+
+// One end of an interval: infinite ends are outside of what was measured.
+std::string end_text(double end, const std::vector<CrossoverPoint>& points,
+                     double CrossoverPoint::*size, SizeText text) {
+    double smallest = INFINITY, largest = 0;
+    for (const CrossoverPoint& point : points) {
+        smallest = std::min(smallest, point.*size);
+        largest = std::max(largest, point.*size);
+    }
+    return end <= 0          ? "below " + text(smallest)
+           : std::isinf(end) ? "above " + text(largest)
+                             : text(end);
+}
+
+std::string place_text(const CrossingPlace& place, const Crossover& crossover,
+                       double CrossoverPoint::*size, SizeText text) {
+    return end_text(place.value, crossover.points, size, text) +
+           " (95 %: " + end_text(place.low, crossover.points, size, text) + " to " +
+           end_text(place.high, crossover.points, size, text) + ")";
+}
+
+std::string range_text(const Crossover& crossover) {
+    double low = INFINITY, high = 0, small = INFINITY, large = 0;
+    for (const CrossoverPoint& point : crossover.points) {
+        low = std::min(low, point.width);
+        high = std::max(high, point.width);
+        small = std::min(small, point.parameters);
+        large = std::max(large, point.parameters);
+    }
+    return "widths " + width_text(low) + " to " + width_text(high) + ", " + size_text(small) +
+           " to " + size_text(large) + " parameters";
+}
+
+std::string model_text(const Estimate& width) {
+    const auto text = [](double value) {
+        return value == 0          ? std::string("every width")
+               : std::isinf(value) ? std::string("no width")
+               : std::isnan(value) ? std::string("-")
+                                   : width_text(value);
+    };
+    if (std::isnan(width.value)) {
+        return "";
+    }
+    return text(width.value) + " [" + text(width.low) + " to " + text(width.high) + "]";
+}
+
+std::string percent(double share) {
+    return fixed_text(100 * share, 0) + " %";
+}
+
+}  // namespace
+
+std::string sentence_of(const Crossover& crossover) {
+    const std::string head = "On " + crossover.device +
+                             (crossover.setting.empty() ? "" : " (" + crossover.setting + ")") +
+                             ", " + crossover.a;
+    const CrossingPlace& width = crossover.width;
+    switch (width.verdict) {
+        case CrossoverClass::always:
+            return head + " beats " + crossover.b + " at every measured size (" +
+                   range_text(crossover) + ").";
+        case CrossoverClass::never:
+            return head + " never beats " + crossover.b + " up to the largest measured size (" +
+                   range_text(crossover) + ").";
+        case CrossoverClass::within:
+            return head + " starts to beat " + crossover.b + " at width " +
+                   place_text(width, crossover, &CrossoverPoint::width, width_text) + ", " +
+                   place_text(crossover.parameters, crossover, &CrossoverPoint::parameters,
+                              size_text) +
+                   " parameters.";
+        case CrossoverClass::unresolved:
+            return head + " against " + crossover.b + " is not resolved: in " +
+                   percent(width.inside) + " of the resamples it starts to be faster inside the " +
+                   "measured range, in " + percent(width.always) + " it is ahead everywhere, in " +
+                   percent(width.never) + " it is behind at the largest (" + range_text(crossover) +
+                   "); more repeats or more sizes would tell.";
+    }
+    ASSERT(false);
+}
+
+Finding crossover_finding(const std::vector<Crossover>& crossovers) {
+    Finding finding;
+    finding.title = "Crossover: from which size a method is faster";
+    TableBuilder table({"device", "setting", "A", "B", "crossing width", "crossing parameters",
+                        "inside", "always", "never", "width by the physical fit"});
+    TableBuilder points(
+        {"device", "A", "B", "model", "width", "parameters", "speed-up", "low", "high"});
+    for (const Crossover& crossover : crossovers) {
+        finding.sentences.push_back(sentence_of(crossover));
+        table.row().text(crossover.device).text(crossover.setting);
+        table.text(crossover.a).text(crossover.b);
+        table.text(place_text(crossover.width, crossover, &CrossoverPoint::width, width_text));
+        table.text(
+            place_text(crossover.parameters, crossover, &CrossoverPoint::parameters, size_text));
+        table.text(percent(crossover.width.inside)).text(percent(crossover.width.always));
+        table.text(percent(crossover.width.never)).text(model_text(crossover.model_width));
+        for (const CrossoverPoint& point : crossover.points) {
+            points.row().text(crossover.device).text(crossover.a).text(crossover.b);
+            points.text(point.model).number(point.width).number(point.parameters, 6);
+            points.number(point.speedup.centre).number(point.speedup.low);
+            points.number(point.speedup.high);
+        }
+    }
+    finding.tables.push_back({"crossings", table.take()});
+    finding.tables.push_back({"speed-up at every measured size", points.take()});
+    finding.notes = {
+        "crossing: where the line through the measured speed-ups (logarithms, models of one width "
+        "averaged) rises above 1 for the last time; 95 % over resampled pairs of processes; "
+        "`below` "
+        "and `above` mean outside of what was measured, never an extrapolation",
+        "physical fit: d^2 = 4 x (cost of a product, A - B) / (weights of a layer / d^2 x (time of "
+        "a weight's bytes, B - A)); depth cancels. It may lie outside the measured range",
+        "what moves it, by that formula: the width grows with the square root of A's extra cost "
+        "per "
+        "product (half of it: x 0.71) and of the bandwidth (twice: x 1.41); a batch shares the "
+        "bytes among its tokens, so measure it as another setting"};
+    return finding;
+}
+
+}  // namespace bitsweep

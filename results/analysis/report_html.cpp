@@ -1,0 +1,308 @@
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "results/analysis/answer.h"
+#include "results/analysis/comparisons.h"
+#include "results/analysis/html.h"
+#include "results/analysis/number_text.h"
+#include "results/analysis/report.h"
+#include "results/analysis/report_figures.h"
+#include "results/analysis/report_style.h"
+
+namespace bitsweep {
+namespace {
+
+std::string section(const std::string& id, const std::string& title, const std::string& inner) {
+    if (inner.empty()) {
+        return "";
+    }
+    return html::element("section id=\"" + id + "\"", "",
+                         html::element("h2", "", html::escaped(title)) + inner);
+}
+
+std::string for_every_device(const Report& report,
+                             std::string (*figure)(const Report&, const std::string&)) {
+    std::string figures;
+    for (const std::string& device : report.evidence.devices()) {
+        figures += figure(report, device);
+    }
+    return figures;
+}
+
+std::string for_every_device(const Report& report, const Palette& palette,
+                             std::string (*figure)(const Report&, const std::string&,
+                                                   const Palette&)) {
+    std::string figures;
+    for (const std::string& device : report.evidence.devices()) {
+        figures += figure(report, device, palette);
+    }
+    return figures;
+}
+
+// The first few in sight, the others a click away.
+std::string sentences(const Finding& finding, const std::string& rest_title) {
+    constexpr std::size_t in_sight = 6;
+    const auto& all = finding.sentences;
+    const auto cut = all.begin() + static_cast<std::ptrdiff_t>(std::min(in_sight, all.size()));
+    return html::list({all.begin(), cut}) +
+           (cut == all.end() ? ""
+                             : html::folded(std::to_string(all.end() - cut) + " more " + rest_title,
+                                            html::list({cut, all.end()})));
+}
+
+// The tables and the notes of an analysis, for those who want to see them.
+std::string details(const Finding& finding, const std::string& title) {
+    std::string inner;
+    for (const NamedTable& part : finding.tables) {
+        if (!part.table.rows.empty()) {
+            inner += html::table(part.table, part.name);
+        }
+    }
+    return html::folded(title, inner + html::list(finding.notes));
+}
+
+// "identical" is a statement about what was seen: the rule of three says about how much.
+std::string identity_bound(const Report& report) {
+    double tokens = 0;
+    for (const MeasuredCell& cell : report.evidence.cells) {
+        if (cell.metric("text_identical") == 1) {
+            tokens = tokens == 0 ? static_cast<double>(cell.new_tokens)
+                                 : std::min(tokens, static_cast<double>(cell.new_tokens));
+        }
+    }
+    if (tokens == 0) {
+        return "";
+    }
+    return "text identical over " + plain_text(tokens) +
+           " tokens bounds the rate of differing tokens below " +
+           significant(100 * unseen_rate_bound(static_cast<std::int64_t>(tokens)), 2) +
+           " % (95 %, rule of three), no more than that";
+}
+
+std::string summary_section(const Report& report) {
+    if (report.summary.rows.empty()) {
+        return html::paragraph("No cell has a result yet.");
+    }
+    std::vector<std::string> notes = report.summary.notes;
+    if (const std::string bound = identity_bound(report); !bound.empty()) {
+        notes.push_back(bound);
+    }
+    return summary_table(report.summary) + html::list(notes);
+}
+
+std::string crossover_section(const Report& report, const Palette& palette) {
+    std::string inner = for_every_device(report, palette, speedup_figure);
+    if (!report.crossovers.empty()) {
+        const Finding finding = crossover_finding(report.crossovers);
+        inner += sentences(finding, "crossings") +
+                 details(finding, "Crossings, points and how they are found");
+    }
+    return inner;
+}
+
+std::string latency_section(const Report& report) {
+    if (report.latency.splits.empty()) {
+        return "";
+    }
+    const Finding finding = latency_finding(report.latency, "");
+    return for_every_device(report, latency_figure) + sentences(finding, "slowdowns explained") +
+           details(finding, "The split of every cell, and what is not stored");
+}
+
+std::string scaling_section(const Report& report, const Palette& palette) {
+    const Finding finding = scaling_finding(report.scaling);
+    return html::element("div", "pair",
+                         held_out_figure(report, palette) + quality_figure(report, palette)) +
+           sentences(finding, "findings") + details(finding, "Coefficients, residuals and the law");
+}
+
+std::string pareto_section(const Report& report, const Palette& palette) {
+    if (report.fronts.empty()) {
+        return "";
+    }
+    const Finding finding = pareto_finding(report.fronts, {});
+    return for_every_device(report, palette, pareto_figure) + sentences(finding, "models") +
+           details(finding, "Every point and how sure its place is");
+}
+
+std::string left_out_section(const Report& report) {
+    const auto& excluded = report.evidence.excluded;
+    std::string inner = for_every_device(report, order_figure);
+    inner += excluded.empty()
+                 ? html::paragraph(
+                       "No run was disturbed: none was throttled, shared its device "
+                       "or drifted by more than 5 %.")
+                 : html::paragraph("Kept in the database, left out of every interval and fit:") +
+                       html::list(excluded);
+    if (!report.summary.failures.empty()) {
+        inner += html::element("h3", "", "Without a result") + html::list(report.summary.failures);
+    }
+    return inner;
+}
+
+std::string external_section(const Report& report) {
+    if (report.external_rows.rows.empty()) {
+        return "";
+    }
+    TableBuilder table({"gpu", "model", "parameters", "method", "x its 16 bits", "tool", "file"});
+    for (const ExternalSpeedup& one : report.external) {
+        table.row().text(one.gpu).text(one.model).number(one.parameters, 6).text(one.method);
+        table.number(one.speedup, 3).text(one.tool).text(one.file);
+    }
+    return html::paragraph(
+               "Measured by others with other tools, imported with `bitsweep import`. "
+               "They stand beside our numbers and are never pooled with them.") +
+           html::table(table.take(), "Their speed-ups over their own 16 bits") +
+           html::folded("Every imported row",
+                        html::table(report.external_rows, "External results"));
+}
+
+std::string method_section(const Report& report) {
+    return html::list(
+        {"Decode rate of a process: the median over its measured sequences. Rate of a cell: median "
+         "over processes in the summary, geometric mean in the analyses.",
+         "Intervals: 95 %. Speed-ups: logarithms of ratios paired by repeat, Student's t (summary, "
+         "compare). Derived numbers: two-level bootstrap, processes then samples, seed " +
+             std::to_string(report.how.seed) + ", " + std::to_string(report.how.resamples) +
+             " resamples (crossings), 500 (fits), 1,000 (fronts); its spread is scaled to the "
+             "unbiased variance and Student's tails.",
+         "Perplexity, KL divergence and top-1 agreement: against the same model's fp32 logits on "
+         "the same tokens.",
+         "Formulas of each analysis stand in its folded part."});
+}
+
+std::string repeat_section(const Report& report) {
+    const std::string& name = report.summary.experiment;
+    const std::string commands =
+        "bitsweep run EXPERIMENT.yaml --db F.db --force     # measure everything again\n"
+        "bitsweep report " +
+        name +
+        " --db F.db -o report.html\n"
+        "bitsweep analyze compare A B --experiment " +
+        name +
+        " --db F.db\n"
+        "bitsweep analyze crossover --experiment " +
+        name +
+        " --db F.db\n"
+        "bitsweep analyze scaling --experiment " +
+        name +
+        " --db F.db\n"
+        "bitsweep analyze latency --experiment " +
+        name +
+        " --db F.db\n"
+        "bitsweep analyze pareto --experiment " +
+        name +
+        " --db F.db\n"
+        "bitsweep query --view v_results --experiment " +
+        name + " --db F.db\n";
+    return html::element("pre", "", html::escaped(commands)) +
+           html::folded("The experiment file",
+                        html::element("pre", "", html::escaped(report.yaml)));
+}
+
+std::string provenance_section(const Report& report) {
+    std::set<int> revisions;
+    std::set<std::string> hosts;
+    for (const MeasuredCell& cell : report.evidence.cells) {
+        revisions.insert(cell.numerics);
+        for (const Repeat& repeat : cell.repeats) {
+            hosts.insert(cell.device + " (" + cell.device_name + ") on host " + repeat.host);
+        }
+    }
+    std::string inner = html::list({hosts.begin(), hosts.end()});
+    if (revisions.size() > 1) {
+        inner += html::paragraph(
+            "Several numerics revisions were measured. They are never pooled: "
+            "each is a cell of its own.");
+    }
+    return inner + html::folded("Everything the workers said about themselves",
+                                html::table(report.provenance, "Provenance"));
+}
+
+std::string counted(std::size_t number, const std::string& noun) {
+    return std::to_string(number) + " " + noun + (number == 1 ? "" : "s");
+}
+
+// "42 cells of 6 models and 7 methods, 126 runs on cpu; 2 runs left out"
+std::string extent(const Report& report) {
+    std::set<std::string> models;
+    std::size_t runs = 0;
+    std::string devices;
+    for (const MeasuredCell& cell : report.evidence.cells) {
+        models.insert(cell.model);
+        runs += cell.repeats.size();
+    }
+    for (const std::string& device : report.evidence.devices()) {
+        devices += (devices.empty() ? " on " : ", ") + device;
+    }
+    const std::size_t out = report.evidence.excluded.size();
+    return counted(report.evidence.cells.size(), "cell") + " of " +
+           counted(models.size(), "model") + " and " +
+           counted(report.evidence.methods().size(), "method") + ", " + counted(runs, "run") +
+           devices + (out == 0 ? "" : "; " + counted(out, "run") + " left out");
+}
+
+std::string answers(const Summary& summary) {
+    std::string inner;
+    for (const std::string& sentence : answers_of(summary)) {
+        inner += html::paragraph(sentence);
+    }
+    return html::element(
+        "div", "answer",
+        inner.empty() ? html::paragraph("Not resolved: no cell has a result.") : inner);
+}
+
+std::string navigation(const std::vector<std::pair<std::string, std::string>>& targets) {
+    std::string links;
+    for (const auto& [id, title] : targets) {
+        links += html::element("a href=\"#" + id + "\"", "", html::escaped(title));
+    }
+    return html::element("nav aria-label=\"Sections\"", "", links);
+}
+
+}  // namespace
+
+std::string to_html(const Report& report) {
+    const Palette palette(report);
+    const struct {
+        const char *id, *title, *menu;
+        std::string inner;
+    } parts[] = {
+        {"crossover", "From which size it pays", "Crossover", crossover_section(report, palette)},
+        {"latency", "Where a token's time goes", "Latency", latency_section(report)},
+        {"pareto", "What is worth running", "Pareto", pareto_section(report, palette)},
+        {"summary", "What was measured", "Cells", summary_section(report)},
+        {"threshold", "The outlier threshold", "Threshold",
+         for_every_device(report, palette, threshold_figure)},
+        {"memory", "Memory", "Memory", for_every_device(report, memory_figure)},
+        {"scaling", "Scaling", "Scaling",
+         report.evidence.cells.empty() ? "" : scaling_section(report, palette)},
+        {"left-out", "Drift, and what was left out", "Left out", left_out_section(report)},
+        {"external", "External results", "External", external_section(report)},
+        {"methods", "How the numbers were made", "Methods", method_section(report)},
+        {"provenance", "Where it was measured", "Provenance", provenance_section(report)},
+        {"repeat", "How to repeat it", "Repeat", repeat_section(report)},
+    };
+    std::vector<std::pair<std::string, std::string>> targets;
+    std::string body;
+    for (const auto& part : parts) {
+        if (!part.inner.empty()) {
+            targets.emplace_back(part.id, part.menu);
+            body += section(part.id, part.title, part.inner);
+        }
+    }
+    const std::string title = html::escaped(report.summary.experiment);
+    return "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+           "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n" +
+           html::element("title", "", title + " - bitsweep") +
+           html::element("style", "", std::string(report_style)) + "</head>\n<body>\n" +
+           html::element("header", "",
+                         html::element("h1", "", title) +
+                             html::paragraph(report.summary.question, "question") +
+                             answers(report.summary) + html::paragraph(extent(report), "extent") +
+                             navigation(targets)) +
+           html::element("main", "", body) + "</body>\n</html>\n";
+}
+
+}  // namespace bitsweep

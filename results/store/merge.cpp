@@ -1,0 +1,177 @@
+#include "results/store/merge.h"
+
+#include "results/store/sqlite.h"
+#include "results/store/store.h"
+
+namespace bitsweep {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Names that stand for other bytes on the two sides.
+constexpr const char* first_conflict =
+    "SELECT o.kind, o.name, b.digest, o.digest FROM other.bindings o"
+    " JOIN main.bindings b ON b.kind = o.kind AND b.name = o.name AND b.digest <> o.digest LIMIT 1";
+
+constexpr const char* add_experiments =
+    "INSERT INTO main.experiments (name, yaml, submitted_unix_ms, max_fails)"
+    " SELECT name, yaml, submitted_unix_ms, max_fails FROM other.experiments WHERE 1"
+    " ON CONFLICT (name) DO NOTHING";
+constexpr const char* add_tags =
+    "INSERT INTO main.experiment_tags SELECT * FROM other.experiment_tags WHERE 1"
+    " ON CONFLICT DO NOTHING";
+constexpr const char* add_templates =
+    "INSERT INTO main.templates SELECT * FROM other.templates WHERE 1 ON CONFLICT DO NOTHING";
+
+#define BITSWEEP_JOB_FACTS                                                                     \
+    "key, model, weights, method, threshold, head, kv, gpu, batch, prompt_tokens, new_tokens," \
+    " protocol, threads, seed, repeat, text, spec, canonical, series, setting, spec_key,"      \
+    " weights_digest, dataset_digest, numerics_revision"
+constexpr const char* add_jobs =
+    "INSERT INTO main.jobs (" BITSWEEP_JOB_FACTS
+    ", state, attempt, crashes, failures, worker, session, device, last_outcome, last_message)"
+    " SELECT " BITSWEEP_JOB_FACTS
+    ", CASE state WHEN 'running' THEN 'waiting' ELSE state END, attempt, crashes, failures, '', '',"
+    " '', last_outcome, last_message FROM other.jobs WHERE 1 ON CONFLICT (key) DO NOTHING";
+constexpr const char* link_jobs =
+    "INSERT INTO main.experiment_jobs (experiment, job, yaml_line, priority, timeout_ms,"
+    " retries_crash, retries_fail)"
+    " SELECT l.experiment, m.id, l.yaml_line, l.priority, l.timeout_ms, l.retries_crash,"
+    " l.retries_fail FROM other.experiment_jobs l JOIN other.jobs j ON j.id = l.job"
+    " JOIN main.jobs m ON m.key = j.key ORDER BY l.id"
+    " ON CONFLICT (experiment, job) DO NOTHING";
+
+// Which run of the source is which run here; `fresh`: it has to be added.
+constexpr const char* map_runs =
+    "CREATE TEMP TABLE run_map AS"
+    " SELECT r.id AS theirs, m.id AS job, r.attempt AS attempt,"
+    "  (SELECT x.id FROM main.runs x WHERE x.job = m.id AND x.started_unix_ms = r.started_unix_ms"
+    "   AND x.finished_unix_ms = r.finished_unix_ms AND x.worker = r.worker"
+    "   AND x.device_name = r.device_name) AS ours,"
+    "  EXISTS (SELECT 1 FROM main.runs x WHERE x.job = m.id) AS second"
+    " FROM other.runs r JOIN other.jobs j ON j.id = r.job JOIN main.jobs m ON m.key = j.key";
+// An attempt whose number is taken goes behind the newest.
+constexpr const char* renumber =
+    "UPDATE run_map SET attempt = attempt + (SELECT max(attempt) FROM main.runs x"
+    " WHERE x.job = run_map.job) WHERE ours IS NULL AND second";
+constexpr const char* add_runs =
+    "INSERT INTO main.runs (job, attempt, outcome, message, evidence, worker, device, device_kind,"
+    " device_name, started_unix_ms, finished_unix_ms, weights_digest, dataset_digest, provenance,"
+    " generated_text, prompt_ids, new_ids)"
+    " SELECT m.job, m.attempt, r.outcome, r.message, r.evidence, r.worker, r.device, r.device_kind,"
+    " r.device_name, r.started_unix_ms, r.finished_unix_ms, r.weights_digest, r.dataset_digest,"
+    " r.provenance, r.generated_text, r.prompt_ids, r.new_ids"
+    " FROM run_map m JOIN other.runs r ON r.id = m.theirs WHERE m.ours IS NULL ORDER BY r.id";
+constexpr const char* add_measurements =
+    "INSERT INTO main.measurements (run, metric, sample, unit, value)"
+    " SELECT x.id, s.metric, s.sample, s.unit, s.value FROM run_map m"
+    " JOIN main.runs x ON x.job = m.job AND x.attempt = m.attempt"
+    " JOIN other.measurements s ON s.run = m.theirs WHERE m.ours IS NULL";
+constexpr const char* add_samples =
+    "INSERT INTO main.samples (run, metric, unit, count, \"values\")"
+    " SELECT x.id, s.metric, s.unit, s.count, s.\"values\" FROM run_map m"
+    " JOIN main.runs x ON x.job = m.job AND x.attempt = m.attempt"
+    " JOIN other.samples s ON s.run = m.theirs WHERE m.ours IS NULL";
+// The newest success by the clock is shown, whichever side it came from.
+constexpr const char* show_newest =
+    "UPDATE main.jobs SET result = (SELECT r.id FROM main.runs r WHERE r.job = jobs.id"
+    " AND r.outcome = 'done' ORDER BY r.finished_unix_ms DESC, r.attempt DESC LIMIT 1),"
+    " attempt = max(attempt, (SELECT max(r.attempt) FROM main.runs r WHERE r.job = jobs.id))"
+    " WHERE id IN (SELECT job FROM run_map)";
+constexpr const char* close_jobs =
+    "UPDATE main.jobs SET state = 'done', last_outcome = 'done', last_message = ''"
+    " WHERE result IS NOT NULL AND state <> 'done' AND id IN (SELECT job FROM run_map)";
+
+constexpr const char* add_bindings =
+    "INSERT INTO main.bindings (kind, name, digest, run)"
+    " SELECT b.kind, b.name, b.digest, x.id FROM other.bindings b JOIN run_map m ON m.theirs = "
+    "b.run"
+    " JOIN main.runs x ON x.id = m.ours OR (m.ours IS NULL AND x.job = m.job"
+    "  AND x.attempt = m.attempt) WHERE 1 ON CONFLICT (kind, name) DO NOTHING";
+
+constexpr const char* add_external =
+    "INSERT INTO main.external_sources (digest, file, format, imported_unix_ms)"
+    " SELECT digest, file, format, imported_unix_ms FROM other.external_sources WHERE 1"
+    " ON CONFLICT (digest) DO NOTHING";
+constexpr const char* add_external_runs =
+    "INSERT INTO main.external_runs (source, position, tool, model, parameters, method,"
+    " weight_bits, threshold, gpu, host, batch, prompt_tokens, new_tokens, measured, reference,"
+    " note) SELECT s.id, r.position, r.tool, r.model, r.parameters, r.method, r.weight_bits,"
+    " r.threshold, r.gpu, r.host, r.batch, r.prompt_tokens, r.new_tokens, r.measured, r.reference,"
+    " r.note FROM other.external_runs r JOIN other.external_sources o ON o.id = r.source"
+    " JOIN main.external_sources s ON s.digest = o.digest WHERE 1"
+    " ON CONFLICT (source, position) DO NOTHING";
+constexpr const char* add_external_measurements =
+    "INSERT INTO main.external_measurements (run, metric, unit, value, samples)"
+    " SELECT x.id, e.metric, e.unit, e.value, e.samples FROM other.external_measurements e"
+    " JOIN other.external_runs r ON r.id = e.run JOIN other.external_sources o ON o.id = r.source"
+    " JOIN main.external_sources s ON s.digest = o.digest"
+    " JOIN main.external_runs x ON x.source = s.id AND x.position = r.position WHERE 1"
+    " ON CONFLICT (run, metric) DO NOTHING";
+
+Result<std::int64_t> rows_of(Connection& connection, const char* sql) {
+    TRY(connection.exec(sql));
+    return sqlite3_changes64(connection.raw());
+}
+
+Status check_bindings(Connection& connection) {
+    Statement rows = TRY(connection.prepare(first_conflict));
+    if (!TRY(rows.step())) {
+        return {};
+    }
+    return make_error(ErrorCode::refused,
+                      "the " + rows.text(0) + " `" + rows.text(1) +
+                          "` is other bytes there (here " + rows.text(2).substr(0, 12) +
+                          ", there " + rows.text(3).substr(0, 12) +
+                          "): numbers under that name are not comparable; nothing was merged");
+}
+
+Result<Merged> copy_everything(Connection& connection) {
+    TRY(check_bindings(connection));
+    Merged merged;
+    merged.experiments = TRY(rows_of(connection, add_experiments));
+    TRY(connection.exec(add_tags));
+    TRY(connection.exec(add_templates));
+    merged.jobs = TRY(rows_of(connection, add_jobs));
+    TRY(connection.exec(link_jobs));
+    TRY(connection.exec(map_runs));
+    merged.known_runs =
+        TRY(connection.integer("SELECT count(*) FROM run_map WHERE ours IS NOT NULL"));
+    merged.second_runs = TRY(rows_of(connection, renumber));
+    merged.runs = TRY(rows_of(connection, add_runs));
+    for (const char* sql : {add_measurements, add_samples, show_newest, close_jobs, add_bindings}) {
+        TRY(connection.exec(sql));
+    }
+    merged.external_files = TRY(rows_of(connection, add_external));
+    TRY(connection.exec(add_external_runs));
+    TRY(connection.exec(add_external_measurements));
+    TRY(connection.exec("DROP TABLE run_map"));
+    return merged;
+}
+
+}  // namespace
+
+Result<Merged> merge_database(const fs::path& target, const fs::path& source) {
+    // Says what is wrong with the source in its own words; the newest schema on both sides.
+    TRY(Store::open(source, OpenMode::read_only));
+    std::error_code ignored;
+    if (fs::equivalent(target, source, ignored)) {
+        return make_error(ErrorCode::invalid_input,
+                          source.string() + ": merged with itself; give another --db");
+    }
+    const auto owner = TRY(Store::open(target, OpenMode::read_write));
+    Connection connection = TRY(Connection::open(target, SQLITE_OPEN_READWRITE));
+    TRY(TRY(connection.prepare("ATTACH ?1 AS other")).bind(1, source.string()).run());
+    TRY(connection.exec("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; BEGIN IMMEDIATE"));
+    Result<Merged> merged = copy_everything(connection);
+    if (!merged) {
+        if (connection.in_transaction()) {
+            TRY(connection.exec("ROLLBACK"));
+        }
+        return make_error(merged.error().code, source.string() + ": " + merged.error().message);
+    }
+    TRY(connection.exec("COMMIT"));
+    return merged;
+}
+
+}  // namespace bitsweep

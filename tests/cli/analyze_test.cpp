@@ -1,0 +1,130 @@
+// `bitsweep analyze` and `bitsweep import` as a user types them.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "coordinator/cli/command.h"
+#include "tests/cli/captured.h"
+#include "tests/store/fixture.h"
+
+namespace bitsweep::testing {
+namespace {
+
+struct AnalyzeCommand : ::testing::Test {
+    TempFolder folder;
+    std::string db = (folder / "a.db").string();
+
+    void SetUp() override {
+        setenv("XDG_CONFIG_HOME", folder.path().c_str(), 1);  // no configuration of this user
+        auto store = open_store(db);
+        std::vector<StoredJob> jobs;
+        const std::pair<const char*, double> cells[] = {{"gpt2", 100}, {"gpt2-xl", 10}};
+        for (const auto& [model, rate] : cells) {
+            for (int repeat = 0; repeat < 3; ++repeat) {
+                for (const char* method : {"fp16", "int8"}) {
+                    StoredJob job = make_job(method, repeat);
+                    job.cell.spec.model.name = model;
+                    rekey(job);
+                    put_jobs(*store, "first", {job});
+                    const double factor = std::string(method) == "fp16" ? 1 : 1.5;
+                    put_run(*store, make_run(job, rate * factor * (1 + 0.001 * repeat)));
+                }
+            }
+        }
+    }
+    Printed analyze(Arguments arguments) {
+        arguments.insert(arguments.end(), {"--db", db});
+        return run(command_analyze, arguments);
+    }
+    Printed import(Arguments arguments) {
+        arguments.insert(arguments.end(), {"--db", db});
+        return run(command_import, arguments);
+    }
+};
+
+TEST_F(AnalyzeCommand, comparesTwoMethods) {
+    const Printed printed = analyze({"compare", "int8", "fp16"});
+    EXPECT_EQ(printed.code, exit_done) << printed.err;
+    EXPECT_NE(printed.out.find("On gpt2, cpu: int8 is FASTER than fp16: 1.50x"), std::string::npos)
+        << printed.out;
+    const auto rows =
+        nlohmann::json::parse(analyze({"compare", "int8", "fp16", "--format", "json"}).out);
+    ASSERT_EQ(rows.size(), 2u);
+    EXPECT_EQ(rows[0]["verdict"], "FASTER");
+}
+
+TEST_F(AnalyzeCommand, answersEveryQuestionInEveryFormat) {
+    for (const char* name : {"crossover", "scaling", "pareto", "latency"}) {
+        for (const char* format : {"table", "csv", "json", "jsonl", "markdown"}) {
+            const Printed printed = analyze({name, "--format", format});
+            EXPECT_EQ(printed.code, exit_done) << name << " " << printed.err;
+            EXPECT_EQ(printed.err, "");
+        }
+    }
+    EXPECT_NE(analyze({"crossover"}).out.find("beats fp16 at every measured size"),
+              std::string::npos);
+}
+
+TEST_F(AnalyzeCommand, aPipeGetsWholeLines) {
+    const std::string out = analyze({"crossover"}).out;
+    EXPECT_EQ(out.find("…"), std::string::npos);
+}
+
+TEST_F(AnalyzeCommand, mistakesAreOneLineThatNamesTheRemedyAndExitWithTwo) {
+    const struct {
+        Arguments arguments;
+        const char* words;
+    } cases[] = {
+        {{}, "which analysis? one of compare, crossover"},
+        {{"compere"}, "did you mean `compare`?"},
+        {{"compare", "int8"}, "usage: bitsweep analyze compare A B"},
+        {{"compare", "int8", "fp61"}, "the nearest is `fp16`"},
+        {{"compare", "int8", "fp16", "--experiment", "none"}, "it has first"},
+        {{"compare", "int8", "fp16", "--device", "H100"}, "it has cpu"},
+        {{"compare", "int8", "fp16", "--model", "gpt3"}, "it has gpt2, gpt2-xl"},
+        {{"compare", "int8", "fp16", "--margin", "-1"}, "a percentage"},
+        {{"crossover", "a", "b", "c"}, "at most two methods"},
+        {{"scaling", "x"}, "takes no words"},
+        {{"pareto", "--loss", "ppl"}, "kl or bits-per-byte"},
+        {{"pareto", "--memory", "8 apples"}, "a size such as 8GiB"},
+        {{"pareto", "--max-loss", "-1"}, "0 or more"},
+        {{"latency", "int4"}, "the nearest is"},
+    };
+    for (const auto& c : cases) {
+        const Printed printed = analyze(c.arguments);
+        EXPECT_EQ(printed.code, exit_bad_input) << c.words;
+        EXPECT_NE(printed.err.find(c.words), std::string::npos) << printed.err;
+        EXPECT_EQ(std::count(printed.err.begin(), printed.err.end(), '\n'), 1) << printed.err;
+        EXPECT_EQ(printed.out, "");
+    }
+}
+
+TEST_F(AnalyzeCommand, importedFiguresStandBesideOursAndAreNeverPooled) {
+    const std::string before = analyze({"compare", "int8", "fp16"}).out;
+    const std::string seed = BITSWEEP_SOURCE_DIR "/results/published/seed-t4.csv";
+    const Printed printed = import({seed, "--format", "json"});
+    EXPECT_EQ(printed.code, exit_done) << printed.err;
+    EXPECT_EQ(nlohmann::json::parse(printed.out)[0]["configurations"], 4);
+    EXPECT_NE(printed.err.find("1 of 1 files were new"), std::string::npos);
+    EXPECT_NE(import({seed}).err.find("0 of 1 files were new"), std::string::npos);
+    EXPECT_EQ(analyze({"compare", "int8", "fp16"}).out, before);
+    const Printed view = run(command_query, {"--view", "external", "--db", db});
+    EXPECT_EQ(std::count(view.out.begin(), view.out.end(), '\n'), 5);
+}
+
+TEST_F(AnalyzeCommand, aBadFileImportsNothingNotEvenTheGoodOneBeforeIt) {
+    const std::string bad = (folder / "bad.csv").string();
+    std::ofstream(bad) << "model,methd\n";
+    const std::string seed = BITSWEEP_SOURCE_DIR "/results/published/seed-t4.csv";
+    const Printed printed = import({seed, bad});
+    EXPECT_EQ(printed.code, exit_bad_input);
+    EXPECT_NE(printed.err.find("the nearest is `method`"), std::string::npos) << printed.err;
+    EXPECT_EQ(run(command_query, {"SELECT count(*) AS n FROM v_external", "--db", db}).out,
+              "n\n0\n");
+    EXPECT_NE(import({}).err.find("which files?"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace bitsweep::testing
