@@ -22,7 +22,7 @@ Status lt_status(cublasStatus_t status, const std::string& what) {
     const ErrorCode code = status == CUBLAS_STATUS_NOT_SUPPORTED  ? ErrorCode::unsupported
                            : status == CUBLAS_STATUS_ALLOC_FAILED ? ErrorCode::out_of_gpu_memory
                                                                   : ErrorCode::gpu_fault;
-    return make_error(code, "cuBLASLt, " + what + ": " + cublasGetStatusString(status));
+    return make_error(code, "cuBLASLt, " + what + ": " + cublasLtGetStatusString(status));
 }
 
 struct Types {
