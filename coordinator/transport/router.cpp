@@ -1,14 +1,17 @@
 #include "coordinator/transport/router.h"
 
 #include <arpa/inet.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <optional>
+#include <set>
 #include <zmq.hpp>
 
 #include "coordinator/transport/keys.h"
+#include "coordinator/transport/limits.h"
 #include "coordinator/transport/zap.h"
 #include "schemas/codec.h"
 
@@ -16,11 +19,13 @@ namespace bitsweep {
 
 namespace {
 
-// Per peer and direction. Dispatches are about 1 KiB and a worker holds few; results are up to
-// 100 KiB: 256 of them are 25 MiB, from a peer that the kernel's buffers have not slowed already.
-constexpr int queue_messages = 256;
-constexpr int handshake_ms = 10'000;
-constexpr int ping_ms = 10'000;  // finds peers whose machine vanished without a FIN
+// Per peer and direction. Dispatches are about 1 KiB and a worker holds few. What comes in is taken
+// out at once, so a short queue costs nothing: results of 100 KiB fill 3 MiB of it, the longest
+// submissions 2 GiB, and whoever sends two that are too long for its role is cut off (limits.h).
+constexpr int queue_out = 256;
+constexpr int queue_in = 32;
+constexpr std::size_t most_remembered = 10'000;  // connections that were cut
+constexpr int ping_ms = 10'000;                  // finds peers whose machine vanished without a FIN
 constexpr int silence_ms = 30'000;
 constexpr int linger_ms = 1'000;  // the last acknowledgements leave when a coordinator stops
 
@@ -84,12 +89,12 @@ class ZmqRouter final : public Router {
         }
     }
 
-    void configure(const std::optional<ServerKeys>& keys, const Address& at) {
+    void configure(const std::optional<ServerKeys>& keys, const Address& at, Duration handshake) {
         router_.set(zmq::sockopt::router_mandatory, true);
-        router_.set(zmq::sockopt::sndhwm, queue_messages);
-        router_.set(zmq::sockopt::rcvhwm, queue_messages);
+        router_.set(zmq::sockopt::sndhwm, queue_out);
+        router_.set(zmq::sockopt::rcvhwm, queue_in);
         router_.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(max_json_bytes));
-        router_.set(zmq::sockopt::handshake_ivl, handshake_ms);
+        router_.set(zmq::sockopt::handshake_ivl, static_cast<int>(handshake.ms));
         router_.set(zmq::sockopt::heartbeat_ivl, ping_ms);
         router_.set(zmq::sockopt::heartbeat_timeout, silence_ms);
         router_.set(zmq::sockopt::linger, linger_ms);
@@ -118,8 +123,10 @@ class ZmqRouter final : public Router {
         try {
             for (;;) {
                 answer_zap_requests();
-                while (taken.size() < most && take_one(taken)) {
+                if (allowed_) {
+                    allowed_->read_again_if_changed();
                 }
+                take_all(taken, most);
                 const auto left =
                     std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
                 if (!taken.empty() || left.count() <= 0) {
@@ -136,6 +143,10 @@ class ZmqRouter final : public Router {
     }
 
     Status send(const Peer& to, const Message& message) override {
+        const bool revoked = allowed_ && allowed_->known(to.key) == nullptr;
+        if (revoked && !std::holds_alternative<Refusal>(message)) {
+            return make_error(ErrorCode::unavailable, "the key of " + to.name + " was revoked");
+        }
         const std::string text = to_json(message);
         if (text.size() > max_json_bytes) {
             return make_error(ErrorCode::invalid_input,
@@ -174,14 +185,19 @@ class ZmqRouter final : public Router {
         }
     }
 
-    // False when nothing is waiting.
-    bool take_one(std::vector<Incoming>& taken) {
+    struct Frames {
+        std::string routing_id;
+        zmq::message_t body;  // the first frame
+        std::size_t count = 0;
+    };
+
+    // nullopt when nothing is waiting.
+    std::optional<Frames> take_one() {
         zmq::message_t identity;
         if (!router_.recv(identity, zmq::recv_flags::dontwait)) {
-            return false;
+            return std::nullopt;
         }
-        zmq::message_t body;
-        std::size_t frames = 0;
+        Frames frames{text_of(identity), {}, 0};
         bool more = identity.more();
         while (more) {
             zmq::message_t frame;
@@ -189,47 +205,112 @@ class ZmqRouter final : public Router {
                 break;
             }
             more = frame.more();
-            if (++frames == 1) {
-                body = std::move(frame);
+            if (++frames.count == 1) {
+                frames.body = std::move(frame);
             }
         }
-        taken.push_back(checked(text_of(identity), body, frames));
-        return true;
+        return frames;
     }
 
-    Incoming checked(std::string routing_id, zmq::message_t& body, std::size_t frames) {
-        Peer peer{std::move(routing_id), "local", Role::submit};
-        if (allowed_) {
-            const char* user = zmq_msg_gets(body.handle(), "User-Id");
-            const AuthorizedPeer* known = user == nullptr ? nullptr : allowed_->find(user);
-            if (known == nullptr) {
-                peer.name = "";
-                peer.role = Role::read;
-                return {peer, make_error(ErrorCode::refused,
-                                         "the key of this connection is not authorised any more")};
+    // At most `most`, dropped ones included: a flood must not keep the caller here.
+    void take_all(std::vector<Incoming>& taken, std::size_t most) {
+        for (std::size_t seen = taken.size(); seen < most; ++seen) {
+            std::optional<Frames> frames = take_one();
+            if (!frames) {
+                return;
             }
+            if (std::optional<Incoming> checked = check(*frames)) {
+                taken.push_back(std::move(*checked));
+            }
+        }
+    }
+
+    // nullopt: nobody is to hear of this message.
+    std::optional<Incoming> check(Frames& frames) {
+        Peer peer{std::move(frames.routing_id), "local", Role::submit, ""};
+        if (allowed_) {
+            const char* user = zmq_msg_gets(frames.body.handle(), "User-Id");
+            peer.key = user == nullptr ? "" : user;
+            const AuthorizedPeer* known = allowed_->known(peer.key);
+            if (known == nullptr) {
+                return revoked(std::move(peer), frames);
+            }
+            told_revoked_.erase(peer.key);
             peer.name = known->name;
             peer.role = known->role;
-        }
-        if (frames != 1) {
-            return {peer,
-                    make_error(ErrorCode::invalid_input,
-                               "a message is one frame, this one had " + std::to_string(frames))};
-        }
-        Result<Message> message =
-            message_from_json({static_cast<const char*>(body.data()), body.size()});
-        if (message && allowed_) {
-            if (const Status may = check_role(peer.role, *message); !may) {
-                return {peer, may.error()};
+            const PeerLimits::Ruling ruling = limits_.rule(peer, frames.body.size(), now());
+            switch (ruling.verdict) {
+                case PeerLimits::Verdict::take:
+                    break;
+                case PeerLimits::Verdict::refuse:
+                    return Incoming{peer, ruling.reason};
+                case PeerLimits::Verdict::cut:
+                    cut(peer, frames);
+                    return std::nullopt;
+                case PeerLimits::Verdict::silence:
+                    return std::nullopt;
             }
         }
-        return {peer, std::move(message)};
+        return Incoming{peer, read(peer, frames)};
+    }
+
+    Result<Message> read(const Peer& peer, const Frames& frames) {
+        if (frames.count != 1) {
+            limits_.note_malformed(peer, now());
+            return make_error(ErrorCode::invalid_input, "a message is one frame, this one had " +
+                                                            std::to_string(frames.count));
+        }
+        Result<Message> message =
+            message_from_json({static_cast<const char*>(frames.body.data()), frames.body.size()});
+        if (!message) {
+            limits_.note_malformed(peer, now());
+            return message;
+        }
+        if (allowed_) {
+            TRY(check_role(peer.role, *message));
+        }
+        return message;
+    }
+
+    // The first message after the revocation gets the reason, the second one the end: the next
+    // handshake is refused.
+    std::optional<Incoming> revoked(Peer peer, const Frames& frames) {
+        peer.name = "";
+        peer.role = Role::read;
+        if (!told_revoked_.insert(peer.key).second) {
+            cut(peer, frames);
+            return std::nullopt;
+        }
+        return Incoming{std::move(peer),
+                        make_error(ErrorCode::refused,
+                                   "the key of this connection is not authorised any more")};
+    }
+
+    // Ends the connection that brought this message. libzmq has no call for it, but names the
+    // descriptor. Once for each connection: what it had sent before is still read, when the number
+    // may be another one's already.
+    void cut(const Peer& peer, const Frames& frames) {
+        if (cut_.size() >= most_remembered) {
+            cut_.clear();
+        }
+        const int descriptor = zmq_msg_get(frames.body.handle(), ZMQ_SRCFD);
+        if (descriptor >= 0 && cut_.insert(peer.routing_id).second) {
+            shutdown(descriptor, SHUT_RDWR);
+        }
+    }
+
+    static TimePoint now() {
+        const auto since = std::chrono::steady_clock::now().time_since_epoch();
+        return {std::chrono::duration_cast<std::chrono::milliseconds>(since).count()};
     }
 
     zmq::context_t context_;
     zmq::socket_t router_;
     zmq::socket_t zap_;
     std::optional<AllowList> allowed_;
+    PeerLimits limits_;
+    std::set<std::string> cut_;           // routing ids of connections that were ended
+    std::set<std::string> told_revoked_;  // keys; as many as were ever authorised
     std::string endpoint_;
 };
 
@@ -248,7 +329,7 @@ Result<std::unique_ptr<Router>> Router::bind(const RouterOptions& options) {
     }
     try {
         auto router = std::make_unique<ZmqRouter>(options.keys);
-        router->configure(keys, at);
+        router->configure(keys, at, options.handshake);
         router->listen(options.listen);
         return std::unique_ptr<Router>(std::move(router));
     } catch (const zmq::error_t& failure) {

@@ -20,6 +20,7 @@ struct Peer {
     std::string routing_id;  // opaque; changes when the peer reconnects
     std::string name;        // of the access file
     Role role = Role::read;
+    std::string key = {};  // public key (Z85); empty without keys
 };
 
 struct Incoming {
@@ -30,6 +31,7 @@ struct Incoming {
 struct RouterOptions {
     std::string listen = "tcp://127.0.0.1:0";  // port 0: any free port
     std::filesystem::path keys;  // folder made by keys.h; empty: no CURVE, loopback only
+    Duration handshake{10'000};  // a connection that is not secure by then is closed
 };
 
 class Router {
@@ -43,9 +45,11 @@ class Router {
     virtual std::string endpoint() const = 0;  // with the real port
 
     // Waits at most `wait` for the first message, then takes what is there, at most `most`.
+    // Peers beyond limits.h are refused here; one that goes on loses its connection.
     virtual std::vector<Incoming> receive(Duration wait, std::size_t most) = 0;
 
-    // unavailable when the peer is gone or its queue is full; never blocks.
+    // unavailable when the peer is gone, its key was revoked (only a Refusal still goes out) or its
+    // queue is full; never blocks.
     virtual Status send(const Peer& to, const Message& message) = 0;
 };
 

@@ -26,6 +26,10 @@ AllowList::AllowList(fs::path keys) : keys_(std::move(keys)) {}
 
 const AuthorizedPeer* AllowList::find(const std::string& public_key) {
     read_again_if_changed();
+    return known(public_key);
+}
+
+const AuthorizedPeer* AllowList::known(const std::string& public_key) const {
     const auto found = by_key_.find(public_key);
     return found == by_key_.end() ? nullptr : &found->second;
 }
