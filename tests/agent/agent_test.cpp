@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 namespace bitsweep::agent {
 
 namespace {
@@ -406,6 +408,89 @@ TEST_F(Agent, WakesInTimeForWhatIsDueNext) {
     EXPECT_EQ(machine_.next_wake().unix_ms, now_.unix_ms + 250);
     step(Received{Welcome{heartbeat_every, lease}});
     EXPECT_EQ(machine_.next_wake().unix_ms, now_.unix_ms + 1'000);
+}
+
+// A machine whose options are the test's own.
+class AgentWith : public Agent {
+ protected:
+    void begin(const std::function<void(Options&)>& change) {
+        Options own = options();
+        change(own);
+        machine_ = Machine(std::move(own), now_);
+    }
+};
+
+TEST_F(AgentWith, SaysHowLongItStaysAndDrainsWhenTheTimeIsUp) {
+    begin([this](Options& own) { own.until = now_ + Duration{30'000}; });
+    now_ = now_ + Duration{10'000};
+    step(LinkUp{});
+    EXPECT_EQ(claim_message<Hello>().remaining.ms, 20'000);
+    step(Received{Welcome{heartbeat_every, {60'000}}});
+    start(job('a'));
+    EXPECT_LE(machine_.next_wake().unix_ms, now_.unix_ms + 20'000);
+    wait(20'000);
+    (void)claim_message<Heartbeat>();
+    step(Received{job('b', "cuda:0")});
+    expect_nothing();  // nothing new is begun
+    step(JobEnded{result_of('a')});
+    (void)claim<KeepResult>();
+    (void)claim_message<ResultDelivery>();
+    step(Received{ResultAck{{std::string(64, 'a')}, {1}}});
+    (void)claim<DropResult>();
+    (void)claim_message<Goodbye>();
+    EXPECT_FALSE(claim<Leave>().error);
+}
+
+TEST_F(AgentWith, ClearsItsDevicesOnceAndNotAfterEveryLostConnection) {
+    begin([](Options& own) { own.self.clear = true; });
+    step(LinkUp{});
+    EXPECT_TRUE(claim_message<Hello>().clear);
+    wait(250);
+    EXPECT_TRUE(claim_message<Hello>().clear);  // the first may have been lost
+    step(Received{Welcome{heartbeat_every, lease}});
+    step(LinkDown{"gone"});
+    step(LinkUp{});
+    EXPECT_FALSE(claim_message<Hello>().clear);
+}
+
+TEST_F(Agent, TellsWhatChangedOnItsDevicesAndNothingElse) {
+    welcome();
+    step(DevicesSeen{{{"cpu", 1'000'000, ""}, {"cuda:0", 500, ""}}});
+    wait(1'000);
+    EXPECT_EQ(claim_message<Heartbeat>().devices.size(), 2u);
+    step(DevicesSeen{{{"cpu", 1'010'000, ""}, {"cuda:0", 500, "pid 71, python"}}});
+    wait(1'000);
+    const Heartbeat second = claim_message<Heartbeat>();
+    ASSERT_EQ(second.devices.size(), 1u);
+    EXPECT_EQ(second.devices[0].foreign, "pid 71, python");
+    step(DevicesSeen{{{"cpu", 900'000, ""}}});
+    wait(1'000);
+    EXPECT_EQ(claim_message<Heartbeat>().devices.at(0).free_bytes, 900'000u);
+}
+
+TEST_F(Agent, TellsEverythingAgainToACoordinatorThatStartedAgain) {
+    welcome();
+    step(DevicesSeen{{{"cpu", 1'000'000, ""}}});
+    wait(1'000);
+    EXPECT_EQ(claim_message<Heartbeat>().devices.size(), 1u);
+    step(LinkDown{"gone"});
+    step(LinkUp{});
+    (void)claim_message<Hello>();
+    step(Received{Welcome{heartbeat_every, lease}});
+    wait(1'000);
+    EXPECT_EQ(claim_message<Heartbeat>().devices.size(), 1u);
+}
+
+TEST_F(Agent, ARevokedWorkerAsksOnceMoreKillsItsJobAndLeaves) {
+    welcome();
+    start(job('a'));
+    step(Received{Refusal{ErrorCode::refused, "the key is not authorised any more"}});
+    (void)claim_message<Hello>();
+    step(Received{Refusal{ErrorCode::refused, "the key is not authorised any more"}});
+    (void)claim<KillJob>();
+    const Leave leave = claim<Leave>();
+    ASSERT_TRUE(leave.error);
+    EXPECT_EQ(leave.error->code, ErrorCode::refused);
 }
 
 }  // namespace

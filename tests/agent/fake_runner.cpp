@@ -12,6 +12,7 @@
 #include <new>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "schemas/codec.h"
 
@@ -72,6 +73,10 @@ void misbehave(const std::string& prompt, const Dispatch& job) {
     } else if (prompt == "cuda out of memory") {
         std::fputs("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate\n", stderr);
         _exit(1);
+    } else if (prompt == "eat memory") {
+        std::vector<char> eaten(256u << 20, 'x');
+        work_for(20'000);
+        std::fprintf(stderr, "%d\n", eaten[getpid() % 100]);
     } else if (prompt == "hang") {
         sleep_ms(600'000);
     } else if (prompt == "hang and ignore SIGTERM") {

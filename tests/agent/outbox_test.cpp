@@ -3,11 +3,14 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <fstream>
 
+#include "worker/agent/log_folder.h"
 #include "worker/agent/state_folder.h"
 
 namespace bitsweep::agent {
@@ -99,6 +102,51 @@ TEST_F(OutboxTest, AFolderThatCannotBeMadeIsAnErrorThatNamesIt) {
     ASSERT_FALSE(outbox);
     EXPECT_EQ(outbox.error().code, ErrorCode::io);
     EXPECT_NE(outbox.error().message.find("file/outbox"), std::string::npos);
+}
+
+TEST_F(OutboxTest, ADiskThatDoesNotTakeAResultIsAnErrorAndLaterItDoes) {
+    const Outbox outbox = open();
+    std::filesystem::remove_all(folder_);
+    const Status refused = outbox.keep(result('a'));
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::io);
+    EXPECT_NE(refused.error().message.find(folder_.string()), std::string::npos);
+    std::filesystem::create_directory(folder_);
+    EXPECT_TRUE(outbox.keep(result('a')));
+    EXPECT_EQ(load().size(), 1u);
+}
+
+// A full disk, as far as one process can have one to itself: no file may grow.
+TEST_F(OutboxTest, AFullDiskLeavesNoHalfResultBehind) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+        signal(SIGXFSZ, SIG_IGN);
+        const rlimit none{0, 0};
+        setrlimit(RLIMIT_FSIZE, &none);
+        const Status kept = Outbox::open(folder_)->keep(result('a'));
+        _exit(!kept && kept.error().message.find("File too large") != std::string::npos ? 0 : 1);
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    EXPECT_TRUE(std::filesystem::is_empty(folder_));
+}
+
+TEST_F(OutboxTest, OldLogsGoFirstAndOtherFilesStay) {
+    for (int i = 0; i < 5; ++i) {
+        const auto file = folder_ / (std::to_string(i) + ".log");
+        std::ofstream(file) << std::string(100, 'x');
+        std::filesystem::last_write_time(
+            file, std::filesystem::file_time_type::clock::now() - std::chrono::hours(10 - i));
+    }
+    std::ofstream(folder_ / "notes.txt") << "mine";
+    prune_logs(folder_, {3, 1'000});
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "1.log"));
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "2.log"));
+    prune_logs(folder_, {3, 150});
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "3.log"));
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "4.log"));
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "notes.txt"));
 }
 
 class StateFolderTest : public OutboxTest {

@@ -248,6 +248,44 @@ TEST_F(RunnersTest, AnIdleRunnerGivesItsMemoryBack) {
     EXPECT_NE(kill(pid, 0), 0);
 }
 
+TEST_F(RunnersTest, AJobThatHoldsMoreThanTheLimitIsOutOfMemoryWithTheFigures) {
+    settings_.memory = 64u << 20;
+    const RunResult result = run(job("eat memory"));
+    EXPECT_EQ(result.outcome.outcome, OutcomeClass::out_of_memory);
+    EXPECT_NE(result.outcome.message.find("limit is 64 MiB"), std::string::npos)
+        << result.outcome.message;
+}
+
+TEST_F(RunnersTest, TheKernelTakesARunnerBeforeItsWorker) {
+    Runners runners(settings_);
+    runners.start(now(), job("hang"));
+    const auto living = runners.living();
+    ASSERT_EQ(living.size(), 1u);
+    EXPECT_EQ(living[0].device, "cpu");
+    std::ifstream stream("/proc/" + std::to_string(living[0].pid) + "/oom_score_adj");
+    int score = 0;
+    stream >> score;
+    EXPECT_EQ(score, 500);
+}
+
+TEST(DeviceWatchTest, TheCpusFreeMemoryIsThatOfTheKernel) {
+    const DeviceWatch watch(std::vector<DeviceInfo>{{"cpu", "cpu"}});
+    const auto states = watch.look({});
+    ASSERT_EQ(states.size(), 1u);
+    EXPECT_EQ(states[0].id, "cpu");
+    EXPECT_GT(states[0].free_bytes, 1u << 20);
+    EXPECT_EQ(states[0].foreign, "");
+}
+
+TEST(DeviceWatchTest, WhatAnOwnRunnerHoldsCountsAsFree) {
+    std::vector<char> held(64u << 20, 'x');
+    ASSERT_GE(resident_bytes(getpid()), held.size());
+    const DeviceWatch watch(std::vector<DeviceInfo>{{"cpu", "cpu"}});
+    const std::uint64_t alone = watch.look({})[0].free_bytes;
+    const std::uint64_t with_ours = watch.look({{"cpu", getpid()}})[0].free_bytes;
+    EXPECT_GT(with_ours, alone + (32u << 20));
+}
+
 TEST_F(RunnersTest, NoRunnerOutlivesItsOwner) {
     pid_t pid = 0;
     {

@@ -1,4 +1,5 @@
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -14,10 +15,28 @@ namespace bitsweep {
 namespace {
 
 constexpr std::size_t z85_length = 40;  // 32 bytes of key
+constexpr std::size_t longest_access = 16'384;
 
-}  // namespace
+// One line, byte by byte: what follows it on the same input belongs to somebody else.
+Result<std::string> read_line_of_input() {
+    std::string line;
+    char byte = 0;
+    for (;;) {
+        const ssize_t count = read(STDIN_FILENO, &byte, 1);
+        if (count < 0 && errno == EINTR) {
+            continue;
+        }
+        if (count <= 0 || byte == '\n') {
+            return line;
+        }
+        line.push_back(byte);
+        if (line.size() > longest_access) {
+            return make_error(ErrorCode::corrupt, "standard input is no access file: it is long");
+        }
+    }
+}
 
-Result<Access> read_access(const std::filesystem::path& file) {
+Result<std::string> read_secret_file(const std::filesystem::path& file) {
     struct stat facts {};
     if (stat(file.c_str(), &facts) != 0) {
         return make_error(
@@ -30,7 +49,13 @@ Result<Access> read_access(const std::filesystem::path& file) {
             file.string() + " holds a secret that others can read; chmod 600 " + file.string());
     }
     std::ifstream stream(file, std::ios::binary);
-    const std::string text(std::istreambuf_iterator<char>(stream), {});
+    return std::string(std::istreambuf_iterator<char>(stream), {});
+}
+
+}  // namespace
+
+Result<Access> read_access(const std::filesystem::path& file) {
+    const std::string text = file == "-" ? TRY(read_line_of_input()) : TRY(read_secret_file(file));
     const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
     if (!json.is_object()) {
         return make_error(ErrorCode::corrupt, file.string() +

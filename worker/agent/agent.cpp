@@ -10,6 +10,16 @@ namespace {
 // A coordinator hands out one job for each device; a second one may overtake the end of the first.
 constexpr std::size_t waiting_limit = 4;
 
+// Free memory moves all the time; a change of this share of it moves a decision.
+constexpr std::uint64_t noticeable = 32;
+
+bool matters(const DeviceState& told, const DeviceState& seen) {
+    const std::uint64_t change = told.free_bytes > seen.free_bytes
+                                     ? told.free_bytes - seen.free_bytes
+                                     : seen.free_bytes - told.free_bytes;
+    return told.foreign != seen.foreign || change > told.free_bytes / noticeable;
+}
+
 std::string short_key(const JobKey& key) {
     return key.value.substr(0, 12);
 }
@@ -41,6 +51,9 @@ TimePoint Machine::next_wake() const {
     TimePoint wake = now_ + Duration{60'000};
     if (!ever_welcome_) {
         wake = std::min(wake, born_ + options_.patience);
+    }
+    if (options_.until && ending_ == Ending::no) {
+        wake = std::min(wake, *options_.until);
     }
     if (phase_ == Phase::greeting) {
         wake = std::min(wake, hello_at_ + hello_wait_);
@@ -110,6 +123,12 @@ void Machine::handle(const JobEnded& event) {
     leave_when_done();
 }
 
+void Machine::handle(const DevicesSeen& event) {
+    for (const DeviceState& device : event.devices) {
+        seen_[device.id] = device;
+    }
+}
+
 void Machine::handle(const DrainAsked&) {
     if (ending_ == Ending::no) {
         ending_ = Ending::drain;
@@ -134,6 +153,13 @@ void Machine::handle(const Tick&) {
         leave(make_error(ErrorCode::unavailable, "gave up: " + last_reason_));
         return;
     }
+    if (options_.until && ending_ == Ending::no && now_ >= *options_.until) {
+        emit(Say{"the time is up; what runs is finished"});
+        handle(DrainAsked{});
+        if (phase_ == Phase::gone) {
+            return;
+        }
+    }
     if (phase_ == Phase::greeting && now_ >= hello_at_ + hello_wait_) {
         hello_wait_ = std::min(Duration{hello_wait_.ms * 2}, options_.hello_max);
         greet();
@@ -148,8 +174,7 @@ void Machine::handle(const Tick&) {
         return;
     }
     if (now_ >= spoke_ + terms_.heartbeat) {
-        emit(Send{Heartbeat{options_.self.session, running()}});
-        spoke_ = now_;
+        beat();
     }
     for (auto& [id, entry] : undelivered_) {
         if (now_ >= entry.sent + options_.resend) {
@@ -174,6 +199,7 @@ void Machine::take(const Welcome& message) {
     }
     hello_wait_ = options_.hello_first;
     spoke_ = now_;
+    told_.clear();
     for (auto& [id, entry] : undelivered_) {
         send_result(entry);
     }
@@ -257,8 +283,11 @@ void Machine::take(const Refusal& message) {
         return;
     }
     emit(Say{"the coordinator refused: " + message.reason});
-    if (phase_ == Phase::working && message.code == ErrorCode::not_found) {
-        greet();  // it started again and does not know this session
+    // It started again and does not know this session, or it takes nothing more from us: the answer
+    // to a new hello tells.
+    if (phase_ == Phase::working &&
+        (message.code == ErrorCode::not_found || message.code == ErrorCode::refused)) {
+        greet();
     }
 }
 
@@ -267,7 +296,24 @@ void Machine::greet() {
     hello_at_ = now_;
     Hello hello = options_.self;
     hello.running = running();
+    hello.clear = options_.self.clear && !ever_welcome_;  // a person looked once, before the start
+    if (options_.until) {
+        hello.remaining = std::max(*options_.until - now_, Duration{1});
+    }
     emit(Send{std::move(hello)});
+}
+
+void Machine::beat() {
+    Heartbeat heartbeat{options_.self.session, running(), {}};
+    for (const auto& [id, device] : seen_) {
+        const auto known = told_.find(id);
+        if (known == told_.end() || matters(known->second, device)) {
+            told_[id] = device;
+            heartbeat.devices.push_back(device);
+        }
+    }
+    emit(Send{std::move(heartbeat)});
+    spoke_ = now_;
 }
 
 void Machine::send_result(Undelivered& entry) {

@@ -38,12 +38,15 @@ struct Received {
 struct JobEnded {  // the runner answered or died; its process may still be closing
     RunResult result;
 };
+struct DevicesSeen {  // how they are now; passed on with the next heartbeat where it matters
+    std::vector<DeviceState> devices;
+};
 struct DrainAsked {};  // finish what runs, then leave
 struct StopAsked {};   // leave now: what runs is killed and goes back to the coordinator
 struct Tick {};
 
-using Event =
-    std::variant<LinkUp, LinkDown, LinkRejected, Received, JobEnded, DrainAsked, StopAsked, Tick>;
+using Event = std::variant<LinkUp, LinkDown, LinkRejected, Received, JobEnded, DevicesSeen,
+                           DrainAsked, StopAsked, Tick>;
 
 // ---- commands, to be carried out in order
 struct Send {
@@ -74,7 +77,8 @@ struct Leave {  // end the worker; an error is why it cannot go on
 using Command = std::variant<Send, StartJob, KillJob, KeepResult, DropResult, Say, Leave>;
 
 struct Options {
-    Hello self;                          // everything but `running`
+    Hello self;                          // everything but `running` and `remaining`
+    std::optional<TimePoint> until;      // drains by itself then
     std::vector<RunResult> undelivered;  // found in the outbox at start
     Duration patience{60'000};           // for the first welcome; then the worker gives up
     Duration hello_first{250};           // between two hellos; doubles
@@ -110,6 +114,7 @@ class Machine {
     void handle(const LinkRejected& event);
     void handle(const Received& event);
     void handle(const JobEnded& event);
+    void handle(const DevicesSeen& event);
     void handle(const DrainAsked& event);
     void handle(const StopAsked& event);
     void handle(const Tick& event);
@@ -122,6 +127,7 @@ class Machine {
     void take(const Refusal& message);
 
     void greet();
+    void beat();
     void send_result(Undelivered& entry);
     void start_next(Slot& slot);
     void kill(Slot& slot, std::string reason);
@@ -146,6 +152,8 @@ class Machine {
     Duration hello_wait_;
     std::map<std::string, Slot> devices_;
     std::map<Id, Undelivered> undelivered_;
+    std::map<std::string, DeviceState> seen_;  // by device
+    std::map<std::string, DeviceState> told_;  // what the coordinator knows of them
     std::vector<Command> out_;
 };
 

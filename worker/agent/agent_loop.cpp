@@ -6,10 +6,13 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <random>
 
 #include "worker/agent/agent.h"
+#include "worker/agent/device_watch.h"
+#include "worker/agent/log_folder.h"
 #include "worker/agent/outbox.h"
 
 namespace bitsweep::agent {
@@ -18,6 +21,10 @@ namespace {
 
 // Signals and libzmq's connection news wake no poll(), so nothing waits longer than this.
 constexpr Duration longest_wait{200};
+constexpr Duration look_every{2'000};        // at the devices: NVML takes milliseconds
+constexpr Duration read_again_every{1'000};  // the access file
+constexpr Duration keep_again{2'000};        // a result that the disk did not take
+constexpr int prune_every = 256;             // jobs
 
 TimePoint clock_now() {
     using std::chrono::duration_cast;
@@ -38,14 +45,20 @@ SessionId new_session() {
 
 class Loop {
  public:
-    Loop(const WorkerSetup& setup, const StateFolder& state, Dealer& dealer, Outbox outbox,
-         const StopFlags& flags, const std::function<void(const std::string&)>& say)
-        : dealer_(dealer),
+    Loop(const WorkerSetup& setup, const StateFolder& state, std::unique_ptr<Dealer> dealer,
+         Outbox outbox, const StopFlags& flags, const std::function<void(const std::string&)>& say)
+        : dealer_(std::move(dealer)),
+          access_file_(setup.access_file),
+          address_(setup.access.coordinator),
           outbox_(std::move(outbox)),
           runners_(settings_of(setup, state)),
           machine_(options_of(setup, state, outbox_, say), clock_now()),
+          watch_(setup.devices),
+          logs_(state.logs()),
           flags_(flags),
-          say_(say) {}
+          say_(say) {
+        prune_logs(logs_, LogBounds{});
+    }
 
     Status run() {
         while (!left_) {
@@ -54,12 +67,18 @@ class Loop {
                 return {};
             }
             watch_link();
+            look_for_another_address();
+            watch_devices();
             take_messages();
             for (RunResult& result : runners_.advance(clock_now())) {
                 const std::string line = line_of(result);
                 step(JobEnded{std::move(result)});
                 say_(line);  // only now is it on disk
+                if (++ended_ % prune_every == 0) {
+                    prune_logs(logs_, LogBounds{});
+                }
             }
+            keep_unkept();
             watch_flags();
             if (clock_now() >= machine_.next_wake()) {
                 step(Tick{});
@@ -87,7 +106,11 @@ class Loop {
         options.self.version = setup.version;
         options.self.devices = setup.devices;
         options.self.models = setup.models;
+        options.self.clear = setup.clear;
         options.patience = setup.patience;
+        if (setup.until.ms > 0) {
+            options.until = clock_now() + setup.until;
+        }
         std::vector<std::string> complaints;
         options.undelivered = outbox.load(complaints);
         for (const std::string& complaint : complaints) {
@@ -110,7 +133,7 @@ class Loop {
     }
 
     void wait() {
-        std::vector<pollfd> items = {{dealer_.descriptor(), POLLIN, 0}};
+        std::vector<pollfd> items = {{dealer_->descriptor(), POLLIN, 0}};
         runners_.add_descriptors(items);
         const TimePoint now = clock_now();
         const TimePoint wake = std::min(machine_.next_wake(), runners_.next_wake(now));
@@ -119,23 +142,50 @@ class Loop {
     }
 
     void watch_link() {
-        const Link link = dealer_.link();
+        const Link link = dealer_->link();
         if (link.handshakes != seen_.handshakes) {
             step(LinkUp{});
         }
         if (link.state != seen_.state || link.handshakes != seen_.handshakes) {
             if (link.state == LinkState::rejected) {
-                step(LinkRejected{dealer_.last_failure()});
+                step(LinkRejected{dealer_->last_failure()});
             } else if (link.state == LinkState::unreachable) {
-                step(LinkDown{dealer_.last_failure()});
+                step(LinkDown{dealer_->last_failure()});
             }
         }
         seen_ = link;
     }
 
+    void look_for_another_address() {
+        const TimePoint now = clock_now();
+        if (seen_.state != LinkState::unreachable || access_file_.empty() || now < read_again_at_) {
+            return;
+        }
+        read_again_at_ = now + read_again_every;
+        const Result<Access> access = read_access(access_file_);
+        if (!access || access->coordinator == address_) {
+            return;
+        }
+        Result<std::unique_ptr<Dealer>> dealer = Dealer::connect(*access);
+        if (dealer) {
+            say_("the access file names another address: " + access->coordinator);
+            dealer_ = std::move(*dealer);
+            address_ = access->coordinator;
+            seen_ = {};
+        }
+    }
+
+    void watch_devices() {
+        const TimePoint now = clock_now();
+        if (now >= look_at_) {
+            look_at_ = now + look_every;
+            step(DevicesSeen{watch_.look(runners_.living())});
+        }
+    }
+
     void take_messages() {
         while (!left_) {
-            Result<std::optional<Message>> message = dealer_.receive(Duration{0});
+            Result<std::optional<Message>> message = dealer_->receive(Duration{0});
             if (!message) {
                 say_("not understood: " + message.error().message);
                 return;
@@ -164,7 +214,7 @@ class Loop {
     }
 
     // Lost messages are the machine's business: it repeats what matters.
-    void perform(const Send& command) { (void)dealer_.send(command.message); }
+    void perform(const Send& command) { (void)dealer_->send(command.message); }
 
     void perform(const StartJob& command) {
         const JobSpec& spec = command.dispatch.spec;
@@ -179,11 +229,31 @@ class Loop {
 
     void perform(const KeepResult& command) {
         if (const Status kept = outbox_.keep(command.result); !kept) {
-            say_(kept.error().message + "; it is sent all the same");
+            say_(kept.error().message +
+                 "; it is kept in memory, sent all the same, and written when there is room");
+            unkept_.push_back(command.result);
+            keep_at_ = clock_now() + keep_again;
         }
     }
 
-    void perform(const DropResult& command) { outbox_.drop(command.key, command.attempt); }
+    void perform(const DropResult& command) {
+        std::erase_if(unkept_, [&](const RunResult& result) {
+            return result.key == command.key && result.attempt == command.attempt;
+        });
+        outbox_.drop(command.key, command.attempt);
+    }
+
+    void keep_unkept() {
+        if (unkept_.empty() || clock_now() < keep_at_) {
+            return;
+        }
+        keep_at_ = clock_now() + keep_again;
+        std::erase_if(unkept_, [&](const RunResult& result) { return outbox_.keep(result).ok(); });
+        if (unkept_.empty()) {
+            say_("the disk takes results again; nothing is kept in memory only");
+        }
+    }
+
     void perform(const Say& command) { say_(command.line); }
 
     void perform(const Leave& command) {
@@ -191,10 +261,19 @@ class Loop {
         failure_ = command.error;
     }
 
-    Dealer& dealer_;
+    std::unique_ptr<Dealer> dealer_;
+    std::filesystem::path access_file_;
+    std::string address_;
+    TimePoint read_again_at_{};
     Outbox outbox_;
     Runners runners_;
     Machine machine_;
+    DeviceWatch watch_;
+    TimePoint look_at_{};
+    std::filesystem::path logs_;
+    int ended_ = 0;
+    std::vector<RunResult> unkept_;  // not on disk yet
+    TimePoint keep_at_{};
     const StopFlags& flags_;
     const std::function<void(const std::string&)>& say_;
     Link seen_;
@@ -210,8 +289,8 @@ Status run_worker(const WorkerSetup& setup, const StateFolder& state, const Stop
                   const std::function<void(const std::string&)>& say) {
     std::signal(SIGPIPE, SIG_IGN);  // a runner that died while it was given a job
     Outbox outbox = TRY(Outbox::open(state.outbox()));
-    const std::unique_ptr<Dealer> dealer = TRY(Dealer::connect(setup.access));
-    Loop loop(setup, state, *dealer, std::move(outbox), flags, say);
+    std::unique_ptr<Dealer> dealer = TRY(Dealer::connect(setup.access));
+    Loop loop(setup, state, std::move(dealer), std::move(outbox), flags, say);
     return loop.run();
 }
 

@@ -25,11 +25,16 @@ struct StopFlags {
 
 struct WorkerSetup {
     Access access;
+    // Read again while nobody answers: a coordinator that starts at another address writes it
+    // there. Empty: the address stays.
+    std::filesystem::path access_file;
     std::string version;
     std::vector<DeviceInfo> devices;
     std::vector<std::string> models;  // names that this worker can find
     RunnerSettings runners;           // `logs` is filled from the state folder
     Duration patience{60'000};        // for the first answer of a coordinator
+    Duration until;                   // drains after this; 0: never
+    bool clear = false;               // a person says that the devices are sound again
 };
 
 // Runs until it is told to leave. ok: drained or stopped cleanly; refused: key, name or protocol

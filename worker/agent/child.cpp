@@ -19,6 +19,17 @@ constexpr std::uint64_t log_limit = 8u << 20;    // a runner that prints in a lo
 constexpr std::size_t line_limit = 64u << 20;    // as long as a message
 constexpr std::size_t read_per_turn = 1u << 20;  // one flooding runner does not starve the rest
 constexpr int result_descriptor = 3;
+constexpr const char* victim = "500";  // of at most 1,000: before the worker, before a shell
+
+// When memory runs out, the kernel takes a runner, which is a result, and not its worker.
+void offer_to_kernel(pid_t pid) {
+    const std::string file = "/proc/" + std::to_string(pid) + "/oom_score_adj";
+    const int descriptor = open(file.c_str(), O_WRONLY | O_CLOEXEC);
+    if (descriptor >= 0) {
+        [[maybe_unused]] const ssize_t written = write(descriptor, victim, std::strlen(victim));
+        close(descriptor);
+    }
+}
 
 void never_block(int descriptor) {
     fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK);
@@ -54,6 +65,7 @@ Result<std::unique_ptr<Child>> Child::start(const std::vector<std::string>& comm
         return make_error(failure == ENOENT ? ErrorCode::not_found : ErrorCode::io,
                           "cannot start " + command.front() + ": " + std::strerror(failure));
     }
+    offer_to_kernel(child->pid_);
     never_block(child->input_);
     never_block(child->result_);
     never_block(child->output_);

@@ -37,7 +37,8 @@ struct Access {
     std::string role;
 };
 
-// not_found; corrupt (names the missing key); refused: others can read the secret.
+// "-": the next line of standard input. not_found; corrupt (names the missing key); refused: others
+// can read the secret.
 Result<Access> read_access(const std::filesystem::path& file);
 
 class Dealer {

@@ -41,6 +41,12 @@ void JobWatch::cancel(TimePoint now, std::string reason) {
     }
 }
 
+void JobWatch::too_heavy(TimePoint now, std::string words) {
+    if (cause_ == StopCause::none) {
+        stop(now, StopCause::memory, std::move(words));
+    }
+}
+
 void JobWatch::stop(TimePoint now, StopCause cause, std::string words) {
     cause_ = cause;
     words_ = std::move(words);
@@ -94,6 +100,9 @@ Outcome outcome_of(const RunnerEnd& end) {
         outcome.message = end.cause_words;
     } else if (end.cause == StopCause::cancelled) {
         outcome.outcome = OutcomeClass::cancelled;
+        outcome.message = end.cause_words;
+    } else if (end.cause == StopCause::memory) {
+        outcome.outcome = OutcomeClass::out_of_memory;
         outcome.message = end.cause_words;
     } else if (contains_any(log, {"CUDA out of memory", "cudaErrorMemoryAllocation"})) {
         outcome.outcome = OutcomeClass::out_of_gpu_memory;

@@ -17,7 +17,7 @@ struct WatchLimits {
     Duration grace{5'000};  // from SIGTERM to SIGKILL
 };
 
-enum class StopCause { none, deadline, silence, cancelled };
+enum class StopCause { none, deadline, silence, cancelled, memory };
 enum class Urge { none, terminate, kill };
 
 class JobWatch {
@@ -26,6 +26,7 @@ class JobWatch {
 
     void progress(TimePoint now) { heard_ = now; }
     void cancel(TimePoint now, std::string reason);
+    void too_heavy(TimePoint now, std::string words);
 
     // The signal that is due now; each is given once.
     Urge advance(TimePoint now);

@@ -13,6 +13,7 @@ namespace bitsweep::agent {
 namespace {
 
 constexpr std::size_t longest_progress_line = 4'096;
+constexpr Duration weigh_every{250};
 
 bool is_progress(const std::string& line) {
     if (line.size() > longest_progress_line) {
@@ -66,6 +67,7 @@ std::vector<RunResult> Runners::advance(TimePoint now) {
     for (auto& [device, slot] : slots_) {
         if (slot.child) {
             read_lines(now, slot);
+            weigh(now, slot);
             urge(now, slot);
             reap(now, slot);
         }
@@ -108,6 +110,9 @@ TimePoint Runners::next_wake(TimePoint now) const {
         const bool ending = slot.closing || slot.child->descriptors().read[0] < 0 ||
                             (slot.job && slot.job->watch.cause() != StopCause::none);
         wake = std::min(wake, now + Duration{ending ? 10 : 1'000});
+        if (slot.job && settings_.memory > 0) {
+            wake = std::min(wake, slot.job->weighed + weigh_every);
+        }
     }
     return wake;
 }
@@ -115,6 +120,16 @@ TimePoint Runners::next_wake(TimePoint now) const {
 bool Runners::idle() const {
     return std::all_of(slots_.begin(), slots_.end(),
                        [](const auto& entry) { return !entry.second.job && !entry.second.next; });
+}
+
+std::vector<OwnRunner> Runners::living() const {
+    std::vector<OwnRunner> all;
+    for (const auto& [device, slot] : slots_) {
+        if (slot.child && slot.child->pid() > 0) {
+            all.push_back({device, slot.child->pid()});
+        }
+    }
+    return all;
 }
 
 // Moves the waiting job of a slot one step closer to running.
@@ -163,7 +178,7 @@ Status Runners::spawn(Slot& slot, const std::string& device) {
 void Runners::give(TimePoint now, Slot& slot) {
     WatchLimits limits = settings_.limits;
     limits.timeout = slot.next->timeout;
-    slot.job = Job{*slot.next, JobWatch(limits, now), kernel_oom_kills(), now, ""};
+    slot.job = Job{*slot.next, JobWatch(limits, now), kernel_oom_kills(), now, now, ""};
     slot.last = slot.next->spec;
     slot.next.reset();
     slot.child->log_to(log_file(slot.job->dispatch));
@@ -214,6 +229,20 @@ void Runners::urge(TimePoint now, Slot& slot) {
         }
     } else if (slot.closing && now >= *slot.closing + settings_.limits.grace) {
         slot.child->signal(SIGKILL);
+    }
+}
+
+// A job that eats the machine ends before the kernel has to choose a victim.
+void Runners::weigh(TimePoint now, Slot& slot) {
+    if (!slot.job || settings_.memory == 0 || now < slot.job->weighed + weigh_every) {
+        return;
+    }
+    slot.job->weighed = now;
+    const std::uint64_t held = resident_bytes(slot.child->pid());
+    if (held > settings_.memory) {
+        slot.job->watch.too_heavy(now, "the runner held " + std::to_string(held >> 20) +
+                                           " MiB, the worker's limit is " +
+                                           std::to_string(settings_.memory >> 20) + " MiB");
     }
 }
 

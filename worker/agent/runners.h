@@ -13,6 +13,7 @@
 
 #include "schemas/message.h"
 #include "worker/agent/child.h"
+#include "worker/agent/device_watch.h"
 #include "worker/agent/job_watch.h"
 
 namespace bitsweep::agent {
@@ -24,6 +25,7 @@ struct RunnerSettings {
     int threads = 0;             // 0: the runner decides
     std::filesystem::path logs;  // folder, exists
     WatchLimits limits;          // `timeout` comes with each job
+    std::uint64_t memory = 0;    // a runner that holds more bytes is ended; 0: no limit
     Duration idle{30'000};       // a runner without jobs gives its memory back after this
 };
 
@@ -45,6 +47,7 @@ class Runners {
     void add_descriptors(std::vector<pollfd>& into) const;
     TimePoint next_wake(TimePoint now) const;
     bool idle() const;  // no job runs or waits
+    std::vector<OwnRunner> living() const;
 
  private:
     struct Job {
@@ -52,6 +55,7 @@ class Runners {
         JobWatch watch;
         std::uint64_t oom_kills = 0;  // of the kernel when it began
         TimePoint started;
+        TimePoint weighed;  // its memory, last
         std::string garbage;
     };
     struct Slot {
@@ -70,6 +74,7 @@ class Runners {
     void read_lines(TimePoint now, Slot& slot);
     void read_line(TimePoint now, Slot& slot, const std::string& line);
     void urge(TimePoint now, Slot& slot);
+    void weigh(TimePoint now, Slot& slot);
     void reap(TimePoint now, Slot& slot);
     void finish(TimePoint now, Slot& slot, RunResult result);
     std::filesystem::path log_file(const Dispatch& dispatch) const;
