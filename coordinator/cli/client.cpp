@@ -17,19 +17,27 @@ fs::path default_keys_folder(const fs::path& db) {
     return db.string() + ".keys";
 }
 
-Result<Access> find_access(const SharedOptions& shared, std::string_view who) {
+fs::path access_file_of(const SharedOptions& shared, std::string_view who) {
     const fs::path usual = default_keys_folder(shared.db) / "access" / (std::string(who) + ".json");
     std::error_code code;
-    Access access;
     if (!shared.access.empty()) {
-        access = TRY(read_access(shared.access));
-    } else if (fs::exists(usual, code)) {
-        access = TRY(read_access(usual));
-    } else if (shared.coordinator.empty()) {
+        return shared.access;
+    }
+    return fs::exists(usual, code) ? usual : fs::path();
+}
+
+Result<Access> find_access(const SharedOptions& shared, std::string_view who) {
+    const fs::path file = access_file_of(shared, who);
+    if (file.empty() && shared.coordinator.empty()) {
         return make_error(ErrorCode::unavailable,
-                          "no coordinator: there is no access file " + usual.string() +
-                              "; start one with `bitsweep serve --db " + shared.db.string() +
+                          "no coordinator: there is no access file " +
+                              (default_keys_folder(shared.db) / "access" / who).string() +
+                              ".json; start one with `bitsweep serve --db " + shared.db.string() +
                               "`, or give --access FILE");
+    }
+    Access access;
+    if (!file.empty()) {
+        access = TRY(read_access(file));
     }
     if (!shared.coordinator.empty()) {
         access.coordinator = shared.coordinator;

@@ -14,6 +14,9 @@
 
 namespace bitsweep {
 
+// The access file that find_access() reads; empty: there is none.
+std::filesystem::path access_file_of(const SharedOptions& shared, std::string_view who);
+
 // --access or BITSWEEP_ACCESS, else DB.keys/access/`who`.json when it exists, else --coordinator
 // without keys. --coordinator replaces the address of the file. unavailable: none of them, with
 // what to do.

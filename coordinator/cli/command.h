@@ -41,5 +41,14 @@ int command_import(const Arguments&);
 int command_merge(const Arguments&);
 int command_keys(const Arguments&);
 int command_doctor(const Arguments&);
+int command_pause(const Arguments&);
+int command_resume(const Arguments&);
+int command_cancel(const Arguments&);
+int command_retry(const Arguments&);
+int command_drain(const Arguments&);
+int command_clear(const Arguments&);
+int command_launch(const Arguments&);
+int command_logs(const Arguments&);
+int command_dashboard(const Arguments&);
 
 }  // namespace bitsweep

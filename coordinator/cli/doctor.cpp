@@ -1,10 +1,13 @@
 // `bitsweep doctor`: what this machine has and lacks, and the command that mends it.
 #include <dlfcn.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
+#include <sstream>
 #include <thread>
 
 #include "coordinator/cli/client.h"
@@ -26,6 +29,8 @@ namespace po = boost::program_options;
 constexpr Duration capabilities_limit{120'000};
 // A forced quickstart writes about 10 MB; a million cells about 3 GiB.
 constexpr std::uint64_t little_space = std::uint64_t{1} << 30;
+
+constexpr rlim_t few_descriptors = 4'096;
 
 enum class Verdict { ok, note, lacking };
 
@@ -151,6 +156,35 @@ Finding look_at_disk(const fs::path& db) {
     return {"disk", Verdict::ok, gib(free) + " free in " + folder.string(), ""};
 }
 
+// What `bitsweep launch` could use from here.
+Finding look_at_launchers() {
+    std::string found = "local";
+    std::istringstream folders(std::getenv("PATH") == nullptr ? "" : std::getenv("PATH"));
+    std::vector<std::pair<std::string, std::string>> programs = {{"ssh", "ssh"},
+                                                                 {"sbatch", "slurm"}};
+    for (std::string folder; std::getline(folders, folder, ':');) {
+        std::erase_if(programs, [&](const auto& program) {
+            const bool there = access((fs::path(folder) / program.first).c_str(), X_OK) == 0;
+            found += there ? ", " + program.second : "";
+            return there;
+        });
+    }
+    return {"launchers", Verdict::ok, found, ""};
+}
+
+// Every connection and every open file of the database is a descriptor.
+Finding look_at_descriptors() {
+    rlimit limit{};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    const std::string found =
+        limit.rlim_max == RLIM_INFINITY ? "no limit" : "up to " + std::to_string(limit.rlim_max);
+    if (limit.rlim_max < few_descriptors) {
+        return {"open files", Verdict::note, found + ": few for a coordinator of many workers",
+                "LimitNOFILE= of its unit, or ulimit -n"};
+    }
+    return {"open files", Verdict::ok, found, ""};
+}
+
 Finding look_at_coordinator(const SharedOptions& shared) {
     const Result<Access> access = find_access(shared, "client");
     if (!access) {
@@ -207,6 +241,8 @@ int command_doctor(const Arguments& arguments) {
     findings.push_back(look_at_texts());
     findings.push_back(look_at_database(parsed.shared.db));
     findings.push_back(look_at_disk(parsed.shared.db));
+    findings.push_back(look_at_descriptors());
+    findings.push_back(look_at_launchers());
     findings.push_back(look_at_coordinator(parsed.shared));
     Table table;
     table.columns = {"subject", "verdict", "found", "remedy"};

@@ -1,12 +1,16 @@
 // `bitsweep serve`: a coordinator.
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <optional>
 
 #include "coordinator/cli/client.h"
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/interrupt.h"
+#include "coordinator/cli/live_page.h"
 #include "coordinator/cli/options.h"
 #include "coordinator/server/server.h"
 #include "coordinator/transport/keys.h"
@@ -42,7 +46,45 @@ void print_where(const fs::path& keys, const std::string& endpoint, const fs::pa
                  (keys / "access" / "client.json").c_str(), keys.c_str());
 }
 
-Status serve(const ServerOptions& options) {
+// Every connection is a descriptor, a stranger's too, until its handshake fails.
+void allow_many_connections() {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 65'536);
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+// Where this machine reaches a coordinator that listens on every address.
+std::string local_endpoint(std::string endpoint) {
+    const std::string everywhere = "tcp://0.0.0.0:";
+    if (endpoint.rfind(everywhere, 0) == 0) {
+        endpoint.replace(0, everywhere.size(), "tcp://127.0.0.1:");
+    }
+    return endpoint;
+}
+
+// The live page asks as any client does, with a key of its own that may only read.
+Result<std::unique_ptr<LivePage>> open_page(const ServerOptions& options, int port,
+                                            const std::string& endpoint) {
+    LivePageOptions page;
+    page.db = options.db;
+    page.port = port;
+    page.access.coordinator = endpoint;
+    if (!options.keys.empty()) {
+        const fs::path file = options.keys / "access" / "live-page.json";
+        std::error_code code;
+        if (!fs::exists(file, code)) {
+            TRY(new_access(options.keys, "live-page", Role::read, endpoint));
+        }
+        page.access = TRY(read_access(file));
+        page.access.coordinator = endpoint;
+    }
+    return LivePage::start(page);
+}
+
+Status serve(const ServerOptions& options, std::optional<int> page_port) {
+    allow_many_connections();
     if (!options.keys.empty()) {
         TRY(ensure_access(options.keys, options.listen));
     }
@@ -51,6 +93,11 @@ Status serve(const ServerOptions& options) {
         TRY(refresh_access(options.keys, server->endpoint()));
     }
     print_where(options.keys, server->endpoint(), options.db);
+    std::unique_ptr<LivePage> page;
+    if (page_port) {
+        page = TRY(open_page(options, *page_port, local_endpoint(server->endpoint())));
+        std::fprintf(stderr, "live page: %s (metrics at /metrics)\n", page->url().c_str());
+    }
     TRY(server->run(interrupts().any));
     std::fputs("stopped; the database is complete\n", stderr);
     return {};
@@ -69,7 +116,9 @@ int command_serve(const Arguments& arguments) {
         ("keys", po::value<std::string>()->value_name("DIR"), "folder of keys (default DB.keys)")
         ("no-keys", "no encryption and no check of peers; loopback only")
         ("lease", po::value<int>()->value_name("S"),
-            "seconds that a job survives its worker's silence (default 10)");
+            "seconds that a job survives its worker's silence (default 10)")
+        ("http", po::value<int>()->value_name("PORT"),
+            "the live page on 127.0.0.1, and metrics for Prometheus; 0: any free port");
     // clang-format on
     const Parsed parsed = options.parse(arguments);
     if (parsed.stop) {
@@ -92,7 +141,15 @@ int command_serve(const Arguments& arguments) {
     log->set_pattern("%Y-%m-%d %H:%M:%S %v");
     server.say = [log](const std::string& line) { log->info(line); };
     interrupts();
-    if (const Status served = serve(server); !served) {
+    std::optional<int> page_port;
+    if (parsed.has("http")) {
+        page_port = parsed.get<int>("http");
+        if (*page_port < 0 || *page_port > 65'535) {
+            return report(
+                make_error(ErrorCode::invalid_input, "--http: a port between 0 and 65535"));
+        }
+    }
+    if (const Status served = serve(server, page_port); !served) {
         return report(served.error());
     }
     return exit_done;

@@ -1,6 +1,7 @@
 // `bitsweep status`: progress, workers, failures with their classes.
 #include <chrono>
 #include <cstdio>
+#include <deque>
 #include <iostream>
 #include <thread>
 
@@ -28,14 +29,15 @@ std::string joined(const std::map<std::string, std::int64_t>& counts) {
 
 Table experiments_table(const StatusReply& reply) {
     Table table;
-    table.columns = {"experiment", "cells",  "done",     "running", "waiting",
+    table.columns = {"experiment", "state",  "cells",    "done",    "running", "waiting",
                      "impossible", "failed", "failures", "retries", "left"};
     for (const ExperimentStatus& experiment : reply.experiments) {
         const Tally tally = tally_of(experiment);
         table.rows.push_back(
-            {cell(experiment.experiment.value), cell(tally.total), cell(tally.done),
-             cell(tally.running), cell(tally.waiting), cell(tally.impossible), cell(tally.failed),
-             cell(joined(experiment.failures)), cell(joined(experiment.retries)),
+            {cell(experiment.experiment.value), cell(experiment.state), cell(tally.total),
+             cell(tally.done), cell(tally.running), cell(tally.waiting), cell(tally.impossible),
+             cell(tally.failed), cell(joined(experiment.failures)),
+             cell(joined(experiment.retries)),
              cell(experiment.eta_ms > 0 ? duration_words(experiment.eta_ms) : "")});
     }
     return table;
@@ -43,22 +45,66 @@ Table experiments_table(const StatusReply& reply) {
 
 Table workers_table(const StatusReply& reply) {
     Table table;
-    table.columns = {"worker", "host", "state", "devices", "running", "silent"};
+    table.columns = {"worker", "host", "state", "devices", "running", "silent", "loads", "saved"};
     for (const WorkerStatus& worker : reply.workers) {
         std::string devices;
         for (const DeviceInfo& device : worker.devices) {
-            devices += (devices.empty() ? "" : ", ") + device.id + " (" + device.name + ")";
+            devices += (devices.empty() ? "" : ", ") + device.id + " (" + device.name;
+            const auto set_aside = device.facts.find("set_aside");
+            devices += (set_aside == device.facts.end() ? "" : "; SET ASIDE: " + set_aside->second);
+            devices += ")";
         }
         std::string running;
         for (const RunningJob& job : worker.running) {
             running += (running.empty() ? "" : ", ") + job.key.value.substr(0, 12);
         }
         table.rows.push_back({cell(worker.worker.value), cell(worker.host), cell(worker.state),
-                              cell(devices), cell(running),
-                              cell(duration_words(worker.silent_ms))});
+                              cell(devices), cell(running), cell(duration_words(worker.silent_ms)),
+                              cell(worker.loads), cell(worker.loads_saved)});
     }
     return table;
 }
+
+// How many jobs end, as seen from here.
+class Throughput {
+ public:
+    void note(const StatusReply& reply) {
+        std::int64_t ended = 0;
+        for (const ExperimentStatus& experiment : reply.experiments) {
+            const Tally tally = tally_of(experiment);
+            ended += tally.done + tally.failed;
+        }
+        const Clock::time_point now = Clock::now();
+        seen_.push_back({now, ended});
+        while (seen_.front().at < now - window) {
+            seen_.pop_front();
+        }
+    }
+
+    // "" before there is anything to tell.
+    std::string words() const {
+        const double seconds =
+            std::chrono::duration<double>(seen_.back().at - seen_.front().at).count();
+        const std::int64_t ended = seen_.back().ended - seen_.front().ended;
+        if (seconds < 2 || ended <= 0) {
+            return "";
+        }
+        char text[96];
+        std::snprintf(text, sizeof text, "%.3g jobs a minute (%lld in the last %.0f s)",
+                      static_cast<double>(ended) * 60 / seconds, static_cast<long long>(ended),
+                      seconds);
+        return text;
+    }
+
+ private:
+    using Clock = std::chrono::steady_clock;
+    static constexpr std::chrono::seconds window{60};
+    struct Seen {
+        Clock::time_point at;
+        std::int64_t ended;
+    };
+    std::deque<Seen> seen_;
+};
 
 int print_status(const StatusReply& reply, const SharedOptions& shared) {
     if (shared.format == "json" || shared.format == "jsonl") {
@@ -93,22 +139,40 @@ Result<StatusReply> ask(Client& client, const std::string& experiment) {
     return reply;
 }
 
+// Through a restart of the coordinator too: its absence is shown, not the end of the watch.
+Result<int> watch(Client& client, const std::string& experiment, const SharedOptions& shared) {
+    interrupts();
+    Throughput throughput;
+    while (!interrupts().any) {
+        const Result<StatusReply> reply = ask(client, experiment);
+        if (!reply && reply.error().code != ErrorCode::unavailable) {
+            return reply.error();
+        }
+        if (is_terminal(1)) {
+            std::cout << "\033[H\033[2J";
+        }
+        if (reply) {
+            throughput.note(*reply);
+            print_status(*reply, shared);
+            const std::string words = throughput.words();
+            std::fprintf(stderr, "%s%s", words.c_str(), words.empty() ? "" : "\n");
+        } else {
+            std::fprintf(stderr, "%s; trying again\n", reply.error().message.c_str());
+        }
+        for (int i = 0; i < 10 && !interrupts().any; ++i) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        }
+    }
+    return int{exit_interrupted};
+}
+
 Result<int> show(const Parsed& parsed) {
     Client client = TRY(Client::connect(TRY(find_access(parsed.shared, "client"))));
     const std::string experiment = parsed.get<std::string>("experiment");
     if (!parsed.has("watch")) {
         return print_status(TRY(ask(client, experiment)), parsed.shared);
     }
-    interrupts();
-    while (!interrupts().any) {
-        const StatusReply reply = TRY(ask(client, experiment));
-        if (is_terminal(1)) {
-            std::cout << "\033[H\033[2J";
-        }
-        print_status(reply, parsed.shared);
-        std::this_thread::sleep_for(std::chrono::seconds(1));
-    }
-    return int{exit_interrupted};
+    return watch(client, experiment, parsed.shared);
 }
 
 }  // namespace

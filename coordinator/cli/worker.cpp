@@ -1,15 +1,17 @@
 // `bitsweep worker`: attaches this machine to a coordinator.
 #include <sys/prctl.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <thread>
 
 #include "coordinator/cli/client.h"
 #include "coordinator/cli/command.h"
+#include "coordinator/cli/input_orders.h"
 #include "coordinator/cli/interrupt.h"
 #include "coordinator/cli/options.h"
+#include "coordinator/cli/time_words.h"
 #include "schemas/content.h"
 #include "worker/agent/agent_loop.h"
 #include "worker/agent/capabilities.h"
@@ -23,31 +25,11 @@ namespace po = boost::program_options;
 
 // libtorch takes seconds to load from a cold disk.
 constexpr Duration capabilities_limit{120'000};
+constexpr double most_memory_gib = 65'536;
 
 std::vector<fs::path> paths(const Parsed& parsed, const char* flag) {
     const auto texts = parsed.get<std::vector<std::string>>(flag);
     return {texts.begin(), texts.end()};
-}
-
-// "90s", "30m", "12h" or seconds.
-Result<Duration> parse_duration(const std::string& text) {
-    std::int64_t value = 0;
-    std::size_t digits = 0;
-    while (digits < text.size() && text[digits] >= '0' && text[digits] <= '9' && digits < 9) {
-        value = value * 10 + (text[digits++] - '0');
-    }
-    const std::string unit = text.substr(digits);
-    if (digits > 0 && (unit.empty() || unit == "s")) {
-        return Duration{value * 1'000};
-    }
-    if (digits > 0 && unit == "m") {
-        return Duration{value * 60'000};
-    }
-    if (digits > 0 && unit == "h") {
-        return Duration{value * 3'600'000};
-    }
-    return make_error(ErrorCode::invalid_input,
-                      "--until " + text + ": a time span such as 90s, 30m or 12h");
 }
 
 void say(const std::string& line) {
@@ -82,18 +64,40 @@ void print_found(const agent::WorkerSetup& setup, const agent::StateFolder& stat
     say("models: " + (names.empty() ? "none found; give --models DIR" : names));
 }
 
-Result<agent::WorkerSetup> make_setup(const Parsed& parsed) {
-    agent::WorkerSetup setup;
-    SharedOptions shared = parsed.shared;
-    shared.coordinator = parsed.get<std::string>("connect", shared.coordinator);
-    setup.access = TRY(find_access(shared, "worker"));
-    setup.runners.program = TRY(agent::find_runner(parsed.get<std::string>("runner")));
-    setup.runners.models = paths(parsed, "models");
-    setup.runners.data = paths(parsed, "data");
+// Limits first: a mistake in them is told before anything is started.
+Status read_limits(const Parsed& parsed, agent::WorkerSetup& setup) {
+    using std::chrono::system_clock;
+    if (parsed.has("until")) {
+        const auto since_epoch = system_clock::now().time_since_epoch();
+        const TimePoint now{
+            std::chrono::duration_cast<std::chrono::milliseconds>(since_epoch).count()};
+        setup.until = TRY(parse_until(parsed.get<std::string>("until"), now));
+    }
+    setup.clear = parsed.has("clear");
+    const double memory_gib = parsed.get<double>("memory", 0);
+    if (parsed.has("memory") && !(memory_gib >= 0.1 && memory_gib <= most_memory_gib)) {
+        return make_error(ErrorCode::invalid_input, "--memory: GiB, between 0.1 and 65536");
+    }
+    setup.runners.memory = static_cast<std::uint64_t>(memory_gib * (1u << 30));
     setup.runners.threads = parsed.get<int>("threads", 0);
     if (setup.runners.threads < 0 || setup.runners.threads > 4'096) {
         return make_error(ErrorCode::invalid_input, "--threads: between 1 and 4096");
     }
+    return {};
+}
+
+Result<agent::WorkerSetup> make_setup(const Parsed& parsed) {
+    agent::WorkerSetup setup;
+    TRY(read_limits(parsed, setup));
+    SharedOptions shared = parsed.shared;
+    shared.coordinator = parsed.get<std::string>("connect", shared.coordinator);
+    setup.access = TRY(find_access(shared, "worker"));
+    if (shared.coordinator.empty() && shared.access != "-") {
+        setup.access_file = access_file_of(shared, "worker");
+    }
+    setup.runners.program = TRY(agent::find_runner(parsed.get<std::string>("runner")));
+    setup.runners.models = paths(parsed, "models");
+    setup.runners.data = paths(parsed, "data");
     setup.patience = {std::int64_t{1'000} * parsed.get<int>("patience", 60)};
     agent::Capabilities found =
         TRY(agent::ask_runner(setup.runners.program, setup.runners.models, capabilities_limit));
@@ -104,32 +108,21 @@ Result<agent::WorkerSetup> make_setup(const Parsed& parsed) {
     return setup;
 }
 
-// Ends the worker's work after a while: what runs is finished.
-class DrainTimer {
- public:
-    DrainTimer(Duration span, agent::StopFlags& flags)
-        : thread_([span, &flags](const std::stop_token& stop) {
-              const auto end =
-                  std::chrono::steady_clock::now() + std::chrono::milliseconds(span.ms);
-              while (!stop.stop_requested() && std::chrono::steady_clock::now() < end) {
-                  std::this_thread::sleep_for(std::chrono::milliseconds(100));
-              }
-              flags.drain = flags.drain || !stop.stop_requested();
-          }) {}
-
- private:
-    std::jthread thread_;
-};
-
 Status attach(const Parsed& parsed) {
     static agent::StopFlags flags;  // signal handlers outlive this function
     also_set(flags.stop);
     interrupts();
-    std::optional<DrainTimer> timer;
-    if (parsed.has("until")) {
-        timer.emplace(TRY(parse_duration(parsed.get<std::string>("until"))), flags);
+    const std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+    agent::WorkerSetup setup = TRY(make_setup(parsed));
+    std::optional<InputOrders> orders;
+    if (parsed.has("orders-from-input")) {
+        orders.emplace(flags);  // after the access file, which may come the same way
     }
-    const agent::WorkerSetup setup = TRY(make_setup(parsed));
+    if (setup.until.ms > 0) {  // asking the runner took a part of it
+        const auto spent = std::chrono::steady_clock::now() - start;
+        const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(spent).count();
+        setup.until.ms = std::max<std::int64_t>(1, setup.until.ms - ms);
+    }
     const agent::StateFolder state = TRY(agent::StateFolder::take(parsed.get<std::string>("state"),
                                                                   parsed.get<std::string>("name")));
     print_found(setup, state);
@@ -157,11 +150,16 @@ int command_worker(const Arguments& arguments) {
             "results and logs (default ~/.local/state/bitsweep/worker-NAME)")
         ("threads", po::value<int>()->value_name("N"), "CPU threads of a job (default: all cores)")
         ("until", po::value<std::string>()->value_name("TIME"),
-            "finish what runs and leave after 90s, 30m, 12h")
+            "finish what runs and leave: after 90s, 30m, 12h, at 18:30, at 2026-11-24T18:30; "
+            "jobs that would take longer are not given")
+        ("clear", "its devices are sound again: lifts what a GPU fault set aside")
+        ("memory", po::value<double>()->value_name("GIB"),
+            "a job that holds more host memory is ended (default: no limit)")
         ("runner", po::value<std::string>()->value_name("F"),
             "bitsweep-runner (BITSWEEP_RUNNER; default: beside this program)")
         ("patience", po::value<int>()->value_name("S"),
             "seconds to wait for a coordinator at the start (default 60)")
+        ("orders-from-input", "obeys `drain` and `stop`, a word a line on standard input")
         ("end-with-parent", "end when the process that started it ends");
     // clang-format on
     const Parsed parsed = options.parse(arguments);

@@ -1,16 +1,8 @@
-// Workers as processes of this machine: posix_spawn, a process group of their own.
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cerrno>
+// Workers as processes of this machine.
 #include <csignal>
-#include <cstring>
 
 #include "coordinator/launchers/launcher.h"
-
-extern char** environ;
+#include "coordinator/launchers/process.h"
 
 namespace bitsweep {
 
@@ -18,81 +10,41 @@ namespace {
 
 class LocalWorker final : public LaunchedWorker {
  public:
-    explicit LocalWorker(pid_t pid) : pid_(pid) {}
+    explicit LocalWorker(Process process) : process_(std::move(process)) {}
 
     // Its runners are in groups of their own and end when their worker's pipes close.
     ~LocalWorker() override {
-        if (!ended()) {
-            kill();
-            reap(0);
+        if (!released_) {
+            process_.end();
         }
     }
 
-    std::optional<int> ended() override {
-        if (!status_) {
-            reap(WNOHANG);
-        }
-        return status_;
-    }
-
-    void ask_to_stop() override { signal(SIGTERM); }
-    void kill() override { signal(SIGKILL); }
+    std::optional<int> ended() override { return process_.ended(); }
+    void ask_to_stop() override { process_.signal(SIGTERM); }
+    void kill() override { process_.signal(SIGKILL); }
+    void release() override { released_ = true; }
+    std::string name() const override { return "pid " + std::to_string(process_.pid()); }
 
  private:
-    void signal(int number) {
-        if (!status_) {
-            ::kill(pid_, number);
-        }
-    }
-
-    void reap(int options) {
-        int status = 0;
-        pid_t reaped = 0;
-        do {
-            reaped = waitpid(pid_, &status, options);
-        } while (reaped < 0 && errno == EINTR);
-        if (reaped == pid_) {
-            status_ = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-        }
-    }
-
-    pid_t pid_;
-    std::optional<int> status_;
+    Process process_;
+    bool released_ = false;
 };
+
+CommandWords words_of(const WorkerOrder& order) {
+    CommandWords words = {order.program.string(), "worker"};
+    words.insert(words.end(), order.arguments.begin(), order.arguments.end());
+    return words;
+}
 
 class LocalLauncher final : public Launcher {
  public:
     Result<std::unique_ptr<LaunchedWorker>> start(const WorkerOrder& order) override {
-        std::vector<std::string> words = {order.program.string(), "worker"};
-        words.insert(words.end(), order.arguments.begin(), order.arguments.end());
-        std::vector<char*> arguments;
-        for (std::string& word : words) {
-            arguments.push_back(word.data());
-        }
-        arguments.push_back(nullptr);
+        Process process = TRY(Process::start(words_of(order), Process::Input::none, order.log));
+        return std::unique_ptr<LaunchedWorker>(std::make_unique<LocalWorker>(std::move(process)));
+    }
 
-        posix_spawn_file_actions_t actions;
-        posix_spawn_file_actions_init(&actions);
-        posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-        posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, order.log.c_str(),
-                                         O_CREAT | O_WRONLY | O_APPEND, 0600);
-        posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
-        posix_spawnattr_t attributes;
-        posix_spawnattr_init(&attributes);
-        // Its own group: Ctrl-C reaches the command that started it, which stops it in order.
-        posix_spawnattr_setpgroup(&attributes, 0);
-        posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
-        pid_t pid = -1;
-        const int failure = posix_spawn(&pid, order.program.c_str(), &actions, &attributes,
-                                        arguments.data(), environ);
-        posix_spawnattr_destroy(&attributes);
-        posix_spawn_file_actions_destroy(&actions);
-        if (failure != 0) {
-            return make_error(ErrorCode::io, "cannot start a worker (" + order.program.string() +
-                                                 ", log " + order.log.string() +
-                                                 "): " + std::strerror(failure));
-        }
-        return std::unique_ptr<LaunchedWorker>(std::make_unique<LocalWorker>(pid));
+    Result<std::string> describe(const WorkerOrder& order) override {
+        return quote_words(words_of(order)) + " >> " + quote_word(order.log.string()) + " 2>&1";
     }
 };
 

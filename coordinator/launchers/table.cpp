@@ -6,6 +6,8 @@ namespace {
 
 constexpr LauncherRow rows[] = {
     {"local", "a process on this machine", make_local_launcher},
+    {"ssh", "a process on a machine that ssh reaches", make_ssh_launcher},
+    {"slurm", "a job of Slurm", make_slurm_launcher},
 };
 
 }  // namespace
