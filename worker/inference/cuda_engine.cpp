@@ -341,6 +341,7 @@ Result<Sequence> CudaEngine::generate_steps(const SequencePlan& plan, const Toke
                           config_.name + ", " + options_.method.text +
                               ": logits of the prompt hold NaN or infinity");
     }
+    TRY(send(act_, {}, position_ - 1));  // each step begins with the next position
     sequence.trace.prefill_ns = now_ns() - begin;
     sequence.new_ids.push_back(chosen.front());
     const auto stopped = [&] {

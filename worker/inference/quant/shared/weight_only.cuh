@@ -15,8 +15,19 @@
 
 namespace bitsweep::quant {
 
-// Of a dequantised tile: half of the second-level cache of an A100 or H100.
-inline constexpr std::int64_t dense_tile_bytes = std::int64_t{24} << 20;
+// Rows of a dequantised tile: small tiles stay in the second-level cache (50 MB on an H100), but a
+// product wants two waves of blocks, 264 on an H100, of some 128 x 256 results.
+inline constexpr std::int64_t least_tile_bytes = std::int64_t{24} << 20;
+inline constexpr std::int64_t most_tile_bytes = std::int64_t{128} << 20;
+inline constexpr std::int64_t tile_results = 264 * 128 * 256;
+
+inline std::int64_t tile_rows_for(std::int64_t rows, std::int64_t row_bytes) {
+    const std::int64_t wanted = tile_results / rows;
+    const std::int64_t bounded =
+        std::clamp(wanted, least_tile_bytes / row_bytes,
+                   std::max<std::int64_t>(most_tile_bytes / row_bytes, 64));
+    return std::max<std::int64_t>(bounded / 64 * 64, 64);
+}
 
 // `X`: the type of activations and, in a product of many rows, of weights.
 template <class Weights, class X>
@@ -80,8 +91,7 @@ class WeightOnlyDevice final : public DeviceLayer {
         const DeviceMatrix& m = body_.matrix;
         const std::int64_t stride = input_stride(m.in_features);
         const std::int64_t row_bytes = stride * static_cast<std::int64_t>(sizeof(X));
-        const std::int64_t at_once =
-            std::min(m.rows, std::max<std::int64_t>(dense_tile_bytes / row_bytes / 64 * 64, 64));
+        const std::int64_t at_once = std::min(m.rows, tile_rows_for(call.rows, row_bytes));
         auto* tile = reinterpret_cast<X*>(TRY(call.workspace.reserve(
             slot_dense, static_cast<std::size_t>(at_once) * static_cast<std::size_t>(row_bytes))));
         for (std::int64_t first = 0; first < m.rows; first += at_once) {
