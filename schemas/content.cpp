@@ -284,8 +284,7 @@ std::vector<std::string> list_models(std::span<const fs::path> dirs) {
         }
     }
     std::ranges::sort(out);
-    const auto repeated = std::ranges::unique(out);
-    out.erase(repeated.begin(), repeated.end());
+    out.erase(std::unique(out.begin(), out.end()), out.end());
     return out;
 }
 
