@@ -140,7 +140,9 @@ std::string about() {
         text += "  " + std::string(analysis.name) + " " + analysis.usage + "\n      " +
                 analysis.question + "\n";
     }
-    return text;
+    return text +
+           "\n--format csv, json and jsonl print the first table of an answer, markdown all of "
+           "it.\n";
 }
 
 Result<const Analysis*> find_analysis(const std::string& name) {

@@ -1,4 +1,4 @@
-// `bitsweep report`: an experiment's summary as one file that opens offline.
+// `bitsweep report`: an experiment as one file that opens offline.
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -63,8 +63,10 @@ Status write_report(const Parsed& parsed) {
 }  // namespace
 
 int command_report(const Arguments& arguments) {
-    OptionSet options("report EXPERIMENT -o F.html",
-                      "The summary of an experiment as one HTML file that opens offline.");
+    OptionSet options(
+        "report EXPERIMENT -o F.html",
+        "An experiment as one HTML page that opens offline: answer, plots, tables, provenance.\n"
+        "--format markdown: without plots, for a paper's appendix.");
     // clang-format off
     options.add()
         ("output,o", po::value<std::string>()->value_name("F"), "the file; - for standard output");

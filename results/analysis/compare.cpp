@@ -73,14 +73,14 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
     return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-Verdict3 verdict_of(const Comparison& row, const CompareQuestion& question) {
+SpeedVerdict verdict_of(const Comparison& row, const CompareQuestion& question) {
     if (std::isnan(row.p)) {
-        return Verdict3::unresolved;
+        return SpeedVerdict::unresolved;
     }
     if (row.p >= question.level || std::fabs(std::log(row.speedup)) < std::log1p(question.margin)) {
-        return Verdict3::same;
+        return SpeedVerdict::same;
     }
-    return row.speedup > 1 ? Verdict3::faster : Verdict3::slower;
+    return row.speedup > 1 ? SpeedVerdict::faster : SpeedVerdict::slower;
 }
 
 // A spread of exactly 0 (rounded clocks) leaves no doubt about a difference.
@@ -97,15 +97,15 @@ std::string difference(double ratio) {
 
 }  // namespace
 
-std::string_view to_string(Verdict3 verdict) {
+std::string_view to_string(SpeedVerdict verdict) {
     switch (verdict) {
-        case Verdict3::same:
+        case SpeedVerdict::same:
             return "SAME";
-        case Verdict3::faster:
+        case SpeedVerdict::faster:
             return "FASTER";
-        case Verdict3::slower:
+        case SpeedVerdict::slower:
             return "SLOWER";
-        case Verdict3::unresolved:
+        case SpeedVerdict::unresolved:
             return "UNRESOLVED";
     }
     ASSERT(false);
@@ -199,13 +199,13 @@ Finding compare_finding(const std::vector<Comparison>& rows, const CompareQuesti
                         "confidence", "p (Holm)", "pairs", "excluded"});
     for (const Comparison& row : rows) {
         std::string sentence = "On " + row.model + ", " + row.device + ": " + question.a + " is ";
-        if (row.verdict == Verdict3::unresolved) {
+        if (row.verdict == SpeedVerdict::unresolved) {
             sentence += "not resolved against " + question.b + ": one process each (" +
                         ratio_text(row.speedup) + "x); measure with `repeat: 3` or more";
         } else {
             sentence += std::string(to_string(row.verdict)) +
-                        (row.verdict == Verdict3::same ? " as " : " than ") + question.b + ": " +
-                        ratio_text(row.speedup) + "x (" + ratio_text(row.low) + " to " +
+                        (row.verdict == SpeedVerdict::same ? " as " : " than ") + question.b +
+                        ": " + ratio_text(row.speedup) + "x (" + ratio_text(row.low) + " to " +
                         ratio_text(row.high) + ", " + std::to_string(row.pairs) + " pairs)";
         }
         finding.sentences.push_back(sentence + ".");
@@ -213,7 +213,7 @@ Finding compare_finding(const std::vector<Comparison>& rows, const CompareQuesti
         table.text(std::string(to_string(row.verdict))).number(row.speedup);
         table.number(row.low).number(row.high).number(row.confidence).number(row.p, 3);
         table.count(row.pairs);
-        table.text(row.verdict == Verdict3::unresolved
+        table.text(row.verdict == SpeedVerdict::unresolved
                        ? ""
                        : "below " + difference(row.low) + ", above " + difference(row.high));
     }

@@ -9,8 +9,8 @@
 
 namespace bitsweep {
 
-enum class Verdict3 { same, faster, slower, unresolved };
-std::string_view to_string(Verdict3 verdict);  // "SAME" ...
+enum class SpeedVerdict { same, faster, slower, unresolved };
+std::string_view to_string(SpeedVerdict verdict);  // "SAME" ...
 
 struct CompareQuestion {
     std::string a, b;      // two methods ("int8", "llmint8-bnb T=6"), or two kinds of device
@@ -25,7 +25,7 @@ struct Comparison {
     double low = 0, high = 0;  // at `confidence`
     double confidence = 0;     // 1 - level / (comparisons that this one had to survive)
     double p = 1;              // Holm-adjusted
-    Verdict3 verdict = Verdict3::unresolved;
+    SpeedVerdict verdict = SpeedVerdict::unresolved;
 };
 
 // The measured method of that name. "llmint8-bnb" stands for its only threshold. invalid_input:

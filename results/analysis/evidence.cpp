@@ -5,6 +5,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <string_view>
+#include <tuple>
 
 #include "results/analysis/labels.h"
 #include "results/analysis/validity.h"
@@ -94,6 +96,7 @@ MeasuredCell start_cell(const Row& row, const Labels& labels) {
     cell.batch = static_cast<int>(row.integer("batch"));
     cell.numerics = static_cast<int>(row.integer("numerics_revision"));
     cell.kv = row.label("kv");
+    cell.stored_types = row.label("stored_types");
     cell.prompt_tokens = row.integer("prompt_tokens");
     cell.new_tokens = row.integer("new_tokens");
     cell.shape = find_shape(cell.model_name);
@@ -106,6 +109,25 @@ MeasuredCell start_cell(const Row& row, const Labels& labels) {
 std::string cell_key(const Row& row) {
     return row.label("series") + "\n" + row.label("device") + "\n" + row.label("device_name") +
            "\n" + row.label("numerics_revision");
+}
+
+bool is_sixteen_bits(const MeasuredCell& cell) {
+    return cell.method_name == "fp16" || cell.method_name == "bf16";
+}
+
+// Run order is shuffled; people read models as they began, the baseline first, then from many bits
+// to few.
+void sort_for_reading(std::vector<MeasuredCell>& cells) {
+    std::map<std::string, std::size_t> models;
+    for (const MeasuredCell& cell : cells) {
+        models.try_emplace(cell.model, models.size());
+    }
+    const auto key = [&](const MeasuredCell& cell) {
+        return std::tuple(models.at(cell.model), !is_sixteen_bits(cell), -cell.weight_bits,
+                          std::string_view(cell.method_name), cell.threshold.value_or(0));
+    };
+    std::stable_sort(cells.begin(), cells.end(),
+                     [&](const MeasuredCell& a, const MeasuredCell& b) { return key(a) < key(b); });
 }
 
 }  // namespace
@@ -152,10 +174,13 @@ bool MeasuredCell::same_place(const MeasuredCell& other) const {
 }
 
 const MeasuredCell* Evidence::baseline_of(const MeasuredCell& cell) const {
+    const auto rank = [](const MeasuredCell& base) {
+        return std::pair(base.method_name == "fp16", base.numerics);
+    };
     const MeasuredCell* best = nullptr;
     for (const MeasuredCell& other : cells) {
-        const bool is_base = other.method_name == "fp16" || other.method_name == "bf16";
-        if (is_base && other.same_place(cell) && (best == nullptr || other.method_name == "fp16")) {
+        if (is_sixteen_bits(other) && other.same_place(cell) &&
+            (best == nullptr || rank(other) > rank(*best))) {
             best = &other;
         }
     }
@@ -191,7 +216,8 @@ Result<Evidence> read_evidence(Store& store, const EvidenceQuestion& question) {
     const std::string where = where_of(question);
     const Table rows =
         TRY(store.query("SELECT c.*, j.numerics_revision, j.spec ->> '$.prompt' AS prompt,"
-                        " r.provenance ->> 'host' AS host, s.\"values\" AS rates"
+                        " r.provenance ->> 'weights_type' AS stored_types, r.provenance ->> 'host' "
+                        "AS host, s.\"values\" AS rates"
                         " FROM v_cells c JOIN jobs j ON j.id = c.job JOIN runs r ON r.id = c.run"
                         " LEFT JOIN samples s ON s.run = c.run AND s.metric = 'decode_rate'" +
                         where + " ORDER BY c.position"));
@@ -231,6 +257,7 @@ Result<Evidence> read_evidence(Store& store, const EvidenceQuestion& question) {
         }
         evidence.cells[place->second].repeats.push_back(std::move(repeat));
     }
+    sort_for_reading(evidence.cells);
     return evidence;
 }
 

@@ -37,6 +37,7 @@ struct MeasuredCell {
     std::string device_name;
     int head_bits = 16, weight_bits = 16, batch = 1, numerics = 1;
     std::string kv;
+    std::string stored_types;  // of the linear layers in the model's files: "F16", "Q4_1,Q6_K"
     std::int64_t prompt_tokens = 0, new_tokens = 0;
     const ModelShape* shape = nullptr;  // null: a model outside the table
     std::vector<Repeat> repeats;        // those that count, in order; never empty
@@ -50,10 +51,11 @@ struct MeasuredCell {
 };
 
 struct Evidence {
-    std::vector<MeasuredCell> cells;    // in the order in which they were asked for
+    std::vector<MeasuredCell> cells;    // models as they began; the baseline first
     std::vector<std::string> excluded;  // "llama-nano nf4 repeat 1: throttled (12 % of samples)"
 
-    // The 16-bit cell of the same model and place, else null.
+    // The 16-bit cell of the same model and place, fp16 before bf16, the newest numerics; else
+    // null.
     const MeasuredCell* baseline_of(const MeasuredCell& cell) const;
     std::vector<std::string> devices() const;  // each once, in order of appearance
     std::vector<std::string> methods() const;

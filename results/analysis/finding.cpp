@@ -1,5 +1,6 @@
 #include "results/analysis/finding.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 
@@ -9,6 +10,9 @@
 
 namespace bitsweep {
 namespace {
+
+// A screen of them; the tables below have every row.
+constexpr std::size_t most_sentences = 20;
 
 // Of a text that may be wider than the page: a table keeps its lines.
 std::string paragraph(const std::string& text, int width, const std::string& bullet) {
@@ -34,8 +38,13 @@ std::string format(const Table& table, std::string_view how, int width) {
 
 std::string to_text(const Finding& finding, int width) {
     std::string out = printable(finding.title) + "\n";
-    for (const std::string& sentence : finding.sentences) {
-        out += paragraph(sentence, width, "");
+    const std::size_t shown = std::min(finding.sentences.size(), most_sentences);
+    for (std::size_t i = 0; i < shown; ++i) {
+        out += paragraph(finding.sentences[i], width, "");
+    }
+    if (shown < finding.sentences.size()) {
+        out += "... and " + std::to_string(finding.sentences.size() - shown) +
+               " more; --format markdown prints all\n";
     }
     for (const NamedTable& part : finding.tables) {
         if (!part.table.rows.empty()) {

@@ -30,7 +30,8 @@ ParetoPoint point_of(const MeasuredCell& cell, const ParetoQuestion& question,
     point.rate = bootstrap_interval(cell.decode_rate(), how);
     point.loss = cell.metric(question.loss == Loss::kl ? "kl_mean" : "bits_per_byte");
     point.bytes = first_known(cell.metric("allocated_bytes"), cell.metric("weights_bytes"));
-    point.energy_mj = cell.metric("energy_per_token");
+    point.energy_mj =
+        first_known(cell.metric("energy_per_token"), cell.metric("cpu_energy_per_token"));
     const bool loss_fits = !question.most_loss || point.loss <= *question.most_loss;
     const bool memory_fits = !question.most_bytes || point.bytes <= *question.most_bytes;
     point.eligible = loss_fits && memory_fits && std::isfinite(point.rate.centre);

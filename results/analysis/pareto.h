@@ -27,7 +27,7 @@ struct ParetoPoint {
     Interval rate;             // decode token/s
     double loss = 0;           // NaN: not measured, then it is on no front
     double bytes = 0;          // all that is allocated; else the weights
-    double energy_mj = 0;      // per token; NaN: not measured
+    double energy_mj = 0;      // per token, of the card, else of the CPU; NaN: not measured
     double on_front = 0;       // share of the resamples in which nothing dominates it
     std::string dominated_by;  // by what most often, where that is more than half of the resamples
     bool eligible = false;     // within the question's limits

@@ -5,6 +5,7 @@
 
 #include "results/analysis/html.h"
 #include "results/analysis/number_text.h"
+#include "results/analysis/text_width.h"
 
 namespace bitsweep {
 namespace {
@@ -57,7 +58,7 @@ std::string tick_text(double value) {
     if (size >= 1e6) {
         return plain_text(value / 1e6) + "M";
     }
-    if (size >= 1e4) {
+    if (size >= 1e5) {
         return plain_text(value / 1e3) + "k";
     }
     return size != 0 && size < 1e-3 ? small_text(value) : plain_text(value);
@@ -220,14 +221,51 @@ void Plot::point(double x, double y, double low, double high, Mark mark, const s
                   attributes({{"x1", px(x)}, {"x2", px(x)}, {"y1", py(low)}, {"y2", py(high)}}) +
                   "/>\n";
     }
+    points_.emplace_back(px(x), py(y));
     marks_ += shape(px(x), py(y), mark) + "<title>" + html::escaped(title) + "</title>" +
               closing(mark) + "\n";
 }
 
 void Plot::label(double x, double y, const std::string& text) {
-    const bool near_end = px(x) > width_ - right - 90;
-    marks_ +=
-        text_at(px(x) + (near_end ? -8 : 8), py(y) - 7, near_end ? "end small" : "small", text);
+    if (std::isfinite(x) && std::isfinite(y)) {
+        labels_.push_back({px(x), py(y), text});
+    }
+}
+
+// Each label takes the first of eight places around its point that touches no point and no label
+// before it; one that finds none is left to its point's title.
+std::string Plot::labels() const {
+    struct Box {
+        double x0, y0, x1, y1;
+        bool meets(const Box& b) const { return x0 < b.x1 && b.x0 < x1 && y0 < b.y1 && b.y0 < y1; }
+    };
+    std::vector<Box> taken;
+    for (const auto& [x, y] : points_) {
+        taken.push_back({x - radius, y - radius, x + radius, y + radius});
+    }
+    std::string out;
+    for (const Label& label : labels_) {
+        const double wide = 5.9 * display_width(label.text);  // of 11 px system fonts
+        for (const auto& [dx, dy] : {std::pair{8, -6},
+                                     {8, 14},
+                                     {-8, -6},
+                                     {-8, 14},
+                                     {8, -19},
+                                     {8, 27},
+                                     {-8, -19},
+                                     {-8, 27}}) {
+            const double x = label.x + dx, y = label.y + dy;
+            const Box box{dx > 0 ? x : x - wide, y - 10, dx > 0 ? x + wide : x, y + 3};
+            const bool inside = box.x0 > left && box.x1 < width_ && box.y0 > 0;
+            if (inside && std::none_of(taken.begin(), taken.end(),
+                                       [&](const Box& other) { return box.meets(other); })) {
+                taken.push_back(box);
+                out += text_at(x, y, dx > 0 ? "small" : "end small", label.text);
+                break;
+            }
+        }
+    }
+    return out;
 }
 
 std::string Plot::axes() const {
@@ -252,13 +290,14 @@ std::string Plot::axes() const {
 }
 
 std::string Plot::svg() const {
-    return open_svg(description_, width_, height_) + axes() + back_ + marks_ + "</svg>\n";
+    return open_svg(description_, width_, height_) + axes() + back_ + marks_ + labels() +
+           "</svg>\n";
 }
 
 std::string stacked_bars(const std::string& description, const std::vector<StackedBar>& bars,
                          const std::vector<std::string>& part_names,
                          const std::string& axis_label) {
-    constexpr int width = 760, row = 26, bar_left = 150, bar_right = 90, head = 8, foot = 40;
+    constexpr int width = 1000, row = 26, bar_left = 150, bar_right = 90, head = 8, foot = 40;
     double longest = 0;
     for (const StackedBar& bar : bars) {
         double sum = 0;

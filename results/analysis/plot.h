@@ -26,7 +26,7 @@ struct Mark {
 class Plot {
  public:
     // `description` is what a screen reader says; `width` and `height` in CSS pixels.
-    Plot(std::string description, Axis x, Axis y, int width = 760, int height = 380);
+    Plot(std::string description, Axis x, Axis y, int width = 1000, int height = 400);
 
     void rule(double y);                                 // horizontal reference
     void band(double x_low, double x_high, int series);  // vertical, between two values
@@ -34,7 +34,7 @@ class Plot {
               bool dashed = false);
     // `low` and `high`: the interval, NaN where there is none.
     void point(double x, double y, double low, double high, Mark mark, const std::string& title);
-    void label(double x, double y, const std::string& text);  // beside a point
+    void label(double x, double y, const std::string& text);  // beside a point, where there is room
 
     std::string svg() const;
 
@@ -42,10 +42,17 @@ class Plot {
     double px(double x) const;
     double py(double y) const;
     std::string axes() const;
+    std::string labels() const;
     std::string description_;
     Axis x_, y_;
     int width_, height_;
     std::string back_, marks_;  // bands and rules lie behind
+    struct Label {
+        double x, y;  // of the point, in pixels
+        std::string text;
+    };
+    std::vector<Label> labels_;
+    std::vector<std::pair<double, double>> points_;  // pixels, for labels to keep away from
 };
 
 // One horizontal bar of parts that add up.

@@ -20,8 +20,12 @@ double bits_per_weight(const MeasuredCell& cell, const MeasuredCell& base) {
     return 8 * (cell.metric("weights_codes_bytes") + cell.metric("weights_scales_bytes")) / weights;
 }
 
-std::vector<QualityFit::Point> points_of(const Evidence& evidence) {
-    std::vector<QualityFit::Point> points;
+// GGUF names quantised types by a Q: "Q4_1", "Q6_K", "IQ4_XS".
+bool stored_quantised(const MeasuredCell& cell) {
+    return cell.stored_types.find('Q') != std::string::npos;
+}
+
+void add_points(const Evidence& evidence, QualityFit& fit) {
     std::set<std::pair<std::string, std::string>> seen;  // quality does not depend on the device
     for (const MeasuredCell& cell : evidence.cells) {
         const auto method = parse_method(cell.method_name);
@@ -31,14 +35,20 @@ std::vector<QualityFit::Point> points_of(const Evidence& evidence) {
             base == nullptr || !(kl > 0) || cell.head_bits != baseline_bits) {
             continue;
         }
+        if (stored_quantised(cell)) {
+            const std::string line = cell.model + " (stored as " + cell.stored_types + ")";
+            if (std::find(fit.left_out.begin(), fit.left_out.end(), line) == fit.left_out.end()) {
+                fit.left_out.push_back(line);
+            }
+            continue;
+        }
         const QualityFit::Point point{cell.model, cell.method, bits_per_weight(cell, *base),
                                       cell.parameters(), kl};
         if (std::isfinite(point.bits) && std::isfinite(point.parameters) &&
             seen.insert({cell.model, cell.method}).second) {
-            points.push_back(point);
+            fit.points.push_back(point);
         }
     }
-    return points;
 }
 
 std::vector<Observation> observations(const std::vector<QualityFit::Point>& points,
@@ -60,7 +70,7 @@ Estimate estimate(double value, double error, double quantile) {
 
 QualityFit fit_quality(const Evidence& evidence) {
     QualityFit fit;
-    fit.points = points_of(evidence);
+    add_points(evidence, fit);
     const auto data = observations(fit.points, "");
     if (fit.points.size() < least_points) {
         return fit;

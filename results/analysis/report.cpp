@@ -44,7 +44,18 @@ std::vector<ExternalSpeedup> speedups_of(const Table& rows) {
     return speedups;
 }
 
-Result<std::vector<RunInOrder>> read_order(Store& store, const std::string& where) {
+// The label of a device, as the evidence calls it.
+std::string device_label(const Evidence& evidence, const Row& row) {
+    for (const MeasuredCell& cell : evidence.cells) {
+        if (cell.kind == row.label("device") && cell.device_name == row.label("device_name")) {
+            return cell.device;
+        }
+    }
+    return row.label("device");
+}
+
+Result<std::vector<RunInOrder>> read_order(Store& store, const std::string& where,
+                                           const Evidence& evidence) {
     const Table table =
         TRY(store.query("SELECT c.model, c.method, c.threshold, c.repeat, c.device, c.device_name,"
                         " c.series, c.started_unix_ms, m.value AS rate FROM v_cells c"
@@ -59,7 +70,7 @@ Result<std::vector<RunInOrder>> read_order(Store& store, const std::string& wher
     for (std::size_t i = 0; i < table.rows.size(); ++i) {
         const Row row(table, i);
         rates[cell(row)].push_back(row.number("rate"));
-        first.try_emplace(row.label("device"), row.number("started_unix_ms"));
+        first.try_emplace(device_label(evidence, row), row.number("started_unix_ms"));
     }
     std::vector<RunInOrder> order;
     for (std::size_t i = 0; i < table.rows.size(); ++i) {
@@ -68,7 +79,7 @@ Result<std::vector<RunInOrder>> read_order(Store& store, const std::string& wher
         if (all.size() < 2) {
             continue;
         }
-        const std::string device = row.label("device");
+        const std::string device = device_label(evidence, row);
         order.push_back(
             {device,
              row.label("model") + " " + method_label(row) + " repeat " + row.label("repeat"),
@@ -105,7 +116,7 @@ Result<Report> make_report(Store& store, const ExperimentName& experiment, const
     report.external_rows = TRY(store.query("SELECT * FROM v_external"));
     report.external = speedups_of(report.external_rows);
     const std::string where = " WHERE c.experiment = " + sql_text(experiment.value);
-    report.order = TRY(read_order(store, where));
+    report.order = TRY(read_order(store, where, report.evidence));
     report.provenance = TRY(
         store.query("SELECT p.key AS fact, p.value AS value, count(*) AS runs FROM v_cells c"
                     " JOIN runs r ON r.id = c.run JOIN json_each(r.provenance) p" +

@@ -78,6 +78,7 @@ void add_external(const Report& report, Plot& plot) {
         plot.point(one.parameters, one.speedup, NAN, NAN, {-1, true},
                    "external: " + one.model + " " + one.method + " on " + one.gpu + ", " +
                        one.tool + ": " + ratio_text(one.speedup) + "x (" + one.file + ")");
+        plot.label(one.parameters, one.speedup, one.method + ", " + one.gpu);
     }
 }
 
@@ -116,7 +117,7 @@ std::string speedup_figure(const Report& report, const std::string& device,
     }
     Plot plot("Speed-up over 16 bits against the number of parameters on " + device,
               axis("parameters", Scale::logarithmic, x),
-              axis("speed-up, 1: as fast as 16 bits", Scale::logarithmic, y), 860, 420);
+              axis("speed-up, 1: as fast as 16 bits", Scale::logarithmic, y), 1000, 440);
     plot.rule(1);
     for (const Crossover& crossover : report.crossovers) {
         if (crossover.device != device) {
@@ -189,7 +190,7 @@ std::string pareto_figure(const Report& report, const std::string& device, const
         }
         Plot plot("Decode rate against KL divergence, " + model + " on " + device,
                   axis("KL divergence from fp32, nat per token", Scale::logarithmic, x),
-                  axis("decode, token/s", Scale::linear, y), 860, 400);
+                  axis("decode, token/s", Scale::linear, y), 1000, 420);
         for (const ParetoPoint& point : front.points) {
             if (!(point.loss > 0)) {
                 continue;
@@ -323,7 +324,7 @@ std::string order_figure(const Report& report, const std::string& device) {
     }
     Plot plot("Every run's rate over its cell's median, in the order of the clock, " + device,
               axis("minutes since the first run", Scale::linear, x),
-              axis("rate over its cell's median", Scale::linear, y), 860, 260);
+              axis("rate over its cell's median", Scale::linear, y), 1000, 260);
     plot.rule(1);
     for (const RunInOrder& run : report.order) {
         if (run.device == device) {

@@ -9,6 +9,8 @@
 #include "results/analysis/report.h"
 #include "results/analysis/report_figures.h"
 #include "results/analysis/report_style.h"
+#include "results/analysis/table_row.h"
+#include "results/analysis/validity.h"
 
 namespace bitsweep {
 namespace {
@@ -46,9 +48,10 @@ std::string sentences(const Finding& finding, const std::string& rest_title) {
     const auto& all = finding.sentences;
     const auto cut = all.begin() + static_cast<std::ptrdiff_t>(std::min(in_sight, all.size()));
     return html::list({all.begin(), cut}) +
-           (cut == all.end() ? ""
-                             : html::folded(std::to_string(all.end() - cut) + " more " + rest_title,
-                                            html::list({cut, all.end()})));
+           (cut == all.end()
+                ? ""
+                : html::folded("More " + rest_title + " (" + std::to_string(all.end() - cut) + ")",
+                               html::list({cut, all.end()})));
 }
 
 // The tables and the notes of an analysis, for those who want to see them.
@@ -126,9 +129,40 @@ std::string pareto_section(const Report& report, const Palette& palette) {
            details(finding, "Every point and how sure its place is");
 }
 
+// Whether the machine itself became faster or slower while the experiment ran.
+std::vector<std::string> machine_drifts(const Report& report) {
+    constexpr double level = 0.001;
+    std::vector<std::string> lines;
+    for (const std::string& device : report.evidence.devices()) {
+        std::vector<double> rates;
+        for (const RunInOrder& run : report.order) {
+            if (run.device == device) {
+                rates.push_back(run.relative);
+            }
+        }
+        if (rates.size() < least_for_drift) {
+            continue;
+        }
+        const Drift drift = drift_of(rates);
+        lines.push_back(
+            drift.p_value < level
+                ? "On " + device + " the rates moved by " + significant(100 * drift.change, 2) +
+                      " % from the first run to the last, whatever was measured (Theil-Sen slope, "
+                      "Mann-Kendall p " +
+                      small_text(drift.p_value) +
+                      "); pairs by repeat take "
+                      "out what both sides share"
+                : "On " + device +
+                      " no drift over the experiment stands out of the noise "
+                      "(Mann-Kendall p " +
+                      significant(drift.p_value, 2) + ")");
+    }
+    return lines;
+}
+
 std::string left_out_section(const Report& report) {
     const auto& excluded = report.evidence.excluded;
-    std::string inner = for_every_device(report, order_figure);
+    std::string inner = for_every_device(report, order_figure) + html::list(machine_drifts(report));
     inner += excluded.empty()
                  ? html::paragraph(
                        "No run was disturbed: none was throttled, shared its device "
@@ -158,18 +192,36 @@ std::string external_section(const Report& report) {
                         html::table(report.external_rows, "External results"));
 }
 
+// "Sampling ended by half-width in 90 runs, by budget in 36": a budget means less certainty.
+std::string stop_reasons(const Report& report) {
+    std::string reasons;
+    for (std::size_t i = 0; i < report.provenance.rows.size(); ++i) {
+        const Row row(report.provenance, i);
+        if (row.label("fact") == "stop_reason") {
+            reasons += std::string(reasons.empty() ? "Sampling ended by " : ", by ") +
+                       row.label("value") + " in " + row.label("runs") +
+                       (reasons.empty() ? " runs" : "");
+        }
+    }
+    return reasons;
+}
+
 std::string method_section(const Report& report) {
-    return html::list(
-        {"Decode rate of a process: the median over its measured sequences. Rate of a cell: median "
-         "over processes in the summary, geometric mean in the analyses.",
-         "Intervals: 95 %. Speed-ups: logarithms of ratios paired by repeat, Student's t (summary, "
-         "compare). Derived numbers: two-level bootstrap, processes then samples, seed " +
-             std::to_string(report.how.seed) + ", " + std::to_string(report.how.resamples) +
-             " resamples (crossings), 500 (fits), 1,000 (fronts); its spread is scaled to the "
-             "unbiased variance and Student's tails.",
-         "Perplexity, KL divergence and top-1 agreement: against the same model's fp32 logits on "
-         "the same tokens.",
-         "Formulas of each analysis stand in its folded part."});
+    std::vector<std::string> lines = {
+        "Decode rate of a process: the median over its measured sequences. Rate of a cell: median "
+        "over processes in the summary, geometric mean in the analyses.",
+        "Intervals: 95 %. Speed-ups: logarithms of ratios paired by repeat, Student's t (summary, "
+        "compare). Derived numbers: two-level bootstrap, processes then samples, seed " +
+            std::to_string(report.how.seed) + ", " + std::to_string(report.how.resamples) +
+            " resamples (crossings), 500 (fits), 1,000 (fronts); its spread is scaled to the "
+            "unbiased variance and Student's tails.",
+        "Perplexity, KL divergence and top-1 agreement: against the same model's fp32 logits on "
+        "the same tokens.",
+        "Formulas of each analysis stand in its folded part."};
+    if (const std::string reasons = stop_reasons(report); !reasons.empty()) {
+        lines.push_back(reasons + " (what the protocol's stop rule met first).");
+    }
+    return html::list(lines);
 }
 
 std::string repeat_section(const Report& report) {
@@ -196,9 +248,9 @@ std::string repeat_section(const Report& report) {
         " --db F.db\n"
         "bitsweep query --view v_results --experiment " +
         name + " --db F.db\n";
-    return html::element("pre", "", html::escaped(commands)) +
+    return html::element("pre tabindex=\"0\"", "", html::escaped(commands)) +
            html::folded("The experiment file",
-                        html::element("pre", "", html::escaped(report.yaml)));
+                        html::element("pre tabindex=\"0\"", "", html::escaped(report.yaml)));
 }
 
 std::string provenance_section(const Report& report) {

@@ -54,7 +54,8 @@ pre { background: var(--band); padding: .8rem 1rem; overflow-x: auto; font-size:
   border-radius: .2rem; }
 svg { display: block; width: 100%; height: auto; font: 12px system-ui, sans-serif; fill: var(--ink);
   overflow: visible; }
-.small { font-size: 11px; fill: var(--dim); } .axis { fill: var(--dim); }
+.small { font-size: 11px; fill: var(--dim); paint-order: stroke; stroke: var(--paper);
+  stroke-width: 3px; stroke-linejoin: round; } .axis { fill: var(--dim); }
 .end { text-anchor: end; } .middle { text-anchor: middle; }
 .grid { stroke: var(--rule); stroke-width: 1; }
 .rule { stroke: var(--ink); stroke-width: 1.4; }

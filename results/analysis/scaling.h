@@ -63,6 +63,9 @@ struct QualityFit {
     std::vector<Point> points;
     Estimate intercept, per_bit, per_log_size;
     double held_out_factor = 0;  // median of max(predicted/measured, measured/predicted)
+    // Models whose files were quantised before any method saw them: their loss says nothing of
+    // bits.
+    std::vector<std::string> left_out;  // "smollm2-135m (stored as Q4_1)"
     bool known = false;
 };
 

@@ -146,6 +146,9 @@ void add_notes(const Scaling& scaling, Finding& finding) {
             "models, so their costs trade against each other: " +
             together);
     }
+    for (const std::string& line : scaling.quality.left_out) {
+        finding.notes.push_back("left out of the law of quality: " + line);
+    }
     for (const std::string& line : scaling.too_few) {
         finding.notes.push_back("no fit for " + line);
     }

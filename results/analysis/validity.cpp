@@ -11,7 +11,6 @@
 namespace bitsweep {
 namespace {
 
-constexpr std::size_t least_for_drift = 8;
 constexpr std::size_t most_for_drift = 400;  // 80,000 slopes; later values say no more
 constexpr double largest_drift = 0.05;
 constexpr double drift_level = 0.001;

@@ -2,6 +2,7 @@
 // deleted: `bitsweep query` still shows it.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <span>
 #include <string>
@@ -19,6 +20,9 @@ namespace bitsweep {
 //                            sequences agree on the direction at the 0.1 % level (Mann and Kendall)
 std::string why_invalid(const std::map<std::string, double>& metrics,
                         std::span<const double> decode_rates);
+
+// Fewer values show no trend.
+inline constexpr std::size_t least_for_drift = 8;
 
 // Relative change over the run by the median of all pairwise slopes, and how sure its direction is.
 struct Drift {

@@ -58,7 +58,8 @@ class StoreWriter {
     virtual Status put_experiment(const StoredExperiment& experiment) = 0;  // insert or replace
     // Inserts the job if its key is new, and links it to the experiment either way.
     virtual Status put_job(const ExperimentName& experiment, const StoredJob& job) = 0;
-    // Updates state, attempt, counters, worker, session, device, last outcome of an existing job.
+    // Updates state, attempt, counters, worker, session, device, last outcome and exclusions of an
+    // existing job. Its cell is not read.
     virtual Status set_job(const StoredJob& job) = 0;
     // One finished attempt with all its measurements. A second result of the same (key, attempt)
     // changes nothing. Binds the model's and text's digests when none are bound.

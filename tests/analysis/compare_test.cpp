@@ -34,7 +34,7 @@ MeasuredCell cell_of(Gauss& gauss, const std::string& method, double rate, int p
 
 // How often `verdict` came out of 100 comparisons, each of its own, with the standard protocol's 3
 // processes of 10 sequences.
-int count(Verdict3 verdict, double ratio, double between, std::uint64_t seed) {
+int count(SpeedVerdict verdict, double ratio, double between, std::uint64_t seed) {
     Gauss gauss(seed);
     int found = 0;
     for (int i = 0; i < 100; ++i) {
@@ -49,14 +49,44 @@ int count(Verdict3 verdict, double ratio, double between, std::uint64_t seed) {
 }
 
 TEST(Compare, equalConfigurationsAreTheSameIn95Of100) {
-    EXPECT_GE(count(Verdict3::same, 1, 0.002, 1), 95);
-    EXPECT_GE(count(Verdict3::same, 1, 0.01, 2), 95);
+    EXPECT_GE(count(SpeedVerdict::same, 1, 0.002, 1), 95);
+    EXPECT_GE(count(SpeedVerdict::same, 1, 0.01, 2), 95);
 }
 
 TEST(Compare, aSlowdownOfTwoPercentIsFoundIn90Of100) {
     // Processes of one machine differ by 0.2 % (facts: run-to-run CV at most 0.5 % on one worker).
-    EXPECT_GE(count(Verdict3::slower, 0.98, 0.002, 3), 90);
-    EXPECT_GE(count(Verdict3::faster, 1.02, 0.002, 4), 90);
+    EXPECT_GE(count(SpeedVerdict::slower, 0.98, 0.002, 3), 90);
+    EXPECT_GE(count(SpeedVerdict::faster, 1.02, 0.002, 4), 90);
+}
+
+// The same promise through the database: 100 experiments of 3 processes each way.
+int count_stored(SpeedVerdict verdict, double ratio) {
+    TempFolder folder;
+    const auto store = open_store(folder / "a.db");
+    for (int i = 0; i < 100; ++i) {
+        SyntheticPlan plan;
+        plan.experiment = "pair-" + std::to_string(i);
+        const std::string model = "model-" + std::to_string(i);
+        plan.cells = {{model, "fp16", {}, 100}, {model, "int8", {}, 100 * ratio}};
+        plan.between = 0.002;
+        plan.seed = static_cast<std::uint64_t>(1000 + i);
+        fill(*store, plan);
+    }
+    int found = 0;
+    for (int i = 0; i < 100; ++i) {
+        const Result<Evidence> evidence =
+            read_evidence(*store, {"pair-" + std::to_string(i), "", ""});
+        EXPECT_TRUE(evidence.ok());
+        const auto rows = compare(*evidence, {"int8", "fp16"});
+        EXPECT_TRUE(rows.ok());
+        found += rows.ok() && rows->size() == 1 && rows->front().verdict == verdict ? 1 : 0;
+    }
+    return found;
+}
+
+TEST(Compare, keepsItsPromisesThroughTheDatabase) {
+    EXPECT_GE(count_stored(SpeedVerdict::same, 1), 95);
+    EXPECT_GE(count_stored(SpeedVerdict::slower, 0.98), 90);
 }
 
 TEST(Compare, anyFalseAlarmAmongTwentyModelsIsRare) {
@@ -75,7 +105,7 @@ TEST(Compare, anyFalseAlarmAmongTwentyModelsIsRare) {
         ASSERT_TRUE(rows.ok());
         bool alarm = false;
         for (const Comparison& row : *rows) {
-            alarm = alarm || row.verdict != Verdict3::same;
+            alarm = alarm || row.verdict != SpeedVerdict::same;
         }
         alarms += alarm ? 1 : 0;
     }
@@ -92,7 +122,7 @@ TEST(Compare, theIntervalOfAVerdictAgreesWithIt) {
         const auto rows = compare(evidence, {.a = "a", .b = "b", .margin = 0});
         ASSERT_TRUE(rows.ok());
         const Comparison& row = rows->front();
-        EXPECT_EQ(row.verdict == Verdict3::same, row.low <= 1 && row.high >= 1);
+        EXPECT_EQ(row.verdict == SpeedVerdict::same, row.low <= 1 && row.high >= 1);
     }
 }
 
@@ -105,7 +135,7 @@ TEST(Compare, readsPairsAndDevicesFromADatabase) {
     ASSERT_TRUE(methods.ok()) << methods.error().message;
     ASSERT_EQ(methods->size(), 2u);
     for (const Comparison& row : *methods) {
-        EXPECT_EQ(row.verdict, Verdict3::slower);
+        EXPECT_EQ(row.verdict, SpeedVerdict::slower);
         EXPECT_EQ(row.pairs, 3);
         EXPECT_NEAR(row.speedup, 0.5, 0.01);
         EXPECT_NEAR(row.low, 0.5, 0.05);
@@ -114,7 +144,7 @@ TEST(Compare, readsPairsAndDevicesFromADatabase) {
     const auto devices = compare(evidence, {"card", "cpu"});
     ASSERT_TRUE(devices.ok()) << devices.error().message;
     ASSERT_EQ(devices->size(), 2u);
-    EXPECT_EQ(devices->front().verdict, Verdict3::faster);
+    EXPECT_EQ(devices->front().verdict, SpeedVerdict::faster);
     EXPECT_EQ(devices->front().device, "card / cpu");
     EXPECT_NEAR(devices->front().speedup, 10, 0.2);
 }
@@ -126,7 +156,7 @@ TEST(Compare, onePairIsNoVerdict) {
     const CompareQuestion question{"int8", "fp16"};
     const auto rows = compare(evidence_of(plan), question);
     ASSERT_TRUE(rows.ok());
-    EXPECT_EQ(rows->front().verdict, Verdict3::unresolved);
+    EXPECT_EQ(rows->front().verdict, SpeedVerdict::unresolved);
     EXPECT_NE(compare_finding(*rows, question).sentences[0].find("repeat: 3"), std::string::npos);
 }
 
@@ -178,6 +208,28 @@ TEST(Evidence, leavesOutThrottledDriftingAndForeignRunsAndSaysSo) {
     for (int i = 0; i < 4; ++i) {
         EXPECT_NE(evidence.excluded[static_cast<std::size_t>(i)].find(words[i]), std::string::npos)
             << evidence.excluded[static_cast<std::size_t>(i)];
+    }
+}
+
+TEST(Evidence, neverPoolsNumericsRevisions) {
+    TempFolder folder;
+    const auto store = open_store(folder / "a.db");
+    for (int revision : {1, 2}) {
+        for (int repeat = 0; repeat < 2; ++repeat) {
+            StoredJob job = make_job("int8", repeat);
+            job.cell.identity.numerics_revision = revision;
+            rekey(job);
+            put_jobs(*store, "e", {job});
+            put_run(*store, make_run(job, revision * 100));
+        }
+    }
+    const Result<Evidence> evidence = read_evidence(*store, {"e", "", ""});
+    ASSERT_TRUE(evidence.ok()) << evidence.error().message;
+    ASSERT_EQ(evidence->cells.size(), 2u);
+    for (const MeasuredCell& cell : evidence->cells) {
+        EXPECT_EQ(cell.repeats.size(), 2u);
+        EXPECT_NEAR(std::exp(cell.decode_rate().centre()), cell.numerics * 100, 1e-9);
+        EXPECT_EQ(cell.model, "tiny numerics=" + std::to_string(cell.numerics));
     }
 }
 

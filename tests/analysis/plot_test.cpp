@@ -44,12 +44,27 @@ TEST(Plot, keepsMarksInsideAndLeavesOutWhatIsNoNumber) {
     EXPECT_EQ(svg.find("nan"), std::string::npos);
 }
 
+TEST(Plot, putsLabelsWhereTheyTouchNothingOrLeavesThemOut) {
+    Plot plot("d", {"x", Scale::linear, 0, 1}, {"y", Scale::linear, 0, 1});
+    for (int i = 0; i < 40; ++i) {
+        plot.label(0.5, 0.5 + 0.0001 * i, "a label that is rather long");
+    }
+    const std::string svg = plot.svg();
+    int drawn = 0;
+    for (std::size_t at = svg.find("a label"); at != std::string::npos;
+         at = svg.find("a label", at + 1)) {
+        ++drawn;
+    }
+    EXPECT_GE(drawn, 4);
+    EXPECT_LE(drawn, 10);
+}
+
 TEST(StackedBars, giveEveryPartItsShareOfTheWidth) {
     const std::string svg =
         stacked_bars("d", {{"one", {1, 3, NAN, 0}, "x"}}, {"a", "b", "c", "d"}, "ms");
     EXPECT_NE(svg.find("one, a: 1.00 ms"), std::string::npos);
-    EXPECT_NE(svg.find("width=\"130\""), std::string::npos) << svg;
-    EXPECT_NE(svg.find("width=\"390\""), std::string::npos) << svg;
+    EXPECT_NE(svg.find("width=\"190\""), std::string::npos) << svg;
+    EXPECT_NE(svg.find("width=\"570\""), std::string::npos) << svg;
     EXPECT_EQ(svg.find("one, c"), std::string::npos);
 }
 
@@ -88,6 +103,9 @@ TEST(Finding, standsInFullInAPipeAndWithinTheWidthOnATerminal) {
     const std::string terminal = to_text(finding, 40);
     EXPECT_NE(terminal.find(std::string(30, 'a') + "\n"), std::string::npos);
     EXPECT_NE(to_markdown(finding).find("| x"), std::string::npos);
+    finding.sentences.assign(25, "said");
+    EXPECT_NE(to_text(finding, 0).find("... and 5 more"), std::string::npos);
+    EXPECT_EQ(to_markdown(finding).find("more;"), std::string::npos);
 }
 
 }  // namespace

@@ -100,6 +100,20 @@ TEST(Scaling, qualityRecoversItsPlantedLaw) {
     EXPECT_GE(held, 34) << "of 40: 95 % promised";
 }
 
+TEST(Scaling, modelsThatWereStoredQuantisedSayNothingOfBits) {
+    SyntheticPlan plan =
+        card(1, physical_cells(gpt2_to_8b, {fp16, int8, int4}, QualityLaw{2, -1.39, -0.3}));
+    plan.damage = [](FinishedRun& run, const SyntheticCell& cell, int) {
+        if (cell.model == "gpt2") {
+            run.result.provenance["weights_type"] = "Q4_1";
+        }
+    };
+    const QualityFit fit = fit_scaling(evidence_of(plan), {.resamples = 2}).quality;
+    EXPECT_EQ(fit.points.size(), 18u);
+    ASSERT_EQ(fit.left_out.size(), 1u);
+    EXPECT_EQ(fit.left_out[0], "gpt2 (stored as Q4_1)");
+}
+
 // The truth of a plan's cell, in token/s.
 double rate_of(const std::vector<SyntheticCell>& cells, const std::string& model,
                const std::string& method) {

@@ -101,6 +101,16 @@ TEST_F(AnalyzeCommand, mistakesAreOneLineThatNamesTheRemedyAndExitWithTwo) {
     }
 }
 
+TEST_F(AnalyzeCommand, aReportIsAPageOrMarkdown) {
+    const auto report = [&](const char* format) {
+        return run(command_report, {"first", "-o", "-", "--format", format, "--db", db});
+    };
+    EXPECT_TRUE(report("table").out.starts_with("<!DOCTYPE html>"));
+    const std::string text = report("markdown").out;
+    EXPECT_TRUE(text.starts_with("# first\n"));
+    EXPECT_NE(text.find("int8 beats fp16 at every measured size"), std::string::npos) << text;
+}
+
 TEST_F(AnalyzeCommand, importedFiguresStandBesideOursAndAreNeverPooled) {
     const std::string before = analyze({"compare", "int8", "fp16"}).out;
     const std::string seed = BITSWEEP_SOURCE_DIR "/results/published/seed-t4.csv";
