@@ -77,13 +77,13 @@ void print_head(const Expansion& expansion, const Parsed& parsed, bool has_store
 
 Result<int> plan(const Parsed& parsed) {
     TRY(check_format(parsed.shared.format.empty() ? "table" : parsed.shared.format));
-    const PreparedExperiment prepared = TRY(prepare(TRY(read_request(parsed))));
+    PreparedExperiment prepared = TRY(prepare(TRY(read_request(parsed))));
     const std::unique_ptr<Store> store = TRY(open_if_there(parsed.shared.db));
     const Expansion& expansion = prepared.expansion;
     const std::vector<DeviceInfo> attached = attached_devices(parsed.shared);
     const Reasons reasons = parsed.has("why") ? Reasons::fields : Reasons::states;
-    const std::vector<PlannedCell> cells =
-        TRY(plan_cells(expansion, prepared.submit.cells, store.get(), attached, reasons));
+    const std::vector<PlannedCell> cells = TRY(
+        plan_cells(expansion, std::move(prepared.submit.cells), store.get(), attached, reasons));
     print_head(expansion, parsed, store != nullptr, attached.size());
     const bool list = parsed.has("list") || parsed.has("why");
     const ListDetail detail = parsed.has("why") ? ListDetail::reasons : ListDetail::cells;
@@ -91,7 +91,13 @@ Result<int> plan(const Parsed& parsed) {
         return print_table(plan_list(cells, detail), parsed.shared);
     }
     const std::vector<TimeEstimate> times = TRY(estimate_times(cells, store.get()));
-    return print_table(plan_summary(expansion, cells, times), parsed.shared);
+    Table table = plan_summary(expansion, cells, times);
+    if (const auto left = TRY(cells_left_over(expansion.experiment, cells, store.get()))) {
+        table.rows.push_back({cell(std::string("no longer asked")), cell(left),
+                              cell(std::string("cells that this experiment had before: they keep "
+                                               "their results and stay in its summary"))});
+    }
+    return print_table(table, parsed.shared);
 }
 
 }  // namespace

@@ -11,17 +11,20 @@
 namespace bitsweep {
 namespace {
 
-Result<std::vector<std::string>> kinds_met(const ExperimentName& experiment, Store& store) {
+// The distinct values of one column of the experiment's jobs, sorted.
+Result<std::vector<std::string>> values_of(const char* column, const ExperimentName& experiment,
+                                           Store& store) {
     // The name is plain (expand checks it): A-Z a-z 0-9 . _ -
-    const Table table = TRY(store.query(
-        "SELECT DISTINCT gpu FROM jobs JOIN experiment_jobs ON experiment_jobs.job = jobs.id "
-        "WHERE experiment = '" +
-        experiment.value + "' ORDER BY gpu"));
-    std::vector<std::string> kinds;
+    const Table table =
+        TRY(store.query("SELECT DISTINCT " + std::string(column) +
+                        " AS value FROM jobs JOIN experiment_jobs ON experiment_jobs.job = jobs.id "
+                        "WHERE experiment = '" +
+                        experiment.value + "' ORDER BY value"));
+    std::vector<std::string> values;
     for (const auto& row : table.rows) {
-        kinds.push_back(row.front().text);
+        values.push_back(row.front().text);
     }
-    return kinds;
+    return values;
 }
 
 Cell for_kind(const Cell& part, const std::string& kind) {
@@ -122,20 +125,19 @@ class Planner {
 
 }  // namespace
 
-Result<std::vector<PlannedCell>> plan_cells(const Expansion& expansion,
-                                            const std::vector<Cell>& cells, Store* store,
-                                            const std::vector<DeviceInfo>& attached,
+Result<std::vector<PlannedCell>> plan_cells(const Expansion& expansion, std::vector<Cell> cells,
+                                            Store* store, const std::vector<DeviceInfo>& attached,
                                             Reasons reasons) {
     const std::vector<std::string> kinds = store != nullptr
-                                               ? TRY(kinds_met(expansion.experiment, *store))
+                                               ? TRY(values_of("gpu", expansion.experiment, *store))
                                                : std::vector<std::string>();
     Planner planner(store, attached);
     TRY(planner.look(reasons, cells));
     std::vector<PlannedCell> planned;
     planned.reserve(cells.size());
-    for (const Cell& one : cells) {
+    for (Cell& one : cells) {
         if (one.spec.gpu != "*" || kinds.empty()) {
-            planned.push_back(TRY(planner.plan(one)));
+            planned.push_back(TRY(planner.plan(std::move(one))));
             continue;
         }
         for (const std::string& kind : kinds) {
@@ -143,6 +145,20 @@ Result<std::vector<PlannedCell>> plan_cells(const Expansion& expansion,
         }
     }
     return planned;
+}
+
+Result<std::int64_t> cells_left_over(const ExperimentName& experiment,
+                                     const std::vector<PlannedCell>& cells, Store* store) {
+    if (store == nullptr) {
+        return std::int64_t{0};
+    }
+    std::unordered_set<std::string> asked;
+    for (const PlannedCell& one : cells) {
+        asked.insert(one.cell.identity.spec_key);
+    }
+    const std::vector<std::string> stored = TRY(values_of("spec_key", experiment, *store));
+    return static_cast<std::int64_t>(std::ranges::count_if(
+        stored, [&](const std::string& key) { return !asked.contains(key); }));
 }
 
 }  // namespace bitsweep

@@ -31,9 +31,13 @@ enum class Reasons {
 // `store` may be null: everything is new. A template of `gpu: {each: any}` becomes one cell for
 // each kind of device that the experiment has met in that database, else it stays a template.
 // `attached`: devices of a coordinator that answered; may be empty.
-Result<std::vector<PlannedCell>> plan_cells(const Expansion& expansion,
-                                            const std::vector<Cell>& cells, Store* store,
-                                            const std::vector<DeviceInfo>& attached,
+Result<std::vector<PlannedCell>> plan_cells(const Expansion& expansion, std::vector<Cell> cells,
+                                            Store* store, const std::vector<DeviceInfo>& attached,
                                             Reasons reasons);
+
+// Cells that the database has under this experiment's name and that the file no longer makes: they
+// keep their results, and stay in its summary. `store` may be null.
+Result<std::int64_t> cells_left_over(const ExperimentName& experiment,
+                                     const std::vector<PlannedCell>& cells, Store* store);
 
 }  // namespace bitsweep

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <map>
 #include <unordered_map>
 #include <unordered_set>
@@ -36,21 +37,35 @@ Error too_many(const Matrix& matrix, const std::string& count) {
                         ": shorten an axis, or make two experiments of it");
 }
 
-// Before anything is allocated for cells.
-Status check_count(const Matrix& matrix, const Draft& base) {
+// How many combinations there are, before anything is allocated for cells.
+Result<std::size_t> check_count(const Matrix& matrix, const Draft& base) {
     constexpr auto limit = static_cast<double>(max_cells);
     const double count = TRY(count_combinations(matrix, base, limit));
     if (count <= limit) {
-        return {};
+        return static_cast<std::size_t>(count);
     }
     return too_many(matrix, expand_text::number_text(count));
 }
 
+// Of a SHA-256 in hex, any part is as good as a hash.
+struct KeyHash {
+    std::size_t operator()(std::string_view key) const {
+        std::size_t high = 0;
+        std::size_t low = 0;
+        std::memcpy(&high, key.data(), sizeof high);
+        std::memcpy(&low, key.data() + sizeof high, sizeof low);
+        return high * 31 + low * 0x9E3779B97F4A7C15u;
+    }
+};
+
 // Collects cells, merges equal ones, counts axes.
 class Collector {
  public:
-    Collector(const Matrix& matrix, const FateObserver& observer)
+    // `count`: of the product; inclusions may add to it.
+    Collector(const Matrix& matrix, const FateObserver& observer, std::size_t count)
         : matrix_(matrix), derived_(matrix), observer_(observer) {
+        cells_.reserve(count);
+        keys_.reserve(count);
         for (const AxisGroup& group : matrix.groups) {
             for (const Axis& axis : group.axes) {
                 axis_fields_.push_back(axis.field);
@@ -69,7 +84,7 @@ class Collector {
         JobSpec spec = TRY(spec_of(matrix_, draft, notes_));
         TRY(check_one_path(spec.model, draft[Field::model]->at));
         std::string key = spec_key(spec);
-        if (!keys_.insert(key).second) {
+        if (keys_.contains(key)) {
             notes_.count("merged: equal to another cell once unread fields are dropped");
             tell({CellFate::Kind::merged, draft, draft.from, "", ""});
             return {};
@@ -85,11 +100,14 @@ class Collector {
         cell.policy = matrix_.policy;
         cell.yaml_line = draft.from.line;
         cells_.push_back(std::move(cell));
-        const Value* interleaved = draft[matrix_.interleave];
-        interleave_keys_.push_back(matrix_.interleave == Field::repeat
-                                       ? std::to_string(draft.repeat)
-                                   : interleaved != nullptr ? interleaved->key
-                                                            : "");
+        keys_.insert(cells_.back().identity.spec_key);
+        if (matrix_.order == OrderKind::interleaved) {
+            const Value* value = draft[matrix_.interleave];
+            interleave_keys_.push_back(matrix_.interleave == Field::repeat
+                                           ? std::to_string(draft.repeat)
+                                       : value != nullptr ? value->key
+                                                          : "");
+        }
         count_axes(draft);
         tell({CellFate::Kind::kept, draft, draft.from, "", ""});
         return {};
@@ -183,7 +201,8 @@ class Collector {
     std::vector<Cell> cells_;
     std::vector<std::string> interleave_keys_;
     std::map<std::string, std::string> paths_;  // model's name in lower case -> path
-    std::unordered_set<std::string> keys_;
+    // Views of the cells' own keys: a string of 64 characters keeps its bytes when it is moved.
+    std::unordered_set<std::string_view, KeyHash> keys_;
     std::vector<Field> axis_fields_;
     std::array<AxisCount, field_count> counts_;
 };
@@ -289,8 +308,8 @@ Result<Expansion> expand(const Matrix& matrix) {
 
 Result<Expansion> expand_and_tell(const Matrix& matrix, const FateObserver& observer) {
     const Draft base = base_draft(matrix);
-    TRY(check_count(matrix, base));
-    Collector collector(matrix, observer);
+    const std::size_t count = TRY(check_count(matrix, base));
+    Collector collector(matrix, observer, count);
     std::vector<bool> included(matrix.includes.size(), false);
     // A matrix of inclusions only has no product, not one of everything at its default.
     if (!matrix.groups.empty() || matrix.includes.empty()) {

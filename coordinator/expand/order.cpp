@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <numeric>
 #include <unordered_map>
 
 #include "coordinator/expand/draft.h"
@@ -45,6 +44,30 @@ std::vector<std::vector<std::size_t>> grouped(const std::vector<std::size_t>& it
     return groups;
 }
 
+// Indices of the cells of each model, in the order of first appearance.
+std::vector<std::vector<std::size_t>> by_model(const std::vector<Cell>& cells) {
+    const auto same = [](const ModelRef& a, const ModelRef& b) {
+        return a.weights == b.weights && a.weights_seed == b.weights_seed && a.name == b.name &&
+               a.path == b.path;
+    };
+    std::vector<std::vector<std::size_t>> groups;
+    std::unordered_map<std::string, std::size_t> index;
+    std::size_t last = 0;
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+        const ModelRef& model = cells[i].spec.model;
+        // Models are mostly the slowest axis: the next cell has the same one.
+        if (i == 0 || !same(model, cells[i - 1].spec.model)) {
+            const std::string key = model.name + "\n" + model.path + "\n" +
+                                    std::string(to_string(model.weights)) + "\n" +
+                                    std::to_string(model.weights_seed);
+            last = index.try_emplace(key, groups.size()).first->second;
+            groups.resize(std::max(groups.size(), last + 1));
+        }
+        groups[last].push_back(i);
+    }
+    return groups;
+}
+
 // One of each group in turn, until all are taken.
 std::vector<std::size_t> round_robin(const std::vector<std::vector<std::size_t>>& groups) {
     std::vector<std::size_t> out;
@@ -82,20 +105,10 @@ void order_cells(const Matrix& matrix, std::uint64_t seed, const std::vector<std
     if (matrix.order == OrderKind::listed) {
         return;
     }
-    std::vector<std::size_t> all(cells.size());
-    std::iota(all.begin(), all.end(), std::size_t{0});
-    std::vector<std::string> models;
-    models.reserve(cells.size());
-    for (const Cell& cell : cells) {
-        const ModelRef& model = cell.spec.model;
-        models.push_back(model.name + "\n" + model.path + "\n" +
-                         std::string(to_string(model.weights)) + "\n" +
-                         std::to_string(model.weights_seed));
-    }
     Shuffler shuffler(seed);
     std::vector<Cell> ordered;
     ordered.reserve(cells.size());
-    for (std::vector<std::size_t>& model : grouped(all, models)) {
+    for (std::vector<std::size_t>& model : by_model(cells)) {
         shuffler.shuffle(model);
         if (matrix.order == OrderKind::interleaved) {
             model = round_robin(grouped(model, keys));
