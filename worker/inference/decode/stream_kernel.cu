@@ -16,10 +16,14 @@
 //   4  one lane of a warp polls (predicted: less traffic in L2) -> 22 / 66 / 74 %: little
 //   5  two chunks a step, stage descriptions through a register, cached keys asked for before the
 //      query -> 24 / 68 / 78 %; int8 53 % (1B), 66 % (8B); int4-g64 36 %, 48 %
-//   6  gpu-scope instead of volatile words -> 24 / 68 %: nothing. What is left at 124M (profile):
-//   half
-//      of the samples wait for inputs; a row costs one warp 1.5 to 2 k cycles of dependent work,
-//      two rows a warp, so short rows want half a warp each
+//   6  gpu-scope instead of volatile words -> 24 / 68 %: nothing
+//   7  all words of a thread asked for before one is looked at (the new key and value alone were 8
+//      trips to the second-level cache in turn), keys published once a token -> 25 / 70 / 84 %;
+//      int8 56 % (1B), 74 % (8B); int4-g64 39 %, 54 %. 2, 3 or 4 steps in flight: the same
+//   8  tried, not kept: tiles of 16 rows on tensor cores, inputs as exact planes in the operand's
+//      unused columns (predicted 78 % at 1B) -> 27 / 68 / 79 %, int8 51 %, int4 37 % (1B). Outliers
+//      then cost 4 % whatever their number (here 1.2x with 6, 1.4x with 64), but a tile waits for
+//      the slowest of 16 warps: it wants a finishing warp, so that the others never stop
 #include "worker/inference/decode/stream_kernel.h"
 
 #include "worker/inference/decode/stream_attention.cuh"
