@@ -46,6 +46,13 @@ TEST(Engine, refuses_options_that_a_model_cannot_have) {
               "llama-pico: head bits 5; known: 16, 8, 4");
 }
 
+TEST(Engine, refuses_a_card_that_this_build_or_machine_lacks) {
+    const ModelFiles files = random_or_die("llama-pico");
+    const Error error = load_error(files, [](EngineOptions& o) { o.device = "cuda:99"; });
+    EXPECT_EQ(error.code, ErrorCode::unsupported) << error.message;
+    EXPECT_NE(error.message.find("CUDA"), std::string::npos) << error.message;
+}
+
 TEST(Engine, refuses_a_cache_that_no_machine_holds_with_its_size) {
     const ModelFiles files = random_or_die("llama-pico");
     const Error error = load_error(files, [](EngineOptions& o) {

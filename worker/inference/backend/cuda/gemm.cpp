@@ -3,17 +3,26 @@
 #include <cublasLt.h>
 
 #include <algorithm>
+#include <array>
+#include <limits>
 #include <map>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "worker/inference/backend/backend.h"
+#include "worker/inference/backend/cuda/cuda_error.h"
 
 namespace bitsweep {
 namespace {
 
 // cuBLASLt's advice for Hopper; enough for the others.
 constexpr std::uint64_t workspace_bytes = std::uint64_t{32} << 20;
+
+constexpr int most_candidates = 8;
+constexpr int products_timed = 3;
+// Multiply-adds from which a choice is worth timing: about a microsecond of an H100.
+constexpr std::int64_t least_tuned = 100'000'000;
 
 Status lt_status(cublasStatus_t status, const std::string& what) {
     if (status == CUBLAS_STATUS_SUCCESS) {
@@ -84,7 +93,9 @@ struct Plan {
     }
 
     Status describe(const GemmCall& call);
-    Status choose(const GemmCall& call, cublasLtHandle_t handle);
+    // The library's proposals for this shape, its best guess first.
+    Result<std::vector<cublasLtMatmulAlgo_t>> candidates(const GemmCall& call,
+                                                         cublasLtHandle_t handle) const;
 };
 
 Status Plan::describe(const GemmCall& call) {
@@ -117,7 +128,8 @@ struct Preference {
     }
 };
 
-Status Plan::choose(const GemmCall& call, cublasLtHandle_t handle) {
+Result<std::vector<cublasLtMatmulAlgo_t>> Plan::candidates(const GemmCall& call,
+                                                           cublasLtHandle_t handle) const {
     Preference preference;
     TRY(lt_status(cublasLtMatmulPreferenceCreate(&preference.value), "a preference"));
     TRY(preference.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace_bytes));
@@ -125,69 +137,142 @@ Status Plan::choose(const GemmCall& call, cublasLtHandle_t handle) {
     TRY(preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(call.x)));
     TRY(preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(call.y)));
     TRY(preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(call.y)));
-    cublasLtMatmulHeuristicResult_t found{};
+    std::array<cublasLtMatmulHeuristicResult_t, most_candidates> found{};
     int count = 0;
     const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
-        handle, operation, w, x, y, y, preference.value, 1, &found, &count);
+        handle, operation, w, x, y, y, preference.value, most_candidates, found.data(), &count);
     TRY(lt_status(
         count == 0 && status == CUBLAS_STATUS_SUCCESS ? CUBLAS_STATUS_NOT_SUPPORTED : status,
         "a kernel for " + std::to_string(call.out) + " x " + std::to_string(call.in) + " times " +
             std::to_string(call.rows) + " rows"));
-    algorithm = found.algo;
-    return {};
+    std::vector<cublasLtMatmulAlgo_t> algorithms;
+    for (int i = 0; i < count; ++i) {
+        if (found[static_cast<std::size_t>(i)].state == CUBLAS_STATUS_SUCCESS) {
+            algorithms.push_back(found[static_cast<std::size_t>(i)].algo);
+        }
+    }
+    return algorithms;
 }
+
+// Two events on a stream.
+struct Watch {
+    cudaEvent_t from = nullptr, to = nullptr;
+    ~Watch() {
+        cudaEventDestroy(from);
+        cudaEventDestroy(to);
+    }
+};
 
 }  // namespace
 
 struct Gemm::Plans {
+    Backend& backend;
+    cudaStream_t stream;
     cublasLtHandle_t handle = nullptr;
     std::unique_ptr<Buffer> workspace;
     std::map<Key, Plan> plans;
 
+    Plans(Backend& of, cudaStream_t on) : backend(of), stream(on) {}
+    Plans(const Plans&) = delete;
+    Plans& operator=(const Plans&) = delete;
     ~Plans() {
         plans.clear();
         if (handle != nullptr) {
             cublasLtDestroy(handle);
         }
     }
+
+    Status run(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm, const GemmCall& call) const;
+    Result<float> time_ms(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm,
+                          const GemmCall& call) const;
+    Status choose(Plan& plan, const GemmCall& call);
 };
 
-Gemm::Gemm(cudaStream_t stream) : stream_(stream), plans_(std::make_unique<Plans>()) {}
+Status Gemm::Plans::run(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm,
+                        const GemmCall& call) const {
+    const float one = 1, factor = call.accumulate ? 1 : 0;
+    const std::int32_t whole_one = 1, whole_factor = call.accumulate ? 1 : 0;
+    const bool whole = call.type == GemmType::i8;
+    return lt_status(
+        cublasLtMatmul(handle, plan.operation, whole ? static_cast<const void*>(&whole_one) : &one,
+                       call.w, plan.w, call.x, plan.x,
+                       whole ? static_cast<const void*>(&whole_factor) : &factor, call.y, plan.y,
+                       call.y, plan.y, &algorithm, workspace->data(), workspace_bytes, stream),
+        "a product of " + std::to_string(call.out) + " x " + std::to_string(call.in));
+}
+
+Result<float> Gemm::Plans::time_ms(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm,
+                                   const GemmCall& call) const {
+    Watch watch;
+    TRY(cuda_status(cudaEventCreate(&watch.from), "an event"));
+    TRY(cuda_status(cudaEventCreate(&watch.to), "an event"));
+    TRY(run(plan, algorithm, call));  // loads the kernel
+    TRY(cuda_status(cudaEventRecord(watch.from, stream), "an event"));
+    for (int i = 0; i < products_timed; ++i) {
+        TRY(run(plan, algorithm, call));
+    }
+    TRY(cuda_status(cudaEventRecord(watch.to, stream), "an event"));
+    TRY(cuda_status(cudaEventSynchronize(watch.to), "timing a product"));
+    float ms = 0;
+    TRY(cuda_status(cudaEventElapsedTime(&ms, watch.from, watch.to), "timing a product"));
+    return ms;
+}
+
+// The library's first guess where a product is small; else the fastest of its guesses, timed into
+// memory of their own, where there is room for that.
+Status Gemm::Plans::choose(Plan& plan, const GemmCall& call) {
+    const auto algorithms = TRY(plan.candidates(call, handle));
+    ASSERT(!algorithms.empty());
+    plan.algorithm = algorithms.front();
+    if (call.out * call.rows < least_tuned / call.in || algorithms.size() == 1) {
+        return {};
+    }
+    auto scratch = backend.allocate(static_cast<std::size_t>(call.rows * call.y_stride) * 4,
+                                    MemoryCategory::workspace);
+    if (!scratch.ok()) {
+        return {};
+    }
+    GemmCall trial = call;
+    trial.y = (*scratch)->data();
+    float best = std::numeric_limits<float>::infinity();
+    for (const cublasLtMatmulAlgo_t& algorithm : algorithms) {
+        const auto ms = time_ms(plan, algorithm, trial);
+        if (!ms.ok() && ms.error().code != ErrorCode::unsupported) {
+            return ms.error();
+        }
+        if (ms.ok() && *ms < best) {
+            best = *ms;
+            plan.algorithm = algorithm;
+        }
+    }
+    return {};
+}
+
+Gemm::Gemm(std::unique_ptr<Plans> plans) : plans_(std::move(plans)) {}
 Gemm::~Gemm() = default;
 
 Result<std::unique_ptr<Gemm>> Gemm::create(Backend& backend, cudaStream_t stream) {
-    std::unique_ptr<Gemm> gemm(new Gemm(stream));
-    TRY(lt_status(cublasLtCreate(&gemm->plans_->handle), "a handle"));
-    gemm->plans_->workspace = TRY(backend.allocate(workspace_bytes, MemoryCategory::workspace));
-    return gemm;
+    auto plans = std::make_unique<Plans>(backend, stream);
+    TRY(lt_status(cublasLtCreate(&plans->handle), "a handle"));
+    plans->workspace = TRY(backend.allocate(workspace_bytes, MemoryCategory::workspace));
+    return std::unique_ptr<Gemm>(new Gemm(std::move(plans)));
 }
 
 Status Gemm::multiply(const GemmCall& call) {
     const Key key = key_of(call);
     auto found = plans_->plans.find(key);
     if (found == plans_->plans.end()) {
-        Plan& made = plans_->plans[key];
-        Status status = made.describe(call);
+        found = plans_->plans.try_emplace(key).first;
+        Status status = found->second.describe(call);
         if (status.ok()) {
-            status = made.choose(call, plans_->handle);
+            status = plans_->choose(found->second, call);
         }
         if (!status.ok()) {
-            plans_->plans.erase(key);
+            plans_->plans.erase(found);
             return status;
         }
-        found = plans_->plans.find(key);
     }
-    const Plan& plan = found->second;
-    const float one = 1, factor = call.accumulate ? 1 : 0;
-    const std::int32_t whole_one = 1, whole_factor = call.accumulate ? 1 : 0;
-    const bool whole = call.type == GemmType::i8;
-    return lt_status(
-        cublasLtMatmul(plans_->handle, plan.operation,
-                       whole ? static_cast<const void*>(&whole_one) : &one, call.w, plan.w, call.x,
-                       plan.x, whole ? static_cast<const void*>(&whole_factor) : &factor, call.y,
-                       plan.y, call.y, plan.y, &plan.algorithm, plans_->workspace->data(),
-                       workspace_bytes, stream_),
-        "a product of " + std::to_string(call.out) + " x " + std::to_string(call.in));
+    return plans_->run(found->second, found->second.algorithm, call);
 }
 
 }  // namespace bitsweep

@@ -41,15 +41,15 @@ class Gemm {
     static Result<std::unique_ptr<Gemm>> create(Backend& backend, cudaStream_t stream);
     ~Gemm();
 
-    // Queued. The kernel for a shape is chosen at its first call. unsupported: cuBLASLt has no
-    // kernel for it; gpu_fault; out_of_gpu_memory.
+    // Queued. The kernel for a shape is chosen at its first call, by time where the product is
+    // large: that call waits for the device. unsupported: cuBLASLt has no kernel for it; gpu_fault;
+    // out_of_gpu_memory.
     Status multiply(const GemmCall& call);
 
  private:
     struct Plans;
-    explicit Gemm(cudaStream_t stream);
+    explicit Gemm(std::unique_ptr<Plans> plans);
 
-    cudaStream_t stream_;
     std::unique_ptr<Plans> plans_;
 };
 

@@ -27,7 +27,9 @@ __device__ __forceinline__ void from_float(float v, __half* to) {
     *to = __float2half_rn(v);
 }
 
-// A block a row; a thread an element of a head.
+const dim3 store_threads(64, 4);  // pairs of a head, heads
+
+// A block a row; a thread the elements i and i + head_dim / 2 of a head.
 template <class T>
 __global__ void store_qkv_kernel(AttentionCall call, const float* qkv, bool paired,
                                  const float* cos, const float* sin) {
@@ -37,28 +39,35 @@ __global__ void store_qkv_kernel(AttentionCall call, const float* qkv, bool pair
     const std::int64_t row = blockIdx.x;
     const std::int64_t sequence = row / call.stretch.tokens;
     const std::int64_t position = *call.stretch.position + row % call.stretch.tokens;
-    const int width = (heads + 2 * kv_heads) * dim;
-    const float* from = qkv + row * width;
-    for (int at = blockIdx.y * blockDim.x + threadIdx.x; at < width; at += gridDim.y * blockDim.x) {
-        const int head = at / dim, e = at % dim;
-        const float* values = from + head * dim;
-        const int i = e < half ? e : e - half;  // of the pair
-        float v = paired ? values[e < half ? 2 * e : 2 * i + 1] : values[e];
-        if (cos != nullptr && head < heads + kv_heads) {
-            const float other =
-                paired ? values[e < half ? 2 * e + 1 : 2 * i] : values[e < half ? e + half : i];
-            const float c = cos[position * half + i], s = sin[position * half + i];
-            v = e < half ? v * c - other * s : v * c + other * s;
-        }
-        if (head < heads) {
-            call.q[row * heads * dim + at] = v;
-            continue;
-        }
-        const bool key = head < heads + kv_heads;
+    for (int head = threadIdx.y; head < heads + 2 * kv_heads; head += blockDim.y) {
+        const float* from = qkv + (row * (heads + 2 * kv_heads) + head) * dim;
+        const bool query = head < heads, key = !query && head < heads + kv_heads;
         const int kv_head = head - heads - (key ? 0 : kv_heads);
-        auto* cache = static_cast<T*>(key ? call.kv.keys : call.kv.values);
-        from_float(
-            v, cache + (sequence * kv_heads + kv_head) * call.kv.head_stride + position * dim + e);
+        float* q = call.q + (row * heads + head) * dim;
+        T* cache = static_cast<T*>(key ? call.kv.keys : call.kv.values) +
+                   (sequence * kv_heads + kv_head) * call.kv.head_stride + position * dim;
+        const auto store = [&](int e, float v) {
+            if (query) {
+                q[e] = v;
+            } else {
+                from_float(v, cache + e);
+            }
+        };
+        for (int i = threadIdx.x; i < half; i += blockDim.x) {
+            float a = paired ? from[2 * i] : from[i];
+            float b = paired ? from[2 * i + 1] : from[i + half];
+            if (cos != nullptr && (query || key)) {
+                const float c = cos[position * half + i], s = sin[position * half + i];
+                const float rotated = a * c - b * s;
+                b = b * c + a * s;
+                a = rotated;
+            }
+            store(i, a);
+            store(i + half, b);
+        }
+        if (dim % 2 != 0 && threadIdx.x == 0) {
+            store(dim - 1, from[dim - 1]);
+        }
     }
 }
 
@@ -295,13 +304,11 @@ cudaError_t few_queries(const AttentionCall& call, cudaStream_t stream) {
 
 cudaError_t store_qkv(const AttentionCall& call, const float* qkv, bool paired, const float* cos,
                       const float* sin, cudaStream_t stream) {
-    const std::int64_t width = (call.shape.heads + 2 * call.shape.kv_heads) * call.shape.head_dim;
-    const dim3 grid(static_cast<unsigned>(call.stretch.rows()),
-                    static_cast<unsigned>(std::min<std::int64_t>((width + 255) / 256, 8)));
+    const auto grid = static_cast<unsigned>(call.stretch.rows());
     if (call.kv.type == KvType::f32) {
-        store_qkv_kernel<float><<<grid, 256, 0, stream>>>(call, qkv, paired, cos, sin);
+        store_qkv_kernel<float><<<grid, store_threads, 0, stream>>>(call, qkv, paired, cos, sin);
     } else {
-        store_qkv_kernel<__half><<<grid, 256, 0, stream>>>(call, qkv, paired, cos, sin);
+        store_qkv_kernel<__half><<<grid, store_threads, 0, stream>>>(call, qkv, paired, cos, sin);
     }
     return cudaGetLastError();
 }

@@ -28,8 +28,7 @@ class LlmInt8Fused final : public DeviceLayer {
         if (call.rows <= device::few_rows_limit) {
             return int8_few_rows(m, call, tokens, Int8Rule::llmint8);
         }
-        const std::int32_t* sums = TRY(int8_sums(m, call, tokens));
-        return int8_finish(m, call, tokens, sums, nullptr, Int8Rule::llmint8);
+        return int8_many_rows(m, call, tokens, nullptr, Int8Rule::llmint8);
     }
 
     Status look_up(const std::int32_t* ids, std::int64_t first, std::int64_t count, float* y,
@@ -52,10 +51,9 @@ class LlmInt8Bnb final : public DeviceLayer {
         if (m.threshold > 0) {
             TRY(call.backend.copy_from(&columns, tokens.count, sizeof columns));
         }
-        const std::int32_t* sums = TRY(int8_sums(m, call, tokens));
         const float* extra = columns > 0 ? TRY(outlier_product(m, call, tokens, columns)) : nullptr;
         m.threshold = 0;  // `extra` holds the outliers
-        return int8_finish(m, call, tokens, sums, extra, Int8Rule::llmint8);
+        return int8_many_rows(m, call, tokens, extra, Int8Rule::llmint8);
     }
 
     Status look_up(const std::int32_t* ids, std::int64_t first, std::int64_t count, float* y,

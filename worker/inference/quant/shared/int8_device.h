@@ -30,14 +30,10 @@ enum class Int8Rule {
 Status int8_few_rows(const DeviceMatrix& m, const DeviceCall& call, const DeviceTokens& tokens,
                      Int8Rule rule);
 
-// Exact sums [rows][out] of any number of rows by tensor cores.
-Result<const std::int32_t*> int8_sums(const DeviceMatrix& m, const DeviceCall& call,
-                                      const DeviceTokens& tokens);
-
-// Sums to y. The outlier columns' share comes from `extra` [rows][out] where it is not null, else
-// from the columns of `tokens`.
-Status int8_finish(const DeviceMatrix& m, const DeviceCall& call, const DeviceTokens& tokens,
-                   const std::int32_t* sums, const float* extra, Int8Rule rule);
+// Any number of rows: exact sums on tensor cores, scaled tile by tile. The outlier columns' share
+// comes from `extra` [rows][out] where it is not null, else from the columns of `tokens`.
+Status int8_many_rows(const DeviceMatrix& m, const DeviceCall& call, const DeviceTokens& tokens,
+                      const float* extra, Int8Rule rule);
 
 // bitsandbytes' second product: gathers the `count` outlier columns of x and of the weight
 // (dequantised, rounded to half) and multiplies them. [rows][out].

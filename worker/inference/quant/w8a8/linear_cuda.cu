@@ -21,8 +21,7 @@ class W8A8Device final : public DeviceLayer {
         if (call.rows <= device::few_rows_limit) {
             return int8_few_rows(m, call, tokens, Int8Rule::w8a8);
         }
-        const std::int32_t* sums = TRY(int8_sums(m, call, tokens));
-        return int8_finish(m, call, tokens, sums, nullptr, Int8Rule::w8a8);
+        return int8_many_rows(m, call, tokens, nullptr, Int8Rule::w8a8);
     }
 
     Status look_up(const std::int32_t* ids, std::int64_t first, std::int64_t count, float* y,

@@ -1,0 +1,142 @@
+#include "worker/inference/backend/cuda/cuda_error.h"
+#include "worker/inference/quant/shared/int8_math.cuh"
+#include "worker/inference/quant/shared/int8_pack.cuh"
+
+namespace bitsweep::quant {
+namespace {
+
+using device::row_threads;
+
+struct TokenJob {
+    const void* x;
+    std::int64_t x_stride;
+    int in;
+    int stride;
+    float threshold;
+    DeviceTokens tokens;
+};
+
+// A block a row: absmax, codes, flags.
+template <class X>
+__global__ void __launch_bounds__(row_threads) tokens_kernel(TokenJob job) {
+    __shared__ float scratch[row_threads / 32];
+    const std::int64_t row = blockIdx.x;
+    const X* x = static_cast<const X*>(job.x) + row * job.x_stride;
+    const bool all = job.threshold <= 0;
+    float largest = 0, nan = 0;
+    for (int k = threadIdx.x; k < job.in; k += row_threads) {
+        const float magnitude = fabsf(input_at(x, k));
+        nan = isnan(magnitude) ? 1.0f : nan;
+        if (all || magnitude < job.threshold) {
+            largest = fmaxf(largest, magnitude);
+        } else {
+            job.tokens.flags[k] = 1;  // a NaN too, so that it reaches the output
+        }
+    }
+    largest = device::block_max(largest, scratch);
+    nan = device::block_max(nan, scratch);
+    const float factor = largest > 0 && isfinite(largest) ? __fdiv_rn(127.0f, largest) : 0.0f;
+    const bool usable = isfinite(factor) && nan == 0;
+    std::int8_t* codes = job.tokens.codes + row * job.stride;
+    for (int k = threadIdx.x; k < job.stride; k += row_threads) {
+        const float v = k < job.in ? input_at(x, k) : 0.0f;
+        const bool counts = usable && (all || fabsf(v) < job.threshold);
+        const float scaled = counts ? __fmul_rn(v, factor) : 0.0f;
+        codes[k] = static_cast<std::int8_t>(__float2int_rn(isfinite(scaled) ? scaled : 0.0f));
+    }
+    if (threadIdx.x == 0) {
+        job.tokens.scale[row] = nan != 0 ? __int_as_float(0x7fc00000) : largest;
+    }
+}
+
+constexpr int scan_threads = 1024;
+
+// One block: the flagged columns in ascending order; clears the flags. A thread takes neighbours.
+__global__ void __launch_bounds__(scan_threads) columns_kernel(DeviceTokens tokens, int in) {
+    __shared__ int warp_counts[scan_threads / 32];
+    const int per_thread = (in + scan_threads - 1) / scan_threads;
+    const int begin = static_cast<int>(threadIdx.x) * per_thread, end = min(in, begin + per_thread);
+    int mine = 0;
+    for (int k = begin; k < end; ++k) {
+        mine += tokens.flags[k] != 0 ? 1 : 0;
+    }
+    const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+    int upto = mine;  // of this warp, this thread included
+#pragma unroll
+    for (int offset = 1; offset < 32; offset *= 2) {
+        const int other = __shfl_up_sync(0xffffffffu, upto, offset);
+        upto += lane >= offset ? other : 0;
+    }
+    if (lane == 31) {
+        warp_counts[warp] = upto;
+    }
+    __syncthreads();
+    if (warp == 0) {
+        int sum = warp_counts[lane];
+#pragma unroll
+        for (int offset = 1; offset < 32; offset *= 2) {
+            const int other = __shfl_up_sync(0xffffffffu, sum, offset);
+            sum += lane >= offset ? other : 0;
+        }
+        warp_counts[lane] = sum;
+    }
+    __syncthreads();
+    int at = upto - mine + (warp > 0 ? warp_counts[warp - 1] : 0);
+    for (int k = begin; mine > 0 && k < end; ++k) {
+        if (tokens.flags[k] != 0) {
+            tokens.columns[at++] = k;
+            tokens.flags[k] = 0;
+        }
+    }
+    if (threadIdx.x == scan_threads - 1) {
+        *tokens.count = warp_counts[scan_threads / 32 - 1];
+    }
+}
+
+__global__ void clear_columns_kernel(DeviceTokens tokens, int stride) {
+    for (int i = threadIdx.x; i < *tokens.count; i += blockDim.x) {
+        tokens.codes[static_cast<std::int64_t>(blockIdx.x) * stride + tokens.columns[i]] = 0;
+    }
+}
+
+}  // namespace
+
+Result<DeviceTokens> quantise_tokens(const DeviceMatrix& m, const DeviceCall& call,
+                                     InputType type) {
+    const auto rows = static_cast<std::size_t>(call.rows);
+    const auto in = static_cast<std::size_t>(m.in_features);
+    const int stride = m.row_chunks * 16;
+    const std::size_t code_bytes = aligned(rows * static_cast<std::size_t>(stride));
+    const std::size_t scale_bytes = aligned(rows * 4);
+    DeviceTokens tokens;
+    std::byte* memory = TRY(call.workspace.reserve(slot_tokens, code_bytes + scale_bytes));
+    tokens.codes = reinterpret_cast<std::int8_t*>(memory);
+    tokens.scale = reinterpret_cast<float*>(memory + code_bytes);
+    if (m.threshold > 0) {
+        memory = TRY(call.workspace.reserve(slot_columns32, 256 + in * 4));
+        tokens.count = reinterpret_cast<std::int32_t*>(memory);
+        tokens.columns = reinterpret_cast<std::int32_t*>(memory + 256);
+        // Of their own: zero-filled at first, and cleared by whoever reads them.
+        memory = TRY(call.workspace.reserve(slot_flags, in));
+        tokens.flags = reinterpret_cast<std::uint8_t*>(memory);
+    }
+    const TokenJob job{call.x, input_stride(m.in_features), m.in_features, stride, m.threshold,
+                       tokens};
+    const auto blocks = static_cast<unsigned>(call.rows);
+    const cudaStream_t stream = call.backend.stream();
+    if (type == InputType::f32) {
+        tokens_kernel<float><<<blocks, row_threads, 0, stream>>>(job);
+    } else {
+        tokens_kernel<__half><<<blocks, row_threads, 0, stream>>>(job);
+    }
+    if (m.threshold > 0) {
+        columns_kernel<<<1, scan_threads, 0, stream>>>(tokens, m.in_features);
+        if (call.rows > 1) {
+            clear_columns_kernel<<<blocks, 64, 0, stream>>>(tokens, stride);
+        }
+    }
+    TRY(cuda_status(cudaGetLastError(), "quantising activations"));
+    return tokens;
+}
+
+}  // namespace bitsweep::quant
