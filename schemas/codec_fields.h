@@ -334,6 +334,10 @@ std::string_view name_of(Noun noun);
 // `pointer` into the document that holds all four schemas: "/job", "/message/definitions/hello".
 // invalid_input names the path inside the value. Throws only when our own schema files are wrong.
 Status check_against(const std::string& pointer, const Json& json);
+// Its two halves: a quick yes, and the library that judges and explains whatever gets none. A test
+// holds the first to the second.
+bool accepts_quickly(const std::string& pointer, const Json& json);
+Status judge_by_library(const std::string& pointer, const Json& json);
 
 // ---- codec_message.cpp
 

@@ -10,6 +10,7 @@
 #include <valijson/validator.hpp>
 
 #include "schemas/codec.h"
+#include "schemas/codec_accept.h"
 #include "schemas/codec_fields.h"
 #include "schemas/embedded_schemas.h"
 
@@ -166,6 +167,15 @@ std::string_view name_of(Noun noun) {
 }
 
 Status check_against(const std::string& pointer, const Json& json) {
+    return accepts_quickly(pointer, json) ? Status{} : judge_by_library(pointer, json);
+}
+
+bool accepts_quickly(const std::string& pointer, const Json& json) {
+    static const Acceptor acceptor(all_schemas());
+    return acceptor.accepts(pointer, json);
+}
+
+Status judge_by_library(const std::string& pointer, const Json& json) {
     const valijson::Schema* schema = schema_at(pointer);
     if (schema == nullptr) {
         return make_error(ErrorCode::internal, "no schema at " + pointer);
