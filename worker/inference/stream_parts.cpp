@@ -121,7 +121,7 @@ std::int32_t cache_stride(const KvCache& kv) {
 Result<std::unique_ptr<Buffer>> float_positions(const PositionTable& table, std::int64_t rows,
                                                 CudaBackend& backend) {
     auto buffer = TRY(backend.allocate(static_cast<std::size_t>(rows * table.width) * sizeof(float),
-                                       MemoryCategory::embeddings));
+                                       MemoryCategory::activations));
     TRY(on_device(*table.packed)
             .look_up(nullptr, 0, rows, buffer->as<float>(), table.width, backend.stream()));
     TRY(backend.synchronize());
