@@ -12,7 +12,7 @@ namespace {
 using Rows = std::vector<const SummaryRow*>;
 
 bool same_place(const SummaryRow& a, const SummaryRow& b) {
-    return a.model == b.model && a.device == b.device && a.head_bits == b.head_bits;
+    return a.model == b.model && a.device == b.device;
 }
 
 // Weights at 16 bits, so that a packed row does not make its model look small; -1: not measured.
@@ -51,17 +51,22 @@ std::string evidence(const SummaryRow& row) {
 }
 
 // "int8 decodes 1.62x as fast as fp16 (95 % 1.58-1.66, 3 repeats)", the rest shorter.
-std::string verdicts(const Rows& rows, const std::string& baseline) {
+std::string verdicts(const Rows& rows, const SummaryRow& base) {
+    const std::string& baseline = base.method;
     std::string out;
     for (const SummaryRow* row : rows) {
+        // A head of its own is part of what is compared.
+        const std::string name =
+            row->method +
+            (row->head_bits == base.head_bits ? "" : " head " + std::to_string(row->head_bits));
         out += out.empty() ? "" : "; ";
         if (row->pairs == 0) {
-            out += row->method + " was not compared";
+            out += name + " was not compared";
         } else if (resolved(*row)) {
-            out += row->method + " decodes " + ratio_text(row->speedup) + "x as fast as " +
-                   baseline + " (" + evidence(*row) + ")";
+            out += name + " decodes " + ratio_text(row->speedup) + "x as fast as " + baseline +
+                   " (" + evidence(*row) + ")";
         } else {
-            out += row->method + " is not resolved (" + evidence(*row) +
+            out += name + " is not resolved (" + evidence(*row) +
                    (row->pairs < 2 ? ")" : ", spans 1)");
         }
     }
@@ -75,20 +80,19 @@ std::string place(const SummaryRow& row, bool name_device, bool name_head) {
 
 std::string answer_for(const Summary& summary, const std::string& device, bool name_device) {
     Rows rows = largest_model(summary, device);
-    const SummaryRow& first = *rows.front();
+    const auto found =
+        std::find_if(rows.begin(), rows.end(), [](const SummaryRow* r) { return r->is_baseline; });
+    const SummaryRow& first = found == rows.end() ? *rows.front() : **found;
     const bool name_head =
         std::any_of(summary.rows.begin(), summary.rows.end(),
                     [&](const SummaryRow& row) { return row.head_bits != first.head_bits; });
     const std::string where = place(first, name_device, name_head);
-    const auto base =
-        std::find_if(rows.begin(), rows.end(), [](const SummaryRow* r) { return r->is_baseline; });
-    if (base == rows.end()) {
+    if (found == rows.end()) {
         return where + ", not resolved: no 16-bit baseline was measured";
     }
-    const std::string baseline = (*base)->method;
-    rows.erase(base);
+    std::erase_if(rows, [](const SummaryRow* row) { return row->is_baseline; });
     if (rows.empty()) {
-        return where + ", nothing was measured beside " + baseline;
+        return where + ", nothing was measured beside " + first.method;
     }
     // Fastest first; what is not resolved last, in the experiment's order.
     std::stable_sort(rows.begin(), rows.end(), [](const SummaryRow* a, const SummaryRow* b) {
@@ -100,9 +104,9 @@ std::string answer_for(const Summary& summary, const std::string& device, bool n
     const bool single =
         std::all_of(rows.begin(), rows.end(), [](const SummaryRow* row) { return row->pairs < 2; });
     if (single) {
-        return where + ", not resolved: one repeat (" + verdicts(rows, baseline) + ")";
+        return where + ", not resolved: one repeat (" + verdicts(rows, first) + ")";
     }
-    return where + (any ? ", " : ", not resolved: ") + verdicts(rows, baseline);
+    return where + (any ? ", " : ", not resolved: ") + verdicts(rows, first);
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
 
 #include "results/analysis/comparisons.h"
@@ -45,24 +44,28 @@ Raw unpaired(const MeasuredCell& a, const MeasuredCell& b) {
             std::isfinite(freedom) ? freedom : std::max(1, left.processes() - 1)};
 }
 
-using Selects = std::function<bool(const MeasuredCell&)>;
-
-std::vector<Raw> pair_up(const Evidence& evidence, const Selects& is_a, const Selects& is_b,
-                         bool devices) {
+std::vector<Raw> pair_methods(const Evidence& evidence, const std::string& a,
+                              const std::string& b) {
     std::vector<Raw> raw;
-    for (const MeasuredCell& a : evidence.cells) {
-        if (!is_a(a)) {
-            continue;
+    for (const MeasuredCell& cell : evidence.cells) {
+        const MeasuredCell* other = cell.method == a ? evidence.partner_of(cell, b) : nullptr;
+        if (other != nullptr) {
+            raw.push_back(paired(cell, *other));
         }
-        for (const MeasuredCell& b : evidence.cells) {
-            // The series names model, method and settings; two devices share it only where the
-            // asked kind is no part of it, so the parts are compared.
-            const bool matches = devices
-                                     ? a.model == b.model && a.method == b.method &&
-                                           a.head_bits == b.head_bits && a.numerics == b.numerics
-                                     : a.same_place(b);
-            if (is_b(b) && matches) {
-                raw.push_back(devices ? unpaired(a, b) : paired(a, b));
+    }
+    return raw;
+}
+
+// Two devices share a series only where the asked kind is no part of it, so the parts are compared.
+std::vector<Raw> pair_devices(const Evidence& evidence, const std::string& a,
+                              const std::string& b) {
+    std::vector<Raw> raw;
+    for (const MeasuredCell& left : evidence.cells) {
+        for (const MeasuredCell& right : evidence.cells) {
+            if (left.device == a && right.device == b && left.place == right.place &&
+                left.method == right.method && left.head_bits == right.head_bits &&
+                left.numerics == right.numerics) {
+                raw.push_back(unpaired(left, right));
             }
         }
     }
@@ -129,7 +132,7 @@ Result<std::string> resolve_method(const Evidence& evidence, const std::string& 
     if (labels.size() > 1) {
         return make_error(
             ErrorCode::invalid_input,
-            "`" + asked + "` was measured at several thresholds; give one of " + listed);
+            "`" + asked + "` was measured with several thresholds or heads; give one of " + listed);
     }
     std::vector<std::string> known = evidence.methods();
     for (const std::string& device : evidence.devices()) {
@@ -160,11 +163,7 @@ Result<std::vector<Comparison>> compare(const Evidence& evidence, const CompareQ
         return make_error(ErrorCode::invalid_input,
                           "`" + a + "` compared with itself; give two methods or two devices");
     }
-    const auto is = [devices](const std::string& name) -> Selects {
-        return
-            [=](const MeasuredCell& cell) { return (devices ? cell.device : cell.method) == name; };
-    };
-    std::vector<Raw> raw = pair_up(evidence, is(a), is(b), devices);
+    std::vector<Raw> raw = devices ? pair_devices(evidence, a, b) : pair_methods(evidence, a, b);
     if (raw.empty()) {
         return make_error(ErrorCode::not_found, "no model was measured with both `" + a +
                                                     "` and `" + b + "` at equal settings on one " +

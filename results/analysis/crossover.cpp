@@ -168,17 +168,10 @@ std::vector<Pair> pairs_of(const Evidence& evidence, const CrossoverQuestion& qu
         if (question.a.empty() ? is_baseline(a, evidence) : a.method != question.a) {
             continue;
         }
-        if (question.b.empty()) {
-            const MeasuredCell* base = evidence.baseline_of(a);
-            if (base != nullptr && base != &a) {
-                pairs.push_back({&a, base});
-            }
-            continue;
-        }
-        for (const MeasuredCell& b : evidence.cells) {
-            if (b.method == question.b && b.same_place(a) && &a != &b) {
-                pairs.push_back({&a, &b});
-            }
+        const MeasuredCell* b =
+            question.b.empty() ? evidence.baseline_of(a) : evidence.partner_of(a, question.b);
+        if (b != nullptr && b != &a) {
+            pairs.push_back({&a, b});
         }
     }
     return pairs;

@@ -77,14 +77,23 @@ Result<RunMetrics> read_metrics(Store& store, const std::string& where) {
     return metrics;
 }
 
+std::string place_of(const Row& row) {
+    std::string place;
+    for (const char* column : {"model", "weights", "kv", "batch", "prompt_tokens", "new_tokens",
+                               "protocol", "threads", "seed", "prompt"}) {
+        place += row.label(column) + "\n";
+    }
+    return place;
+}
+
 MeasuredCell start_cell(const Row& row, const Labels& labels) {
     MeasuredCell cell;
     cell.experiment = row.label("experiment");
     cell.series = row.label("series");
-    cell.setting = row.label("setting");
+    cell.place = place_of(row);
     cell.model = labels.model(row);
     cell.model_name = row.label("model");
-    cell.method = method_label(row);
+    cell.method = labels.method(row);
     cell.method_name = row.label("method");
     if (const double threshold = row.number("threshold"); !std::isnan(threshold)) {
         cell.threshold = threshold;
@@ -130,6 +139,19 @@ void sort_for_reading(std::vector<MeasuredCell>& cells) {
                      [&](const MeasuredCell& a, const MeasuredCell& b) { return key(a) < key(b); });
 }
 
+// A method that ran with several heads is several methods to a reader.
+void name_heads(std::vector<MeasuredCell>& cells) {
+    std::map<std::string, std::set<int>> heads;
+    for (const MeasuredCell& cell : cells) {
+        heads[cell.method].insert(cell.head_bits);
+    }
+    for (MeasuredCell& cell : cells) {
+        if (heads.at(cell.method).size() > 1) {
+            cell.method += " head " + std::to_string(cell.head_bits);
+        }
+    }
+}
+
 }  // namespace
 
 double MeasuredCell::metric(const std::string& name) const {
@@ -169,22 +191,40 @@ ProcessSampler MeasuredCell::speedup_over(const MeasuredCell& base) const {
 }
 
 bool MeasuredCell::same_place(const MeasuredCell& other) const {
-    return setting == other.setting && device == other.device && device_name == other.device_name &&
-           head_bits == other.head_bits;
+    return place == other.place && device == other.device && device_name == other.device_name;
 }
 
-const MeasuredCell* Evidence::baseline_of(const MeasuredCell& cell) const {
-    const auto rank = [](const MeasuredCell& base) {
-        return std::pair(base.method_name == "fp16", base.numerics);
+namespace {
+
+// Among cells that may stand against `cell`, the one whose key is the largest.
+template <class Admits>
+const MeasuredCell* best_partner(const std::vector<MeasuredCell>& cells, const MeasuredCell& cell,
+                                 const Admits& admits) {
+    const auto key = [&](const MeasuredCell& other) {
+        return std::tuple(other.head_bits == cell.head_bits, other.method_name == "fp16",
+                          other.numerics);
     };
     const MeasuredCell* best = nullptr;
     for (const MeasuredCell& other : cells) {
-        if (is_sixteen_bits(other) && other.same_place(cell) &&
-            (best == nullptr || rank(other) > rank(*best))) {
+        const bool fits = other.head_bits == cell.head_bits || other.head_bits == 16;
+        if (fits && admits(other) && other.same_place(cell) &&
+            (best == nullptr || key(other) > key(*best))) {
             best = &other;
         }
     }
     return best;
+}
+
+}  // namespace
+
+const MeasuredCell* Evidence::partner_of(const MeasuredCell& cell,
+                                         const std::string& method) const {
+    return best_partner(cells, cell,
+                        [&](const MeasuredCell& other) { return other.method == method; });
+}
+
+const MeasuredCell* Evidence::baseline_of(const MeasuredCell& cell) const {
+    return best_partner(cells, cell, is_sixteen_bits);
 }
 
 std::vector<std::string> Evidence::devices() const {
@@ -257,6 +297,7 @@ Result<Evidence> read_evidence(Store& store, const EvidenceQuestion& question) {
         }
         evidence.cells[place->second].repeats.push_back(std::move(repeat));
     }
+    name_heads(evidence.cells);
     sort_for_reading(evidence.cells);
     return evidence;
 }

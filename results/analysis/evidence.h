@@ -26,10 +26,11 @@ struct Repeat {
 
 // One cell on one device. Repeats of different numerics revisions are different cells.
 struct MeasuredCell {
-    std::string experiment, series, setting;
+    std::string experiment, series;
+    std::string place;        // equal for cells that may be compared: all but method, head, repeat
     std::string model;        // with the settings that differ: "tiny batch=4"
     std::string model_name;   // "tiny"
-    std::string method;       // "llmint8-bnb T=6"
+    std::string method;       // "llmint8-bnb T=6"; with its head where that differs: "int8 head 8"
     std::string method_name;  // "llmint8-bnb"
     std::optional<double> threshold;
     std::string device;  // kind, with the name where one kind has several
@@ -47,15 +48,17 @@ struct MeasuredCell {
     ProcessSampler decode_rate() const;
     // Of this cell's decode rate over `base`'s, repeats paired by number.
     ProcessSampler speedup_over(const MeasuredCell& base) const;
-    bool same_place(const MeasuredCell& other) const;  // device, settings and head are equal
+    bool same_place(const MeasuredCell& other) const;  // device and place; the head may differ
 };
 
 struct Evidence {
     std::vector<MeasuredCell> cells;    // models as they began; the baseline first
     std::vector<std::string> excluded;  // "llama-nano nf4 repeat 1: throttled (12 % of samples)"
 
-    // The 16-bit cell of the same model and place, fp16 before bf16, the newest numerics; else
-    // null.
+    // The cell of that method label to compare `cell` with, at the same place: of the
+    // same head, else of a 16-bit head; the newest numerics; else null.
+    const MeasuredCell* partner_of(const MeasuredCell& cell, const std::string& method) const;
+    // The 16-bit cell of the same model and place, chosen likewise, fp16 before bf16.
     const MeasuredCell* baseline_of(const MeasuredCell& cell) const;
     std::vector<std::string> devices() const;  // each once, in order of appearance
     std::vector<std::string> methods() const;

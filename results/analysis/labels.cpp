@@ -16,7 +16,7 @@ constexpr std::array settings = {
     Setting{"batch", "batch="},           Setting{"prompt_tokens", "prompt_tokens="},
     Setting{"new_tokens", "new_tokens="}, Setting{"protocol", ""},
     Setting{"threads", "threads="},       Setting{"seed", "seed="},
-    Setting{"prompt", "prompt="},         Setting{"numerics_revision", "numerics="}};
+    Setting{"prompt", "prompt="}};
 
 }  // namespace
 
@@ -38,6 +38,7 @@ Labels::Labels(const Table& cells) {
             values_[setting.column].insert(row.label(setting.column));
         }
         values_["device " + row.label("device")].insert(row.label("device_name"));
+        values_["method " + row.label("method")].insert(row.label("numerics_revision"));
     }
 }
 
@@ -56,6 +57,11 @@ std::string Labels::device(const Row& cell) const {
     return values_.at("device " + device).size() > 1
                ? device + " (" + cell.label("device_name") + ")"
                : device;
+}
+
+std::string Labels::method(const Row& cell) const {
+    const bool several = values_.at("method " + cell.label("method")).size() > 1;
+    return method_label(cell) + (several ? " numerics=" + cell.label("numerics_revision") : "");
 }
 
 std::string method_label(const Row& cell) {

@@ -15,7 +15,9 @@ class Labels {
     // `cells`: rows with the columns of v_cells, `prompt` and `numerics_revision`.
     explicit Labels(const Table& cells);
 
-    std::string model(const Row& cell) const;   // "tiny batch=4"
+    std::string model(const Row& cell) const;  // "tiny batch=4"
+    // "llmint8-bnb T=6"; with several numerics revisions of one method "int8 numerics=2".
+    std::string method(const Row& cell) const;
     std::string device(const Row& cell) const;  // "cpu"; with several of a kind "cpu (Xeon 6975P)"
 
  private:

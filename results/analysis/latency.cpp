@@ -62,7 +62,7 @@ const MeasuredCell* without_outliers(const MeasuredCell& cell, const Evidence& e
     }
     for (const MeasuredCell& other : evidence.cells) {
         if (other.method_name == cell.method_name && other.threshold == 0.0 &&
-            other.same_place(cell)) {
+            other.head_bits == cell.head_bits && other.same_place(cell)) {
             return &other;
         }
     }

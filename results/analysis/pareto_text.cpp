@@ -28,8 +28,9 @@ std::string limits_of(const ParetoQuestion& question) {
 }
 
 std::string name_of(const ParetoFront& front, const ParetoPoint& point) {
+    const bool named = point.head_bits == 16 || point.method.find(" head ") != std::string::npos;
     return (front.model.empty() ? point.model + " " : "") + point.method +
-           (point.head_bits == 16 ? "" : " head " + std::to_string(point.head_bits));
+           (named ? "" : " head " + std::to_string(point.head_bits));
 }
 
 std::string place_of(const ParetoFront& front) {

@@ -47,7 +47,7 @@ bool comes_before(const Group& a, const Group& b) {
 SummaryRow start_row(const Row& cell, const Labels& labels) {
     SummaryRow row;
     row.model = labels.model(cell);
-    row.method = method_label(cell);
+    row.method = labels.method(cell);
     row.device = labels.device(cell);
     row.head_bits = static_cast<int>(cell.number("head"));
     row.weights_mib = row.weights_ratio = row.perplexity = row.kl_mean = row.top1 = nan;

@@ -99,5 +99,14 @@ TEST(Answer, namesTheDeviceAndTheHeadWhereThereAreSeveral) {
               "0.400-0.600, 3 repeats).");
 }
 
+TEST(Answer, aHeadOfItsOwnIsNamedBesideItsMethod) {
+    Summary summary;
+    summary.rows = {baseline("big", 200), compared("int8", 2, 1.9, 2.1)};
+    summary.rows[1].head_bits = 8;
+    EXPECT_EQ(answer_of(summary),
+              "On big head 16, int8 head 8 decodes 2.00x as fast as fp16 (95 % 1.90-2.10, 3 "
+              "repeats).");
+}
+
 }  // namespace
 }  // namespace bitsweep

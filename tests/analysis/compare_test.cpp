@@ -98,7 +98,7 @@ TEST(Compare, anyFalseAlarmAmongTwentyModelsIsRare) {
             for (const char* method : {"a", "b"}) {
                 evidence.cells.push_back(cell_of(gauss, method, 100, 3, 10, 0.01));
                 evidence.cells.back().model = std::to_string(model);
-                evidence.cells.back().setting = std::to_string(model);
+                evidence.cells.back().place = std::to_string(model);
             }
         }
         const auto rows = compare(evidence, {"a", "b"});
@@ -211,9 +211,46 @@ TEST(Evidence, leavesOutThrottledDriftingAndForeignRunsAndSaysSo) {
     }
 }
 
+TEST(Evidence, pairsAnEightBitHeadWithTheBaselinesOwnHead) {
+    TempFolder folder;
+    const auto store = open_store(folder / "a.db");
+    const auto add = [&](const char* method, int head, double rate) {
+        for (int repeat = 0; repeat < 2; ++repeat) {
+            StoredJob job = make_job(method, repeat);
+            job.cell.spec.head_bits = head;
+            rekey(job);
+            put_jobs(*store, "e", {job});
+            put_run(*store, make_run(job, rate * (1 + 0.001 * repeat)));
+        }
+    };
+    add("fp16", 16, 100);
+    add("int8", 8, 150);
+    add("nf4", 16, 120);
+    add("nf4", 8, 180);
+    const Result<Evidence> evidence = read_evidence(*store, {"e", "", ""});
+    ASSERT_TRUE(evidence.ok()) << evidence.error().message;
+    EXPECT_EQ(evidence->methods(),
+              (std::vector<std::string>{"fp16", "int8", "nf4 head 16", "nf4 head 8"}));
+    const auto rows = compare(*evidence, {"int8", "fp16"});
+    ASSERT_TRUE(rows.ok()) << rows.error().message;
+    EXPECT_NEAR(rows->front().speedup, 1.5, 1e-9);
+    // Equal heads first.
+    const auto heads = compare(*evidence, {"nf4 head 8", "int8"});
+    ASSERT_TRUE(heads.ok()) << heads.error().message;
+    EXPECT_NEAR(heads->front().speedup, 1.2, 1e-9);
+    EXPECT_NE(compare(*evidence, {"nf4", "fp16"}).error().message.find("thresholds or heads"),
+              std::string::npos);
+}
+
 TEST(Evidence, neverPoolsNumericsRevisions) {
     TempFolder folder;
     const auto store = open_store(folder / "a.db");
+    // Revisions are each method's own: fp16's is another, and that tells nobody anything.
+    StoredJob base = make_job("fp16");
+    base.cell.identity.numerics_revision = 3;
+    rekey(base);
+    put_jobs(*store, "e", {base});
+    put_run(*store, make_run(base, 100));
     for (int revision : {1, 2}) {
         for (int repeat = 0; repeat < 2; ++repeat) {
             StoredJob job = make_job("int8", repeat);
@@ -225,11 +262,15 @@ TEST(Evidence, neverPoolsNumericsRevisions) {
     }
     const Result<Evidence> evidence = read_evidence(*store, {"e", "", ""});
     ASSERT_TRUE(evidence.ok()) << evidence.error().message;
-    ASSERT_EQ(evidence->cells.size(), 2u);
-    for (const MeasuredCell& cell : evidence->cells) {
+    ASSERT_EQ(evidence->cells.size(), 3u);
+    EXPECT_EQ(evidence->cells[0].method, "fp16");
+    EXPECT_EQ(evidence->cells[0].model, "tiny");
+    for (std::size_t i = 1; i < 3; ++i) {
+        const MeasuredCell& cell = evidence->cells[i];
+        EXPECT_EQ(evidence->baseline_of(cell), &evidence->cells[0]);
         EXPECT_EQ(cell.repeats.size(), 2u);
         EXPECT_NEAR(std::exp(cell.decode_rate().centre()), cell.numerics * 100, 1e-9);
-        EXPECT_EQ(cell.model, "tiny numerics=" + std::to_string(cell.numerics));
+        EXPECT_EQ(cell.method, "int8 numerics=" + std::to_string(cell.numerics));
     }
 }
 
