@@ -1,5 +1,6 @@
 // `bitsweep explain`: of a job, why it waits or how it ended (asked of the coordinator); of a cell
 // of an experiment file, which line makes it or leaves it out (explain_cell.cpp).
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 
@@ -7,6 +8,8 @@
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/explain_cell.h"
 #include "coordinator/cli/options.h"
+#include "coordinator/server/recover.h"
+#include "results/store/store.h"
 
 namespace bitsweep {
 
@@ -14,9 +17,27 @@ namespace {
 
 constexpr Duration answer_limit{10'000};
 
-Result<int> explain_job(const std::string& job, const Parsed& parsed) {
+Result<Explanation> ask_coordinator(const std::string& job, const Parsed& parsed) {
     Client client = TRY(Client::connect(TRY(find_access(parsed.shared, "client"))));
-    const Explanation answer = TRY(client.ask_for<Explanation>(ExplainRequest{job}, answer_limit));
+    return client.ask_for<Explanation>(ExplainRequest{job}, answer_limit);
+}
+
+Result<Explanation> ask_database(const std::string& job, const Parsed& parsed) {
+    const std::unique_ptr<Store> store = TRY(Store::open(parsed.shared.db, OpenMode::read_only));
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return explain_stored(*store, job,
+                          {std::chrono::duration_cast<std::chrono::milliseconds>(now).count()});
+}
+
+// Where no coordinator runs, its database still knows.
+Result<int> explain_job(const std::string& job, const Parsed& parsed) {
+    Result<Explanation> asked = ask_coordinator(job, parsed);
+    std::error_code code;
+    if (!asked && asked.error().code == ErrorCode::unavailable &&
+        std::filesystem::exists(parsed.shared.db, code)) {
+        asked = ask_database(job, parsed);
+    }
+    const Explanation answer = TRY(std::move(asked));
     std::printf("%s is %s\n", answer.key.value.c_str(), answer.state.c_str());
     for (const std::string& line : answer.lines) {
         std::printf("  %s\n", line.c_str());

@@ -150,19 +150,21 @@ void set_aside(Step& step, JobIndex index, const DeviceInfo& info, const Outcome
     step.log_device("quarantine", &job, aside, card);
 }
 
-void avoid(State& state, JobIndex index, Avoid where, const Running& running,
+void avoid(State& state, JobIndex index, OutcomeClass outcome, const Running& running,
            const DeviceInfo& device) {
+    const Avoid where = retry_rule(outcome).avoid;
     const bool cpu = device.kind == "cpu";
-    // All CPUs are one kind: there only the size counts. What a card's process lacked of the host's
-    // memory, another host may have.
+    // What a card's process lacked of the host's memory, another host may have.
+    const bool host = where == Avoid::smaller && outcome == OutcomeClass::out_of_memory && !cpu;
     state.edit(index, [&](Job& job) {
-        if (where == Avoid::session) {
+        if (where == Avoid::session || host) {
             job.refused_by.push_back(running.session);
-        } else if (where == Avoid::device_kind || (where == Avoid::smaller && !cpu)) {
-            job.kinds_tried.push_back(device.kind);
-        }
-        if (where == Avoid::smaller) {
+        } else if (where == Avoid::smaller) {
             job.outgrew_bytes = std::max(job.outgrew_bytes, device.memory_bytes);
+        }
+        // All CPUs are one kind: there only the size counts.
+        if (where == Avoid::device_kind || (where == Avoid::smaller && !host && !cpu)) {
+            job.kinds_tried.push_back(device.kind);
         }
     });
 }
@@ -214,17 +216,17 @@ void end_attempt(Step& step, JobIndex index, const Outcome& outcome) {
     const RetryRule& rule = retry_rule(outcome.outcome);
     const DeviceInfo device = place_of(state, state.job(index), running.session).device;
 
-    lose_weights(state, running, outcome.outcome);
     if (rule.blame == Blame::device) {
         set_aside(step, index, device, outcome);
     }
     if (rule.avoid != Avoid::smaller || step.options.rules.memory_grows) {
-        avoid(state, index, rule.avoid, running, device);
+        avoid(state, index, outcome.outcome, running, device);
     }
     const bool elsewhere = (rule.avoid == Avoid::device_kind || rule.avoid == Avoid::smaller) &&
                            fits_somewhere(state, state.job(index), step.now);
     const Verdict verdict = judge(state.job(index), outcome.outcome, elsewhere, step.options);
     step.change(index, End{outcome, verdict, step.now});
+    lose_weights(state, running, outcome.outcome);
     step.store(index);
 
     const Job& job = state.job(index);
@@ -280,6 +282,7 @@ void on(Step& step, const Started& started) {
 void on(Step& step, const ResultArrived& arrived) {
     const RunResult& result = *arrived.result;
     if (Worker* worker = step.state.find_worker(arrived.session)) {
+        step.state.changes += worker->lost ? 1 : 0;
         worker->heard = step.now;
         worker->lost = false;
     }

@@ -70,6 +70,8 @@ struct Needs {
     std::uint64_t bytes = 0;  // without the context of a CUDA process; 0: not known
     bool runs_on_cpu = true;
     bool runs_on_cuda = true;
+    std::uint64_t reference_bytes = 0;  // host memory of the fp32 engine that quality is measured
+                                        // against, which runs on the CPU
 };
 
 struct Job : JobRecord {

@@ -211,6 +211,7 @@ std::int64_t clear_quarantines(Step& step, const WorkerName& worker, const std::
     }
     std::sort(cards.begin(), cards.end());
     cards.erase(std::unique(cards.begin(), cards.end()), cards.end());
+    step.state.changes += cards.empty() ? 0 : 1;
     for (const std::string& card : cards) {
         const Quarantine quarantine = step.state.quarantines.at(card);
         step.state.quarantines.erase(card);

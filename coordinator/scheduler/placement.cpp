@@ -195,8 +195,18 @@ Needs needs_of(const JobSpec& spec) {
     question.head_bits = spec.head_bits;
     question.kv_bits = spec.kv == "16" ? 16 : 8;
     question.batch = spec.batch;
-    question.context = spec.prompt_tokens + spec.new_tokens;
+    // A typed prompt has at most a token for each byte; a scored window is in the cache as well.
+    const bool scored = spec.quality.mode == QualityMode::once && spec.repeat == 0;
+    const std::int64_t prompt =
+        spec.prompt_tokens > 0 ? spec.prompt_tokens : static_cast<std::int64_t>(spec.prompt.size());
+    question.context = std::max(prompt + spec.new_tokens,
+                                scored && spec.quality.tokens > 0 ? spec.quality.window : 0);
     needs.bytes = estimate_memory(question).total();
+    if (scored) {
+        question.method = *parse_method("fp32");
+        question.batch = 1;
+        needs.reference_bytes = estimate_memory(question).total();
+    }
     return needs;
 }
 
@@ -220,7 +230,7 @@ std::string footprint(const JobSpec& spec, bool cpu) {
 std::uint64_t bytes_needed(const State& state, const Job& job, const DeviceInfo& device) {
     // On the CPU the estimate stands: what a process holds there depends on what it ran before.
     if (is_cpu(device)) {
-        return job.needs.bytes;
+        return job.needs.bytes == 0 ? 0 : job.needs.bytes + job.needs.reference_bytes;
     }
     if (!state.peaks.empty()) {
         const auto measured = state.peaks.find(footprint(job.cell->spec, false));

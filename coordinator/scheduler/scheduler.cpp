@@ -92,6 +92,7 @@ void on(Step& step, const StoreFailed&) {
 // what was sent meanwhile.
 void on(Step& step, const StoreMended&) {
     step.state.store_away = false;
+    ++step.state.changes;
     const std::set<JobIndex> running = step.state.running();
     for (const JobIndex index : running) {
         const Job& job = step.state.job(index);
@@ -149,7 +150,10 @@ std::vector<Command> Scheduler::step(TimePoint now, const Event& event) {
     std::vector<Command> out;
     Step step{state_, options_, now, out};
     std::visit([&](const auto& e) { on(step, e); }, event);
-    place(step);
+    if (state_.changes != placed_at_) {
+        place(step);
+        placed_at_ = state_.changes;
+    }
     return out;
 }
 

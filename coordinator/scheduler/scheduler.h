@@ -61,6 +61,7 @@ class Scheduler {
  private:
     Options options_;
     State state_;
+    std::uint64_t placed_at_ = 0;  // State::changes when jobs were last placed
 };
 
 // All jobs are terminal, and templates have met at least one kind of device.

@@ -47,6 +47,7 @@ GroupKey group_of(const State& state, const Job& job) {
     key.model = model_identity(job.cell->spec.model);
     key.gpu = job.cell->spec.gpu;
     key.bytes = job.needs.bytes;
+    key.reference_bytes = job.needs.reference_bytes;
     key.backends = (job.needs.runs_on_cpu ? 1 : 0) | (job.needs.runs_on_cuda ? 2 : 0);
     key.timeout_ms = job.cell->policy.timeout.ms;
     for (const std::string& kind : job.kinds_tried) {
@@ -65,6 +66,7 @@ JobIndex State::add(Job job) {
     const auto index = static_cast<JobIndex>(jobs_.size());
     const bool is_new = by_key_.emplace(job.key, index).second;
     ASSERT(is_new && job.cell != nullptr);
+    ++changes;
     jobs_.push_back(std::move(job));
     this->index(index);
     return index;
@@ -76,6 +78,7 @@ std::optional<JobIndex> State::find(const JobKey& key) const {
 }
 
 Status State::change(JobIndex index, const Trigger& trigger) {
+    changes += std::holds_alternative<Renew>(trigger) ? 0 : 1;
     unindex(index);
     const Status applied = scheduler::apply(jobs_[index], trigger);
     this->index(index);
@@ -83,6 +86,7 @@ Status State::change(JobIndex index, const Trigger& trigger) {
 }
 
 void State::attach(Worker worker) {
+    ++changes;
     const SessionId session = worker.session;
     const bool is_new = workers_.emplace(session, std::move(worker)).second;
     ASSERT(is_new);
@@ -160,6 +164,7 @@ bool State::link(const ExperimentName& name, JobIndex index) {
 }
 
 void State::set_paused(Experiment& experiment, std::string why) {
+    ++changes;
     for (const JobIndex index : experiment.jobs) {
         unindex(index);
     }

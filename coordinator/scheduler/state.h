@@ -75,6 +75,7 @@ struct GroupKey {
     std::string model;
     std::string gpu;
     std::uint64_t bytes = 0;
+    std::uint64_t reference_bytes = 0;
     int backends = 0;  // bit 0 CPU, bit 1 CUDA
     std::int64_t timeout_ms = 0;
     std::string avoided;  // kinds, sizes and sessions where the job must not go
@@ -102,6 +103,7 @@ class State {
     // Changes what is not state: exclusions, order, policy.
     template <class Edit>
     void edit(JobIndex index, Edit&& change_job) {
+        ++changes;
         unindex(index);
         change_job(jobs_[index]);
         this->index(index);
@@ -132,6 +134,9 @@ class State {
     const std::set<JobIndex>& running() const { return running_; }
 
     std::uint64_t next_order = 0;
+    // Raised by everything that may let a waiting job go to a device: a heartbeat that says nothing
+    // new must cost nothing, however many jobs wait for a device that is not there.
+    std::uint64_t changes = 0;
     SafetyRules rules;                                // Options::rules
     std::uint64_t cuda_context_bytes = 0;             // Options::cuda_context_bytes
     bool store_away = false;                          // the store cannot be written

@@ -53,11 +53,17 @@ void count_existing(const JobState& state, Submitted& counts) {
     }
 }
 
+bool changes(const JobPolicy& from, const JobPolicy& to) {
+    return from.priority != to.priority || from.timeout.ms != to.timeout.ms ||
+           from.retries_crash != to.retries_crash || from.retries_fail != to.retries_fail;
+}
+
 // Returns true when the job will run because of this request.
 bool merge(Step& step, const ExperimentName& experiment, JobIndex index, const Cell& cell,
            Wishes wishes, Submitted& counts) {
     State& state = step.state;
     const bool linked = state.link(experiment, index);
+    const JobPolicy before = state.job(index).cell->policy;
     const bool again = must_run_again(state.job(index).state, wishes);
     if (again) {
         adopt_policy(state, index, cell.policy, true);
@@ -69,7 +75,8 @@ bool merge(Step& step, const ExperimentName& experiment, JobIndex index, const C
             adopt_policy(state, index, cell.policy, false);
         }
     }
-    if (linked) {
+    // The link carries the policy: a restart has to know the newest.
+    if (linked || changes(before, state.job(index).cell->policy)) {
         step.out.push_back(StoreNewJob{experiment, state.job(index)});
     }
     if (again) {
@@ -163,7 +170,7 @@ void on(Step& step, const Submission& submission) {
     experiment.retry_failed = submission.retry_failed;
     experiment.max_fails = submission.max_fails;
     // Whoever submits wants it to run, whatever was ordered before.
-    if (!experiment.paused.empty() || !experiment.stopped.empty() || experiment.failures > 0) {
+    if (!experiment.paused.empty() || !experiment.stopped.empty()) {
         step.log("resumed", experiment, "submitted again");
     }
     go_on(step, experiment);

@@ -238,6 +238,7 @@ void on(Step& step, const Heartbeat& heartbeat) {
         return;
     }
     if (worker->lost) {
+        ++step.state.changes;
         step.log("back", "worker " + worker->name.value + " speaks again");
     }
     worker->heard = step.now;
@@ -250,6 +251,7 @@ void on(Step& step, const Heartbeat& heartbeat) {
     }
     for (const DeviceState& now : heartbeat.devices) {
         if (Device* device = worker->find_device(now.id)) {
+            ++step.state.changes;
             device->info.free_bytes = now.free_bytes;
             device->foreign = now.foreign;
         }

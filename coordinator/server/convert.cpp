@@ -28,9 +28,14 @@ void append_json_string(std::string& json, std::string_view text) {
 }  // namespace
 
 StoredJob to_stored(const scheduler::JobRecord& job) {
+    StoredJob stored = to_stored_state(job);
+    stored.cell = *job.cell;
+    return stored;
+}
+
+StoredJob to_stored_state(const scheduler::JobRecord& job) {
     StoredJob stored;
     stored.key = job.key;
-    stored.cell = *job.cell;
     // A delay is not worth keeping through a restart: the job simply waits.
     stored.state = std::holds_alternative<scheduler::Backoff>(job.state)
                        ? "waiting"

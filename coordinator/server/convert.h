@@ -11,6 +11,9 @@ namespace bitsweep {
 
 StoredJob to_stored(const scheduler::JobRecord& job);
 
+// Without the cell, which set_job() does not read and which is most of the bytes.
+StoredJob to_stored_state(const scheduler::JobRecord& job);
+
 // corrupt: a state word that this release does not know.
 Result<scheduler::JobRecord> from_stored(const StoredJob& job);
 

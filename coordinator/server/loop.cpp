@@ -170,7 +170,7 @@ Status Loop::write(StoreWriter& writer, const Write& write) {
         return writer.put_job(new_job->experiment, to_stored(new_job->job));
     }
     if (const auto* job = std::get_if<scheduler::StoreJob>(&write)) {
-        return writer.set_job(to_stored(job->job));
+        return writer.set_job(to_stored_state(job->job));
     }
     if (const auto* run = std::get_if<scheduler::StoreRun>(&write)) {
         return writer.put_run(

@@ -1,4 +1,6 @@
 // What each message does to the loop; see loop.h.
+#include <malloc.h>
+
 #include <algorithm>
 
 #include "coordinator/scheduler/explain.h"
@@ -13,7 +15,8 @@ namespace {
 
 constexpr std::size_t most_deferred = 256;  // results of 100 KiB: 25 MiB; the rest comes again
 constexpr std::size_t longest_name = 200;
-constexpr std::size_t longest_yaml = 1u << 20;  // matrix.md
+constexpr std::size_t large_submission = 1'000;  // cells; below it there is nothing to give back
+constexpr std::size_t longest_yaml = 1u << 20;   // matrix.md
 
 // The session a message of a worker speaks for; nullptr: not a worker's message.
 const SessionId* session_of(const Message& message) {
@@ -146,7 +149,12 @@ void Loop::submit(const Peer& from, Submit& submit) {
         defer(from, message);
         return;
     }
+    const std::size_t cells = submit.cells.size();
     Result<Submitted> accepted = accept_submission(submit);
+    // Its text and its tree were many times the size of what is kept of it.
+    if (cells >= large_submission) {
+        malloc_trim(0);
+    }
     if (accepted) {
         reply(from, std::move(accepted).value());
     } else {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "coordinator/scheduler/explain.h"
 #include "coordinator/scheduler/placement.h"
 #include "coordinator/server/convert.h"
 
@@ -32,6 +33,18 @@ Result<std::unordered_map<std::string, std::map<std::string, std::int64_t>>> rea
         retries[row.at(0).text][row.at(1).text] = row.at(2).integer;
     }
     return retries;
+}
+
+// Which jobs each experiment wants, in run order.
+Result<std::unordered_map<std::string, std::vector<JobKey>>> read_members(Store& store) {
+    const Table table =
+        TRY(store.query("SELECT l.experiment, j.key FROM experiment_jobs l JOIN jobs j ON j.id = "
+                        "l.job ORDER BY l.id"));
+    std::unordered_map<std::string, std::vector<JobKey>> members;
+    for (const auto& row : table.rows) {
+        members[row.at(0).text].push_back(JobKey{row.at(1).text});
+    }
+    return members;
 }
 
 // What people ordered and what was set aside, from the event log: the last word counts.
@@ -119,14 +132,15 @@ Result<scheduler::Snapshot> recover(Store& store) {
     TRY(read_bindings(store, "model", snapshot.bound_models));
     TRY(read_bindings(store, "text", snapshot.bound_texts));
     const auto retries = TRY(read_retries(store));
+    auto members = TRY(read_members(store));
     for (StoredExperiment& stored : TRY(store.experiments())) {
         scheduler::Snapshot::Sweep sweep;
         sweep.name = stored.name;
         sweep.templates = std::move(stored.templates);
         sweep.max_fails = stored.max_fails;
-        for (const StoredJob& member : TRY(store.jobs(stored.name))) {
-            sweep.jobs.push_back(member.key);
-            const auto known = retries.find(member.key.value);
+        sweep.jobs = std::move(members[stored.name.value]);
+        for (const JobKey& member : sweep.jobs) {
+            const auto known = retries.find(member.value);
             if (known != retries.end()) {
                 for (const auto& [why, count] : known->second) {
                     sweep.retries[why] += count;
@@ -139,6 +153,19 @@ Result<scheduler::Snapshot> recover(Store& store) {
     TRY(read_paces(store, snapshot));
     TRY(read_peaks(store, snapshot));
     return snapshot;
+}
+
+Result<Explanation> explain_stored(Store& store, const std::string& job, TimePoint now) {
+    scheduler::Scheduler scheduler{scheduler::Options{}};
+    scheduler.restore(TRY(recover(store)), now);
+    Explanation told = TRY(scheduler::explain(scheduler.state(), job, now, {}));
+    if (told.state != "done" && told.state != "failed" && told.state != "cancelled") {
+        told.lines.insert(
+            told.lines.begin(),
+            "no coordinator serves this database: `bitsweep serve`, or `bitsweep run` "
+            "of the experiment, goes on with it");
+    }
+    return told;
 }
 
 }  // namespace bitsweep

@@ -10,4 +10,8 @@ namespace bitsweep {
 // can come back within one lease and deliver. Errors: those of the store; corrupt.
 Result<scheduler::Snapshot> recover(Store& store);
 
+// `bitsweep explain JOB` of a database that no coordinator serves. Errors: those of
+// scheduler/explain.h and of recover().
+Result<Explanation> explain_stored(Store& store, const std::string& job, TimePoint now);
+
 }  // namespace bitsweep

@@ -471,6 +471,7 @@ void measure_throughput(const Settings& settings, int jobs) {
         std::exit(1);
     }
     const double first_s = seconds_since(began);
+    const double restarted_rss = rss_mib(world.coordinator());
     const auto first = Clock::now();
     const std::int64_t before = world.acknowledged();
     if (!world.wait_for(jobs)) {
@@ -480,15 +481,16 @@ void measure_throughput(const Settings& settings, int jobs) {
     const double cpu_us = (cpu_seconds(world.coordinator()) - cpu) / jobs * 1e6;
     std::printf(
         "%9d jobs | %8.0f jobs/s | coordinator %5.1f us CPU a job | submit %6.2f s | "
-        "RSS %6.0f MiB queued | killed and back: listens after %.2f s, first result "
-        "%.2f s later\n",
-        jobs, rate, cpu_us, submit_s, rss, listen_s, first_s);
+        "RSS %6.0f MiB queued, %6.0f MiB after a restart | killed and back: listens after %.2f s, "
+        "first result %.2f s later\n",
+        jobs, rate, cpu_us, submit_s, rss, restarted_rss, listen_s, first_s);
     std::fflush(stdout);
     const std::string suffix = "_" + std::to_string(jobs);
     figure("jobs_per_s" + suffix, rate);
     figure("cpu_us_per_job" + suffix, cpu_us);
     figure("submit_s" + suffix, submit_s);
     figure("rss_mib" + suffix, rss);
+    figure("rss_restarted_mib" + suffix, restarted_rss);
     figure("restart_s" + suffix, listen_s);
 }
 

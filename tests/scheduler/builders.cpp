@@ -116,7 +116,7 @@ DeviceState device_state(const std::string& words) {
 
 Needs test_needs(const JobSpec& spec) {
     return {spec.model.name == "big" ? 20ull << 30 : 0, spec.method != "cuda-only",
-            spec.method != "cpu-only"};
+            spec.method != "cpu-only", 0};
 }
 
 Options test_options() {

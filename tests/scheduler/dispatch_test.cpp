@@ -158,6 +158,18 @@ TEST_F(Dispatching, a_grown_experiment_means_the_kinds_it_ran_on_though_none_is_
     claim_dispatch("w1-1", "a#1");
 }
 
+TEST_F(Dispatching, a_heartbeat_that_says_nothing_new_costs_no_look_at_the_queue) {
+    join("w1-1", {"cpu"}, {"n"});
+    submit_new("sweep", {"a=m/fp16"}, 1);
+    const std::uint64_t before = state().changes;
+    step(Heartbeat{SessionId{"w1-1"}, {}, {}});
+    claim("w1-1 <- welcome");
+    EXPECT_EQ(state().changes, before);
+    step(Heartbeat{SessionId{"w1-1"}, {}, {device_state("cpu=8")}});
+    claim("w1-1 <- welcome");
+    EXPECT_GT(state().changes, before);
+}
+
 TEST_F(Dispatching, a_draining_worker_finishes_and_gets_nothing_new) {
     join("w1-1");
     submit_new("sweep", {"a=m/fp16", "b=m/fp16"});

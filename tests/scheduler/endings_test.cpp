@@ -134,6 +134,25 @@ TEST_F(Endings, a_gpu_fault_sets_the_device_aside_until_a_person_says_that_it_is
                "job a running #2 w1-3/cuda:0 crashes 1", "w1-3 <- dispatch a#2 on cuda:0"});
 }
 
+TEST_F(Endings, host_memory_that_runs_out_on_a_card_is_looked_for_on_another_host) {
+    run_a({"cuda:0=T4", "cuda:1=T4"}, "a=m/fp16/T4");
+    join("w2-1", {"cuda:0=T4"});
+    step(result("w1-1", "a#1", OutcomeClass::out_of_memory, "no host memory"));
+    claim_all({"run a#1 out_of_memory on w1/cuda:0", "job a waiting #1",
+               "log retry a#1: out_of_memory on worker w1", "w1-1 <- ack a#1",
+               "job a running #2 w2-1/cuda:0", "w2-1 <- dispatch a#2 on cuda:0"});
+}
+
+TEST_F(Endings, memory_of_a_cpu_that_runs_out_is_looked_for_on_a_larger_one) {
+    run_a({"cpu"}, "a=m/fp16");
+    join("w2-1", {"cpu=cpu=16"});
+    join("w3-1", {"cpu=cpu=64"});
+    step(result("w1-1", "a#1", OutcomeClass::out_of_memory, "no memory"));
+    claim_all({"run a#1 out_of_memory on w1/cpu", "job a waiting #1",
+               "log retry a#1: out_of_memory on worker w1", "w1-1 <- ack a#1",
+               "job a running #2 w3-1/cpu", "w3-1 <- dispatch a#2 on cpu"});
+}
+
 TEST_F(Endings, a_refused_job_waits_for_another_worker_and_says_why) {
     run_a();
     step(result("w1-1", "a#1", OutcomeClass::refused, "weights aa here, bound bb"));

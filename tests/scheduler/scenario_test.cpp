@@ -196,23 +196,10 @@ class Scenario {
             }
             return made;
         }
-        if (verb == "cancel") {
-            return Control{ControlAction::cancel, subject, {}, rest_of(words, 2)};
-        }
-        if (verb == "pause") {
-            return Control{ControlAction::pause, subject, {}, rest_of(words, 2)};
-        }
-        if (verb == "resume") {
-            return Control{ControlAction::resume, subject, {}, {}};
-        }
-        if (verb == "retry") {
-            return Control{ControlAction::retry, subject, {}, {}};
-        }
-        if (verb == "drain") {
-            return Control{ControlAction::drain, subject, {}, {}};
-        }
-        if (verb == "clear") {
-            return Control{ControlAction::clear, subject, option(words, "device", ""), {}};
+        if (const auto action = control_action_from_string(verb)) {
+            const bool clear = action == ControlAction::clear;
+            return Control{*action, subject, clear ? option(words, "device", "") : "",
+                           clear ? "" : rest_of(words, 2)};
         }
         if (verb == "unsent") {
             const RunningJob which = attempt(words.at(2));

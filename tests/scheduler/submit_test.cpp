@@ -71,6 +71,7 @@ TEST_F(Submitting, a_later_submission_makes_a_waiting_job_more_urgent_but_never_
     for (int i = 0; i < 2; ++i) {
         claim("answer sweep: 1 cells, 0 new, 0 done, 1 running, 0 failed before, 1 impossible");
     }
+    claim("link sweep b waiting #0");  // a restart has to know the new urgency
     join("w1-1");
     claim_dispatch("w1-1", "b#1");
 }

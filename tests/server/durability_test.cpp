@@ -6,6 +6,7 @@
 
 #include <filesystem>
 
+#include "coordinator/server/recover.h"
 #include "tests/server/loop_fixture.h"
 
 namespace bitsweep {
@@ -185,6 +186,22 @@ TEST_F(Durability, what_was_handed_out_or_acknowledged_is_there_after_a_kill) {
     EXPECT_EQ(take_all<ResultAck>().size(), 3u);
     EXPECT_EQ(count("SELECT count(*) FROM runs"), 3);
     EXPECT_EQ(count("SELECT count(*) FROM jobs WHERE state = 'done' AND attempt = 1"), 3);
+}
+
+TEST_F(Durability, a_job_of_a_database_that_nobody_serves_is_explained) {
+    two_dispatches();
+    loop_.reset();
+    store_.reset();
+    auto reader = Store::open(folder_ / "a.db", OpenMode::read_only);
+    ASSERT_TRUE(reader.ok());
+    const auto jobs = reader.value()->jobs(ExperimentName{"sweep"});
+    ASSERT_TRUE(jobs.ok());
+    const auto told = explain_stored(**reader, jobs->at(2).key.value.substr(0, 12), now_);
+    ASSERT_TRUE(told.ok()) << told.error().message;
+    EXPECT_EQ(told->state, "waiting");
+    EXPECT_EQ(told->lines.at(0).substr(0, 38), "no coordinator serves this database: `");
+    EXPECT_EQ(told->lines.at(1), "no worker is attached");
+    start();
 }
 
 TEST_F(Durability, a_second_coordinator_of_the_database_is_refused_and_changes_nothing) {

@@ -43,9 +43,11 @@ class FakeStore::Writer : public StoreWriter {
     }
 
     Status put_job(const ExperimentName& experiment, const StoredJob& job) override {
-        if (c_.jobs.emplace(job.key, job).second) {
+        const auto [entry, is_new] = c_.jobs.emplace(job.key, job);
+        if (is_new) {
             c_.order.push_back(job.key);
         }
+        entry->second.cell.policy = job.cell.policy;  // of the link, in the real one
         auto& members = c_.members[experiment];
         if (std::find(members.begin(), members.end(), job.key) == members.end()) {
             members.push_back(job.key);
@@ -71,7 +73,9 @@ class FakeStore::Writer : public StoreWriter {
         if (job.state == "running" && job.attempt > before.attempt && store_.on_handed_out) {
             store_.on_handed_out(job, c_);
         }
-        found->second = job;
+        StoredJob updated = job;
+        updated.cell = std::move(found->second.cell);  // as in the real one, it stays
+        found->second = std::move(updated);
         return {};
     }
 
@@ -165,6 +169,14 @@ Result<Table> FakeStore::query(const std::string& sql) {
         const bool models = sql.find("'model'") != std::string::npos;
         for (const auto& [name, digest] : models ? contents_.bound_models : contents_.bound_texts) {
             table.rows.push_back({text_value(name), text_value(digest)});
+        }
+        return table;
+    }
+    if (sql.find("FROM experiment_jobs") != std::string::npos) {
+        for (const auto& [experiment, keys] : contents_.members) {
+            for (const JobKey& key : keys) {
+                table.rows.push_back({text_value(experiment.value), text_value(key.value)});
+            }
         }
         return table;
     }

@@ -1,0 +1,108 @@
+// What a job asks of a device, with the real catalog, and what measured peaks change.
+#include <gtest/gtest.h>
+
+#include "coordinator/scheduler/explain.h"
+#include "coordinator/scheduler/placement.h"
+#include "tests/scheduler/builders.h"
+
+namespace bitsweep::scheduler {
+namespace {
+
+constexpr std::uint64_t mib = 1ull << 20;
+constexpr std::uint64_t gib = 1ull << 30;
+
+JobSpec llama(const std::string& method) {
+    JobSpec spec;
+    spec.model.name = "llama-3.2-1b";
+    spec.model.weights = WeightsSource::random;
+    spec.method = method;
+    spec.quality.mode = QualityMode::off;
+    return spec;
+}
+
+TEST(Needs, of_a_1b_model_are_its_weights_and_little_more) {
+    // 1.236e9 parameters; at 16 bits 2.3 GiB, at 4 bits with a 16-bit head about 1 GiB.
+    const std::uint64_t fp16 = needs_of(llama("fp16")).bytes;
+    const std::uint64_t nf4 = needs_of(llama("nf4")).bytes;
+    EXPECT_GT(fp16, 2'300 * mib);
+    EXPECT_LT(fp16, 2'800 * mib);
+    EXPECT_GT(nf4, 950 * mib);
+    EXPECT_LT(nf4, 1'500 * mib);
+}
+
+TEST(Needs, grow_with_context_and_batch) {
+    JobSpec spec = llama("int8");
+    const std::uint64_t small = needs_of(spec).bytes;
+    spec.prompt_tokens = 8'192;
+    const std::uint64_t deep = needs_of(spec).bytes;
+    EXPECT_GT(deep, small + 200 * mib);  // 16 layers x 2 x 512 x 2 bytes are 32 KiB a token
+    spec.batch = 8;
+    EXPECT_GT(needs_of(spec).bytes, deep + 1'500 * mib);
+}
+
+TEST(Needs, of_a_quality_job_include_the_fp32_reference_on_the_host_only) {
+    JobSpec spec = llama("int8");
+    EXPECT_EQ(needs_of(spec).reference_bytes, 0u);
+    spec.quality.mode = QualityMode::once;
+    const Needs needs = needs_of(spec);
+    EXPECT_GT(needs.reference_bytes, 4'600 * mib);
+    spec.repeat = 1;  // scored in the first repeat only
+    EXPECT_EQ(needs_of(spec).reference_bytes, 0u);
+
+    Job job;
+    job.cell = std::make_shared<const Cell>(Cell{spec, {}, {}, 0});
+    job.needs = needs;
+    State state;
+    state.cuda_context_bytes = 600 * mib;
+    EXPECT_EQ(bytes_needed(state, job, device("cpu")), needs.bytes + needs.reference_bytes);
+    EXPECT_EQ(bytes_needed(state, job, device("cuda:0=T4")), needs.bytes + 600 * mib);
+}
+
+TEST(Needs, of_an_unknown_model_are_unknown_and_of_an_unknown_method_impossible) {
+    JobSpec spec = llama("int8");
+    spec.model.name = "nobody-knows";
+    EXPECT_EQ(needs_of(spec).bytes, 0u);
+    spec.method = "int99";
+    EXPECT_FALSE(needs_of(spec).runs_on_cpu || needs_of(spec).runs_on_cuda);
+}
+
+TEST(Needs, are_corrected_by_what_an_earlier_job_of_the_same_kind_held_at_most) {
+    Scheduler scheduler(test_options());
+    const TimePoint now{1'000};
+    (void)scheduler.step(now, hello("w1-1", {"cuda:0=T4=24"}, {"big"}));
+    Submission two = submission("sweep", {"a=big/fp16/T4", "b=big/fp16/T4"});
+    two.cells[1].cell.spec.repeat = 1;
+    (void)scheduler.step(now, two);
+    const Job& b = scheduler.state().job(*scheduler.state().find(JobKey{"b"}));
+    EXPECT_EQ(bytes_needed(scheduler.state(), b, device("cuda:0=T4")), 21 * gib);
+
+    ResultArrived arrived = result("w1-1", "a#1");
+    RunResult measured = *arrived.result;
+    measured.measurements.push_back(
+        {std::string(peak_metric), "B", 0, static_cast<double>(17 * gib)});
+    arrived.result = std::make_shared<const RunResult>(std::move(measured));
+    (void)scheduler.step(now, arrived);
+    EXPECT_EQ(bytes_needed(scheduler.state(), b, device("cuda:0=T4")), 17 * gib);
+}
+
+TEST(Needs, weights_that_a_runner_holds_are_counted_as_loads_saved) {
+    Scheduler scheduler(test_options());
+    const TimePoint now{1'000};
+    (void)scheduler.step(now, hello("w1-1"));
+    (void)scheduler.step(now, submission("sweep", {"a=m/fp16", "b=n/fp16", "c=m/int8"}));
+    (void)scheduler.step(now, result("w1-1", "a#1"));
+    const Worker& worker = scheduler.state().workers().begin()->second;
+    EXPECT_TRUE(std::holds_alternative<Running>(
+        scheduler.state().job(*scheduler.state().find(JobKey{"c"})).state))
+        << "the job of the same weights goes first";
+    (void)scheduler.step(now, result("w1-1", "c#1"));
+    EXPECT_EQ(worker.loads, 2);
+    EXPECT_EQ(worker.loads_saved, 1);
+    // A runner that died has lost them.
+    (void)scheduler.step(now, result("w1-1", "b#1", OutcomeClass::crash));
+    (void)scheduler.step({2'000}, Tick{});
+    EXPECT_EQ(worker.loads, 3);
+}
+
+}  // namespace
+}  // namespace bitsweep::scheduler
