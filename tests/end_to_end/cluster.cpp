@@ -53,15 +53,16 @@ void Cluster::write_experiment(const std::string& name, int ms, int repeat) {
     std::ofstream(folder_ / (name + ".yaml"))
         << "experiment: " << name << "\nquestion: Is every cell measured once?\n"
         << "defaults: {protocol: quick, prompt: \"work " << ms
-        << "\", new_tokens: 4, quality: off, retries: {crash: 1000, fail: 0}}\n"
+        << "\", new_tokens: 4, quality: off}\n"
+        << "retries: {crash: 1000, fail: 0}\n"
         << "matrix:\n  model: [llama-pico]\n"
         << "  method: [fp16, int8, nf4, fp4, w8a8, int4-g64, int3-g64, int5-g64]\n"
         << "  gpu: cpu\n  repeat: " << repeat << "\n";
 }
 
 std::unique_ptr<Program> Cluster::submit(const std::string& name) {
-    return std::make_unique<Program>(folder_,
-                                     Words{bitsweep_program(), "submit", name + ".yaml", "--wait"});
+    return std::make_unique<Program>(
+        folder_, on("hub", {bitsweep_program(), "submit", name + ".yaml", "--wait"}));
 }
 
 Table Cluster::query(const std::string& sql) {

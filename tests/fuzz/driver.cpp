@@ -20,7 +20,9 @@ std::vector<std::string> read_corpus(const char* folder) {
     std::vector<std::filesystem::path> files;
     std::error_code code;
     for (const auto& entry : std::filesystem::directory_iterator(folder, code)) {
-        files.push_back(entry.path());
+        if (entry.is_regular_file(code)) {
+            files.push_back(entry.path());
+        }
     }
     std::sort(files.begin(), files.end());
     std::vector<std::string> texts;
