@@ -38,8 +38,8 @@ ExperimentText text_of(const ExperimentRequest& request, std::string_view yaml);
 // invalid_input: the file's own mistakes (file:line:column); not_found: no such file.
 Result<PreparedExperiment> prepare(const ExperimentRequest& request);
 
-// Makes `folder` a models folder that knows each model given by `path:` under its name, by links, so
-// that workers on this machine announce it. Links of an earlier run are replaced. io.
+// Makes `folder` a models folder that knows each model given by `path:` under its name, by links,
+// so that workers on this machine announce it. Links of an earlier run are replaced. io.
 Status link_models(const std::vector<Cell>& cells, const std::filesystem::path& folder);
 
 // Digests of models and texts that are found here; the rest stay empty for the first worker.

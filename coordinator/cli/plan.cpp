@@ -108,7 +108,7 @@ int command_plan(const Arguments& arguments) {
     // clang-format off
     options.add()
         ("list", "one row for each cell, in run order")
-        ("why", "the same with the field that made it new, what it does not fit, its line and its key")
+        ("why", "the same with the field that made it new, what it does not fit, line and key")
         ("set", po::value<std::vector<std::string>>()->composing()->value_name("key=value"),
             "replaces a value of the file; may be given several times")
         ("models", po::value<std::vector<std::string>>()->composing()->value_name("DIR"),

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <map>
+#include <set>
 #include <tuple>
 
 #include "coordinator/scheduler/placement.h"
@@ -51,13 +52,15 @@ class History {
         return history;
     }
 
-    // The closest basis for this cell and its seconds.
-    std::pair<Basis, double> seconds(const JobSpec& spec) const {
+    const std::set<std::string>& kinds() const { return kinds_; }
+
+    // The closest basis for this cell on a kind of device, and its seconds.
+    std::pair<Basis, double> seconds(const JobSpec& spec, const std::string& kind) const {
         const std::string protocol(to_string(spec.protocol));
         std::array<Mean, 3> means;
         const ModelShape* shape = find_shape(spec.model.name);
         for (const Row& row : rows_) {
-            if (row.protocol != protocol || !scheduler::kind_matches(spec.gpu, row.device)) {
+            if (row.protocol != protocol || !scheduler::kind_matches(kind, row.device)) {
                 continue;
             }
             const bool model = scheduler::lower(row.model) == scheduler::lower(spec.model.name);
@@ -94,11 +97,13 @@ class History {
 
     void add(const DeviceInfo& device, std::string model, std::string method, std::string protocol,
              double seconds, double jobs) {
+        kinds_.insert(device.kind);
         rows_.push_back(
             {device, std::move(model), std::move(method), std::move(protocol), seconds, jobs});
     }
 
     std::vector<Row> rows_;
+    std::set<std::string> kinds_;
 };
 
 bool will_run(const PlannedCell& cell) {
@@ -127,21 +132,34 @@ Result<std::vector<TimeEstimate>> estimate_times(const std::vector<PlannedCell>&
     using Asked = std::tuple<std::string, std::string, std::string, Protocol>;
     std::map<Asked, std::pair<Basis, double>> known;  // many cells ask the same
     std::map<std::string, std::pair<TimeEstimate, std::array<std::int64_t, 4>>> kinds;
-    for (const PlannedCell& one : cells) {
-        if (!will_run(one)) {
-            continue;
-        }
-        const JobSpec& spec = one.cell.spec;
+    const auto count = [&](const JobSpec& spec, const std::string& kind) {
         const auto [found, added] =
-            known.try_emplace({spec.gpu, spec.model.name, spec.method, spec.protocol});
+            known.try_emplace({kind, spec.model.name, spec.method, spec.protocol});
         if (added) {
-            found->second = history.seconds(spec);
+            found->second = history.seconds(spec, kind);
         }
-        auto& [estimate, counts] = kinds[spec.gpu == "*" ? "any" : spec.gpu];
+        auto& [estimate, counts] = kinds[kind];
         ++estimate.cells;
         ++counts[found->second.first];
         estimate.unknown += found->second.first == none ? 1 : 0;
         estimate.seconds += found->second.second;
+    };
+    for (const PlannedCell& one : cells) {
+        const JobSpec& spec = one.cell.spec;
+        if (!will_run(one)) {
+            continue;
+        }
+        if (spec.gpu != "*") {
+            count(spec, spec.gpu);
+        } else if (history.kinds().empty()) {
+            count(spec, "any");
+        }
+        // A template becomes a cell of each kind that attaches: likely those that did before.
+        for (const std::string& kind : history.kinds()) {
+            if (spec.gpu == "*") {
+                count(spec, kind);
+            }
+        }
     }
     std::vector<TimeEstimate> out;
     for (auto& [kind, entry] : kinds) {
@@ -155,6 +173,9 @@ Result<std::vector<TimeEstimate>> estimate_times(const std::vector<PlannedCell>&
 std::string duration_in_words(double seconds) {
     const auto whole = static_cast<long long>(std::llround(seconds));
     char text[64];
+    if (seconds < 1) {
+        return "less than a second";
+    }
     if (whole < 60) {
         std::snprintf(text, sizeof text, "%lld s", whole);
     } else if (whole < 3600) {

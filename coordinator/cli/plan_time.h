@@ -22,7 +22,7 @@ struct TimeEstimate {
 Result<std::vector<TimeEstimate>> estimate_times(const std::vector<PlannedCell>& cells,
                                                  Store* store);
 
-// "3 min 12 s", "2 h 5 min", "4 days 3 h"
+// "less than a second", "3 min 12 s", "2 h 5 min", "4 days 3 h"
 std::string duration_in_words(double seconds);
 
 }  // namespace bitsweep

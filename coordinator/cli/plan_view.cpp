@@ -93,8 +93,8 @@ std::string time_in_words(const TimeEstimate& time) {
     if (time.unknown == time.cells) {
         return time.kind + ": not known, nothing like it was measured here";
     }
-    return time.kind + ": about " + duration_in_words(time.seconds) + " on one device (" +
-           time.basis + ")";
+    return time.kind + ": " + duration_in_words(time.seconds) + " on one device (" + time.basis +
+           ")";
 }
 
 }  // namespace

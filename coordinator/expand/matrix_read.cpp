@@ -242,7 +242,6 @@ Result<Matrix> parse_matrix(const ExperimentText& text) {
     matrix.overridden = !text.overrides.empty();
     Node root = TRY(yaml::read_document(text.yaml, text.file));
     if (root.kind == Kind::map) {
-        matrix.overridden = matrix.overridden || root.find("extends") != nullptr;
         TRY(apply_extends(root, text.read_base, matrix.file, matrix.bases));
         TRY(apply_overrides(root, text.overrides));
     }

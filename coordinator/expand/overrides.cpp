@@ -69,11 +69,12 @@ Error unknown(const std::string& name) {
 Status put_path(Node& root, const std::string& name, std::size_t dot, Node value) {
     const std::string outer = name.substr(0, dot);
     const std::string inner = name.substr(dot + 1);
-    if (outer != "defaults" && outer != "matrix" && outer != "retries" && outer != "tags") {
+    if (outer != "defaults" && outer != "matrix" && outer != "derive" && outer != "retries" &&
+        outer != "tags") {
         return error_at("", {},
                         "`" + shown(name) +
                             "` names nothing: a path begins with `defaults`, "
-                            "`matrix`, `retries` or `tags`");
+                            "`matrix`, `derive`, `retries` or `tags`");
     }
     if ((outer == "defaults" || outer == "matrix") && !field_from_string(inner)) {
         return unknown(inner);
@@ -98,6 +99,10 @@ Status put_field(Node& root, const std::string& name, Node value) {
         put(*matrix, name, std::move(value));
         return {};
     }
+    // What was derived is now said.
+    if (Node* derive = root.find("derive")) {
+        std::erase_if(derive->entries, [&](const auto& entry) { return entry.first.text == name; });
+    }
     // A list is an axis; the slowest one would regroup the run, so it goes to the end.
     const bool axis = value.kind == Kind::list || value.kind == Kind::map;
     Node& map = section(root, axis && matrix != nullptr ? "matrix" : "defaults");
@@ -117,6 +122,9 @@ Status apply_overrides(Node& root,
         Result<Node> read = yaml::read_document(text, "--set " + shown(name));
         if (!read) {
             return read.error();
+        }
+        if (name == "extends") {
+            return error_at("", {}, "`extends` is followed before --set: write it in the file");
         }
         Node value = std::move(read).value();
         forget_places(value);

@@ -187,14 +187,37 @@ matrix: {model: [opt-66b, opt-125m], method: [fp16, nf4], batch: [4, 8], gpu: cp
             time = row.at("detail");
         }
     }
-    EXPECT_EQ(
-        time,
-        "cpu: about 1 min 20 s on one device (2 as the same model and method took, 2 as other "
-        "methods of the model took, 4 scaled by parameters from other models)");
+    EXPECT_EQ(time,
+              "cpu: 1 min 20 s on one device (2 as the same model and method took, 2 as other "
+              "methods of the model took, 4 scaled by parameters from other models)");
+}
+
+TEST_F(ExperimentFiles, ATemplateTakesTheTimeOfTheKindsThatWereMet) {
+    measure(yaml, 10);
+    const std::string file =
+        write("a.yaml", "experiment: other\nmatrix: {model: opt-66b, method: fp16, repeat: 2}\n");
+    std::string time;
+    for (const Json& row : json_of(command_plan, {file})) {
+        time = row.at("what") == "time" ? row.at("detail").get<std::string>() : time;
+    }
+    EXPECT_EQ(time, "cpu: 20 s on one device (2 as the same model and method took)");
+}
+
+TEST_F(ExperimentFiles, WhatAnotherExperimentMeasuredIsDoneHereToo) {
+    measure(yaml);
+    std::string merged = yaml;
+    merged.replace(merged.find("sweep"), 5, "other");
+    merged.replace(merged.find("[1, 2]"), 6, "[2, 4]");
+    const std::map<std::string, std::string> want = {
+        {"fp16 2", "done"},
+        {"fp16 4", "batch 4 is new here (there is 1, 2)"},
+        {"int8 2", "done"},
+        {"int8 4", "batch 4 is new here (there is 1, 2)"}};
+    EXPECT_EQ(reasons(write("merged.yaml", merged)), want);
 }
 
 TEST(PlanTime, DurationsReadAsPeopleSayThem) {
-    EXPECT_EQ(duration_in_words(0.4), "0 s");
+    EXPECT_EQ(duration_in_words(0.4), "less than a second");
     EXPECT_EQ(duration_in_words(192), "3 min 12 s");
     EXPECT_EQ(duration_in_words(7500), "2 h 5 min");
     EXPECT_EQ(duration_in_words(4 * 86'400 + 3 * 3600), "4 days 3 h");

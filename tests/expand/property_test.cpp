@@ -285,9 +285,21 @@ TEST(ExpandOverrides, KeysOfTheFileAndPathsAreReplacedToo) {
     EXPECT_EQ(expansion.cells.at(0).spec.batch, 1);
 }
 
+TEST(ExpandOverrides, AFieldTakesThePlaceOfWhatIsDerivedForIt) {
+    const std::string yaml = std::string(three_axes) + "derive: {new_tokens: batch * 10}\n";
+    EXPECT_EQ(expanded(yaml).cells.at(0).spec.new_tokens, 20);
+    EXPECT_EQ(expanded(yaml, {{"new_tokens", "7"}}).cells.at(0).spec.new_tokens, 7);
+    EXPECT_EQ(expanded(yaml, {{"derive.new_tokens", "batch * 2"}}).cells.at(0).spec.new_tokens, 4);
+    EXPECT_EQ(expanded(yaml, {{"where", "method == 'fp16'"}}).cells.size(), 8u);
+    EXPECT_EQ(refusal(yaml, {{"where", "methd == 'fp16'"}}),
+              "--set: unknown name `methd`; did you mean `method`? (a text stands in quotes)");
+}
+
 TEST(ExpandOverrides, MistakesSayThatTheyAreFromTheCommandLine) {
     EXPECT_EQ(refusal(three_axes, {{"modle", "x"}}),
               "--set: unknown key `modle`; did you mean `model`?");
+    EXPECT_EQ(refusal(three_axes, {{"extends", "b.yaml"}}),
+              "--set: `extends` is followed before --set: write it in the file");
     EXPECT_EQ(refusal(three_axes, {{"batch", "0"}}),
               "--set: `batch` must be a whole number from 1 to 4096, not `0`");
     EXPECT_EQ(refusal(three_axes, {{"batch", "[1"}}),
@@ -295,7 +307,8 @@ TEST(ExpandOverrides, MistakesSayThatTheyAreFromTheCommandLine) {
     EXPECT_EQ(refusal(three_axes, {{"defaults.bach", "1"}}),
               "--set: unknown key `bach`; did you mean `batch`?");
     EXPECT_EQ(refusal(three_axes, {{"a.b", "1"}}),
-              "--set: `a.b` names nothing: a path begins with `defaults`, `matrix`, `retries` or "
+              "--set: `a.b` names nothing: a path begins with `defaults`, `matrix`, `derive`, "
+              "`retries` or "
               "`tags`");
     const std::string zipped = std::string(three_axes) + "zip: [{warmup: [1, 2]}]\n";
     EXPECT_EQ(refusal(zipped, {{"warmup", "1"}}),
