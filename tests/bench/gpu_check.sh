@@ -39,21 +39,19 @@ run() {
 }
 
 if [ "$what" != bench ]; then
-    for test in test_gpu_decode bench_gpu_decode; do
+    for test in test_inference_cuda test_gpu_decode; do
         program=$(find_program $test)
-        [ -n "$program" ] && { [ $test = bench_gpu_decode ] && run "$program" parity || run "$program"; }
+        [ -n "$program" ] && run "$program"
     done
-    model=$root/experiments/models/llama-nano
-    for method in fp16 int8 llmint8-fused int4-g64 nf4; do
-        run "$runner" generate --device cuda:0 --model "$model" --prompt "Once upon a time" --new-tokens 24 --method $method
-        "$runner" generate --model "$model" --prompt "Once upon a time" --new-tokens 24 --method $method
+    program=$(find_program bench_gpu_decode)
+    [ -n "$program" ] && run "$program" parity
+    # Quality of each method on the card against fp32 on this machine's CPU: kl_mean of fp16 is below 1e-4.
+    for method in fp16 int8 w8a8 llmint8-fused int4-g64 nf4; do
+        run "$runner" perplexity --device cuda:0 --model "$root/experiments/models/llama-micro" --method $method \
+            --data "$root/experiments/data" --format json
     done
 fi
 if [ "$what" != parity ]; then
-    methods=fp16,int8,llmint8-fused@0,llmint8-fused@6,int4-g128,nf4
-    for shape in gpt2 llama-3.2-1b llama-3.1-8b; do
-        run "$runner" bench --device cuda:0 --model $shape --weights random --methods $methods --head 8 \
-            --tokens 128 --prompt-tokens 16 --prefill 512 --rounds 3 --json
-    done
+    run "$runner" bench --device cuda:0 --prompt-tokens 16 --rounds 3 --json  # three shapes, six methods
 fi
 exit $failed

@@ -19,12 +19,13 @@ std::filesystem::path models_dir() {
            "experiments/models";
 }
 
-Subject random_subject(const ModelShape& shape, std::int64_t window) {
+Subject random_subject(const ModelShape& shape, std::int64_t window, int planted) {
     Subject subject;
     subject.name = std::string(shape.name);
     subject.files.config = config_from_shape(shape);
     subject.files.config.sliding_window = window;
-    subject.files.weights = random_weights(subject.files.config, {});
+    subject.files.weights = random_weights(subject.files.config, {.outlier_columns = planted});
+    subject.planted = planted;
     subject.files.format = "random";
     return subject;
 }
@@ -62,10 +63,11 @@ std::vector<Subject> subjects() {
             all.push_back({name, std::move(*files)});
         }
     }
-    all.push_back(
-        random_subject(shape_of("qwen-like", ModelFamily::qwen2, 448, 14, 2, 32, 832), 0));
-    all.push_back(
-        random_subject(shape_of("mistral-like", ModelFamily::mistral, 512, 4, 2, 128, 1344), 200));
+    const ModelShape qwen = shape_of("qwen-like", ModelFamily::qwen2, 448, 14, 2, 32, 832);
+    const ModelShape mistral = shape_of("mistral-like", ModelFamily::mistral, 512, 4, 2, 128, 1344);
+    all.push_back(random_subject(qwen, 0, 0));
+    all.push_back(random_subject(mistral, 200, 0));
+    all.push_back(random_subject(mistral, 200, 6));
     return all;
 }
 

@@ -17,9 +17,10 @@ bool has_card();
 struct Subject {
     std::string name;
     ModelFiles files;
+    int planted = 0;  // outlier columns
 };
 // The trained models of every family, and random ones with biases on q, k and v only, a sliding
-// window, heads of 32 and 128 dimensions, and inputs that are no multiple of 128.
+// window, heads of 32 and 128 dimensions, inputs that are no multiple of 128, and outliers.
 std::vector<Subject> subjects();
 
 struct Wish {

@@ -178,6 +178,27 @@ TEST(Capabilities, AreAHelloMessageWithTheDeviceAndTheModelsFound) {
     }
 }
 
+TEST(Perplexity, OfAMethodStandsBesideThatOfFp32) {
+    const auto figures_of = [](const std::string& method) {
+        const Ended ended = runner({"perplexity", "--model", model_path("llama-pico"), "--method",
+                                    method, "--data", source_dir() / "experiments/data", "--tokens",
+                                    "512", "--window", "128", "--format", "json"});
+        EXPECT_EQ(0, ended.exit_code) << ended.err;
+        return Json::parse(ended.out, nullptr, false);
+    };
+    const Json same = figures_of("fp32");
+    ASSERT_TRUE(same.is_object());
+    EXPECT_EQ(508, same["tokens"]);  // 4 windows, each scored from its second token
+    EXPECT_EQ(same["perplexity"], same["perplexity_fp32"]);
+    EXPECT_NEAR(0, same["kl_mean"].get<double>(), 1e-12);
+    EXPECT_EQ(1.0, same["top1_agreement"]);
+    const Json rounded = figures_of("int3-g64");
+    ASSERT_TRUE(rounded.is_object());
+    EXPECT_EQ(same["perplexity_fp32"], rounded["perplexity_fp32"]);
+    EXPECT_GT(rounded["kl_mean"].get<double>(), 1e-4);
+    EXPECT_LT(rounded["top1_agreement"].get<double>(), 1.0);
+}
+
 // ---- usage: exit code 2, one line that says what to do
 
 void expect_usage_error(const Ended& ended, const std::string& words) {
@@ -217,6 +238,19 @@ TEST(Usage, TokenIdsThatAreNoListOrOutsideTheVocabularyAreRefused) {
     expect_usage_error(
         runner({"logits", "--model", model_path("llama-pico"), "--ids", "4096", "-o", "/dev/null"}),
         "4096");
+}
+
+TEST(Usage, ATextThatIsNotThereOrTooShortIsNamed) {
+    expect_usage_error(
+        runner({"perplexity", "--model", model_path("llama-pico"), "--text", "no-such-text"}),
+        "no-such-text");
+    expect_usage_error(runner({"perplexity", "--model", model_path("llama-pico"), "--tokens", "1"}),
+                       "--tokens");
+    expect_usage_error(runner({"bench", "--model", model_path("llama-pico"), "--head", "5"}),
+                       "--head");
+    expect_usage_error(runner({"generate", "--model", model_path("llama-pico"), "--prompt", "x",
+                               "--decode", "fast"}),
+                       "--decode");
 }
 
 TEST(Usage, ADeviceThatThisBuildLacksIsRefused) {

@@ -82,6 +82,13 @@ std::string label_of(const BenchMethod& method, bool reads_threshold) {
     return method.method + text;
 }
 
+int head_of(const BenchPlan& plan, const MethodId& method) {
+    if (plan.head_bits != 0) {
+        return plan.head_bits;
+    }
+    return method.weight_bits >= 16 ? 16 : 8;
+}
+
 Result<Contender> load(const ModelFiles& files, const BenchPlan& plan, const BenchMethod& method) {
     EngineOptions options;
     options.method = TRY(parse_method(method.method));
@@ -90,7 +97,7 @@ Result<Contender> load(const ModelFiles& files, const BenchPlan& plan, const Ben
     options.threshold = facts.reads_threshold ? method.threshold : 0;
     options.batch = plan.batch;
     options.decode_path = plan.decode_path;
-    options.head_bits = plan.head_bits;
+    options.head_bits = head_of(plan, options.method);
     options.threads = plan.threads;
     options.context = context_of(plan);
     Contender one;
@@ -99,7 +106,7 @@ Result<Contender> load(const ModelFiles& files, const BenchPlan& plan, const Ben
     one.row.load_s = static_cast<double>(monotonic_ns() - begin) / 1e9;
     one.row.method = label_of(method, facts.reads_threshold);
     one.row.batch = plan.batch;
-    one.row.head_bits = plan.head_bits;
+    one.row.head_bits = options.head_bits;
     one.row.threads = plan.threads;
     one.row.rounds_activations = options.method.rounds_activations;
     one.row.bytes_per_token = static_cast<double>(
@@ -134,14 +141,18 @@ Status run_round(const ModelFiles& files, const BenchPlan& plan, int round, Read
     one.bandwidth.push_back(bandwidth);
     one.share.push_back(one.row.bytes_per_token * rate / static_cast<double>(plan.batch) /
                         bandwidth);
-    if (round < plan.prefill_rounds) {
-        const SequencePlan prefill{.prompt = prompt_of(files, plan.prefill_tokens),
-                                   .batch = plan.batch,
-                                   .vocabulary = files.config.vocabulary};
-        const Sequence first = TRY(run_sequence(*one.engine, prefill, {}));
-        one.prefill.push_back(static_cast<double>(plan.prefill_tokens * plan.batch) * 1e9 /
-                              static_cast<double>(first.trace.prefill_ns));
+    if (round >= plan.prefill_rounds) {
+        return {};
     }
+    const SequencePlan prefill{.prompt = prompt_of(files, plan.prefill_tokens),
+                               .batch = plan.batch,
+                               .vocabulary = files.config.vocabulary};
+    if (round == 0 && !plan.device.is_cpu()) {
+        TRY(run_sequence(*one.engine, prefill, {}));  // chooses its kernels by the shape
+    }
+    const Sequence first = TRY(run_sequence(*one.engine, prefill, {}));
+    one.prefill.push_back(static_cast<double>(plan.prefill_tokens * plan.batch) * 1e9 /
+                          static_cast<double>(first.trace.prefill_ns));
     return {};
 }
 

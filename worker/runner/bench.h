@@ -23,7 +23,7 @@ struct BenchMethod {
 struct BenchPlan {
     std::vector<BenchMethod> methods;
     Device device;
-    int head_bits = 8;
+    int head_bits = 8;  // 0: 16 for methods of 16 bits and more, 8 for the others
     int threads = 1;
     DecodePath decode_path = DecodePath::automatic;
     std::int64_t batch = 1;

@@ -25,6 +25,7 @@ struct BenchOptions {
     std::string threads;              // likewise
     std::int64_t decode_tokens = -1;  // below 0: likewise
     std::int64_t prefill_tokens = -1;
+    int head_bits = -1;
     std::string decode = "auto";
     double threshold = default_threshold;
     bool json = false;
@@ -139,17 +140,37 @@ void add_figures(const std::string& model, const BenchRow& row, const Device& de
     }
 }
 
-Status check_counts(const BenchPlan& plan) {
+void print_device(const Device& device) {
+    for (const DeviceInfo& found : list_devices(nullptr)) {
+        if (!device.is_cpu() && found.id == device.id()) {
+            std::printf("%s: %s\n", found.id.c_str(), found.name.c_str());
+        }
+    }
+}
+
+Status check_numbers(const BenchOptions& options) {
+    const BenchPlan& plan = options.plan;
     if (plan.methods.empty() || plan.rounds < 1 || plan.decode_tokens < 1 ||
         plan.prefill_tokens < 1 || plan.prompt_tokens < 1 || plan.batch < 1) {
         return make_error(ErrorCode::invalid_input,
                           "--methods, --rounds, --tokens, --prefill, --prompt-tokens and --batch "
                           "must name at least one");
     }
+    if (!(options.threshold >= 0)) {
+        return make_error(
+            ErrorCode::invalid_input,
+            "--threshold is " + std::to_string(options.threshold) + "; it must be 0 or more");
+    }
+    if (options.head_bits >= 0 && options.head_bits != 16 && options.head_bits != 8 &&
+        options.head_bits != 4) {
+        return make_error(
+            ErrorCode::invalid_input,
+            "--head is " + std::to_string(options.head_bits) + "; it must be 16, 8 or 4");
+    }
     return {};
 }
 
-// What was not said depends on the device: a card is warm after fewer seconds and more tokens.
+// What was not said depends on the device: a token of a card takes a hundredth of a CPU's time.
 void fill_defaults(BenchOptions& options) {
     BenchPlan& plan = options.plan;
     const bool cpu = plan.device.is_cpu();
@@ -161,6 +182,7 @@ void fill_defaults(BenchOptions& options) {
         options.methods =
             cpu ? "fp16,int8,int4-g64" : "fp16,int8,llmint8-fused@0,llmint8-fused@6,int4-g128,nf4";
     }
+    plan.head_bits = options.head_bits < 0 ? (cpu ? 8 : 0) : options.head_bits;
     plan.decode_tokens = options.decode_tokens < 0 ? (cpu ? 32 : 128) : options.decode_tokens;
     plan.prefill_tokens = options.prefill_tokens < 0 ? (cpu ? 128 : 512) : options.prefill_tokens;
 }
@@ -178,7 +200,8 @@ Status bench(BenchOptions& options) {
         }
         plan.methods.push_back(method);
     }
-    TRY(check_counts(plan));
+    TRY(check_numbers(options));
+    print_device(plan.device);
     nlohmann::ordered_json figures;
     print_header();
     for (const Subject& subject : subjects_of(options)) {
@@ -215,8 +238,8 @@ int command_bench(const Arguments& arguments) {
                       "sequences side by side (1)");
     own.add_options()("prompt-tokens", po::value(&options.plan.prompt_tokens)->value_name("N"),
                       "context before the decode steps (8)");
-    own.add_options()("head", po::value(&options.plan.head_bits)->value_name("16|8|4"),
-                      "bits of head and embedding (8)");
+    own.add_options()("head", po::value(&options.head_bits)->value_name("16|8|4"),
+                      "bits of head and embedding (8; on a card 16 for 16-bit methods)");
     own.add_options()("threshold", po::value(&options.threshold)->value_name("T"),
                       "of llmint8 methods (6)");
     own.add_options()("rounds", po::value(&options.plan.rounds)->value_name("N"),

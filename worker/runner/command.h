@@ -21,6 +21,7 @@ int command_job(const Arguments& arguments);
 int command_logits(const Arguments& arguments);
 int command_generate(const Arguments& arguments);
 int command_quantize(const Arguments& arguments);
+int command_perplexity(const Arguments& arguments);
 int command_bench(const Arguments& arguments);
 int command_capabilities(const Arguments& arguments);
 

@@ -19,6 +19,8 @@ constexpr std::array commands = {
                   bitsweep::command_logits},
     RunnerCommand{"generate", "greedy text of a prompt and its token ids",
                   bitsweep::command_generate},
+    RunnerCommand{"perplexity", "a method against fp32 over a text: perplexity, KL, top-1",
+                  bitsweep::command_perplexity},
     RunnerCommand{"quantize", "one packed layer: codes, scales, dequantised weight",
                   bitsweep::command_quantize},
     RunnerCommand{"bench", "decode and prefill beside the measured memory bandwidth",

@@ -1,0 +1,122 @@
+// `bitsweep-runner perplexity`: a method on a device against the same model's fp32 on this CPU,
+// over a text: the quality numbers of a job, for one model without a matrix.
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "schemas/content.h"
+#include "worker/metrics/statistics.h"
+#include "worker/runner/command.h"
+#include "worker/runner/options.h"
+#include "worker/runner/quality_run.h"
+
+namespace bitsweep {
+namespace {
+
+namespace po = boost::program_options;
+
+struct PerplexityOptions {
+    ModelChoice model;
+    MethodChoice method;
+    std::vector<std::string> data;
+    std::string text = "heldout-fiction";
+    std::int64_t tokens = 2048;
+    std::int64_t window = 256;
+    std::string format = "text";
+};
+
+constexpr std::uint64_t kept_reference_bytes = std::uint64_t{1} << 30;
+
+Result<std::filesystem::path> locate_text(const PerplexityOptions& options) {
+    std::error_code failed;
+    if (std::filesystem::is_regular_file(options.text, failed)) {
+        return std::filesystem::path(options.text);
+    }
+    std::vector<std::filesystem::path> dirs(options.data.begin(), options.data.end());
+    const auto defaults = default_data_dirs();
+    dirs.insert(dirs.end(), defaults.begin(), defaults.end());
+    return find_text(options.text, dirs);
+}
+
+Status check(const PerplexityOptions& options) {
+    if (options.format != "text" && options.format != "json") {
+        return make_error(ErrorCode::invalid_input,
+                          "--format is '" + options.format + "'; it must be text or json");
+    }
+    if (options.tokens < 2 || options.window < 2) {
+        return make_error(ErrorCode::invalid_input, "--tokens and --window must be at least 2");
+    }
+    return {};
+}
+
+nlohmann::ordered_json figures_of(const QualityScores& scores, std::int64_t window) {
+    const double tokens = static_cast<double>(scores.tokens());
+    return {{"tokens", scores.tokens()},
+            {"window", window},
+            {"perplexity", std::exp(mean(scores.nll).value_or(0))},
+            {"perplexity_fp32", std::exp(mean(scores.nll_fp32).value_or(0))},
+            {"kl_mean", mean(scores.kl).value_or(0)},
+            {"top1_agreement", static_cast<double>(scores.same_top) / tokens}};
+}
+
+Result<nlohmann::ordered_json> perplexity(const PerplexityOptions& options) {
+    TRY(check(options));
+    EngineOptions engine_options = TRY(engine_options_of(options.method, options.model.device));
+    const ModelFiles files = TRY(open_chosen(options.model));
+    if (!files.tokenizer) {
+        return make_error(ErrorCode::unsupported,
+                          "random weights have no tokenizer, so they read no text");
+    }
+    const TextTokens text =
+        TRY(first_tokens(*files.tokenizer, TRY(locate_text(options)), options.tokens));
+    const ScoredWindows windows =
+        TRY(scored_windows(text, options.window, files.config.positions, options.text));
+    const Progress progress = [](const std::string& what) {
+        std::fprintf(stderr, "perplexity: %s\n", what.c_str());
+    };
+    Reference reference(kept_reference_bytes);
+    TRY(reference.prepare(files, windows, engine_options.threads, progress));
+    engine_options.context = windows.window;
+    const auto engine = TRY(load_engine(files, engine_options, nullptr));
+    const QualityRun run = TRY(score_quality(*engine, reference, text, windows,
+                                             files.config.vocabulary, Outliers::ignore, {}));
+    return figures_of(run.scores, windows.window);
+}
+
+}  // namespace
+
+int command_perplexity(const Arguments& arguments) {
+    PerplexityOptions options;
+    po::options_description all = model_options(options.model);
+    all.add(method_options(options.method));
+    all.add_options()("text", po::value(&options.text)->value_name("NAME|FILE"),
+                      "what is read (heldout-fiction)");
+    all.add_options()("data", po::value(&options.data)->value_name("DIR")->composing(),
+                      "folder to search texts in; may be repeated");
+    all.add_options()("tokens", po::value(&options.tokens)->value_name("N"),
+                      "at most so many of it (2048)");
+    all.add_options()("window", po::value(&options.window)->value_name("N"),
+                      "tokens of a window; windows do not overlap (256)");
+    all.add_options()("format", po::value(&options.format)->value_name("text|json"), "(text)");
+    if (parse(arguments, "perplexity --model PATH --method M [--device D] [--text NAME]", all) ==
+        Parsed::help_shown) {
+        return 0;
+    }
+    const auto figures = perplexity(options);
+    if (!figures) {
+        return report("perplexity", figures.error());
+    }
+    if (options.format == "json") {
+        std::puts(figures->dump().c_str());
+        return 0;
+    }
+    for (const auto& [name, value] : figures->items()) {
+        std::printf("%-16s %s\n", name.c_str(), value.dump().c_str());
+    }
+    return 0;
+}
+
+}  // namespace bitsweep
