@@ -13,8 +13,9 @@ namespace {
 struct Shape {
     std::int64_t out, in;
 };
-const std::vector<Shape> shapes{{96, 64},   {33, 100},  {1, 7},    {130, 768},
-                                {257, 200}, {64, 1027}, {8200, 96}};
+const std::vector<Shape> shapes{{96, 64}, {33, 100}, {1, 7}, {130, 768}, {257, 200}, {64, 1027}};
+// More outputs than one of the kernels' sizes takes; costly on the CPU.
+const Shape tall{8200, 96};
 const std::vector<std::int64_t> row_counts{1, 2, 3, 5, 8, 9, 20, 33, 64, 70};
 
 constexpr float poison = -12345.0f;
@@ -127,7 +128,9 @@ TEST_F(Cuda, weight_only_products_are_those_of_the_effective_weights) {
         if (method_of(method).rounds_activations) {
             continue;
         }
-        for (const Shape& shape : shapes) {
+        std::vector<Shape> all = shapes;
+        all.push_back(tall);
+        for (const Shape& shape : all) {
             const std::uint64_t seed = fresh_seed();
             const auto values = random_values(seed, shape.out * shape.in, 0.05);
             const auto bias = random_values(seed + 1, shape.out, 0.5);
@@ -138,6 +141,9 @@ TEST_F(Cuda, weight_only_products_are_those_of_the_effective_weights) {
             const auto w = effective_weight(*pair.cpu, shape.out, shape.in);
             const DeviceLinear& layer = on_device(*pair.cuda);
             for (const std::int64_t rows : row_counts) {
+                if (shape.out == tall.out && rows != 20) {
+                    continue;
+                }
                 SCOPED_TRACE(method + " " + std::to_string(shape.out) + "x" +
                              std::to_string(shape.in) + " rows " + std::to_string(rows) + " seed " +
                              std::to_string(seed));

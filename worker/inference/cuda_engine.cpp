@@ -166,7 +166,7 @@ Status CudaEngine::queue_step() {
 Status CudaEngine::step() {
     const auto queue = [this] { return queue_step(); };
     // A method that waits for the host cannot be captured.
-    return queues_only(decoder_)
+    return queues_only(decoder_, options_.batch)
                ? graph_.run(backend_->stream(), backend_->allocated().workspace, queue)
                : queue();
 }

@@ -38,7 +38,7 @@ Result<Gemv> matrix_of(const Projection& projection, const float*& code_book) {
         return no(projection.name + ", whose rows are packed apart");
     }
     const DeviceLinear& linear = on_device(*projection.parts.front().linear);
-    if (!linear.queues_only()) {
+    if (!linear.queues_only(1)) {
         return no("a method that waits for the host in every layer");
     }
     const DeviceMatrix& matrix = linear.matrix();

@@ -29,7 +29,7 @@ __device__ __forceinline__ void from_float(float v, __half* to) {
 
 const dim3 store_threads(64, 4);  // pairs of a head, heads
 
-// A block a row; a thread the elements i and i + head_dim / 2 of a head.
+// A block a row and four heads; a thread the elements i and i + head_dim / 2 of a head.
 template <class T>
 __global__ void store_qkv_kernel(AttentionCall call, const float* qkv, bool paired,
                                  const float* cos, const float* sin) {
@@ -39,7 +39,8 @@ __global__ void store_qkv_kernel(AttentionCall call, const float* qkv, bool pair
     const std::int64_t row = blockIdx.x;
     const std::int64_t sequence = row / call.stretch.tokens;
     const std::int64_t position = *call.stretch.position + row % call.stretch.tokens;
-    for (int head = threadIdx.y; head < heads + 2 * kv_heads; head += blockDim.y) {
+    for (int head = blockIdx.y * blockDim.y + threadIdx.y; head < heads + 2 * kv_heads;
+         head += gridDim.y * blockDim.y) {
         const float* from = qkv + (row * (heads + 2 * kv_heads) + head) * dim;
         const bool query = head < heads, key = !query && head < heads + kv_heads;
         const int kv_head = head - heads - (key ? 0 : kv_heads);
@@ -304,7 +305,9 @@ cudaError_t few_queries(const AttentionCall& call, cudaStream_t stream) {
 
 cudaError_t store_qkv(const AttentionCall& call, const float* qkv, bool paired, const float* cos,
                       const float* sin, cudaStream_t stream) {
-    const auto grid = static_cast<unsigned>(call.stretch.rows());
+    const std::int64_t heads = call.shape.heads + 2 * call.shape.kv_heads;
+    const dim3 grid(static_cast<unsigned>(call.stretch.rows()),
+                    static_cast<unsigned>((heads + store_threads.y - 1) / store_threads.y));
     if (call.kv.type == KvType::f32) {
         store_qkv_kernel<float><<<grid, store_threads, 0, stream>>>(call, qkv, paired, cos, sin);
     } else {

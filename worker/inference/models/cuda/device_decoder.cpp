@@ -270,10 +270,10 @@ Status decoder_logits(const Decoder& decoder, const DevicePass& pass, const floa
     return apply(decoder.embeddings.head, pass, act.in_head, out, rows);
 }
 
-bool queues_only(const Decoder& decoder) {
-    const auto every_part = [](const Projection& projection) {
-        return std::ranges::all_of(projection.parts, [](const Projection::Part& part) {
-            return on_device(*part.linear).queues_only();
+bool queues_only(const Decoder& decoder, std::int64_t rows) {
+    const auto every_part = [rows](const Projection& projection) {
+        return std::ranges::all_of(projection.parts, [rows](const Projection::Part& part) {
+            return on_device(*part.linear).queues_only(rows);
         });
     };
     return std::ranges::all_of(decoder.layers,

@@ -70,7 +70,7 @@ Status run_decoder(const Decoder& decoder, const DevicePass& pass, std::int64_t 
 Status decoder_logits(const Decoder& decoder, const DevicePass& pass, const float* x,
                       std::int64_t rows, float* out);
 
-// Whether a pass only queues work, so that a CUDA graph may hold it.
-bool queues_only(const Decoder& decoder);
+// Whether a pass over so many rows only queues work, so that a CUDA graph may hold it.
+bool queues_only(const Decoder& decoder, std::int64_t rows);
 
 }  // namespace bitsweep

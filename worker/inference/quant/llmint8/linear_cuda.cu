@@ -1,8 +1,18 @@
 // llmint8-fused: exact sums, outlier columns and rounding in one kernel for up to eight rows, and
-// in the pass that scales the tensor cores' sums for more; nothing waits for the host. llmint8-bnb:
-// the launches of bitsandbytes 0.48 (MatMul8bitLt.forward without gradients): quantise, find the
-// columns and wait for their number, int8 product by cuBLASLt for any number of rows, gather both
-// operands of the outlier product, multiply them, add.
+// in the pass that scales the tensor cores' sums for more. No decode step waits for the host; a
+// prefill asks how many outlier columns there are.
+//
+// llmint8-bnb: the launches of bitsandbytes (MatMul8bitLt.forward without gradients):
+// quantise, find the columns and wait for their number, int8 product by cuBLASLt for any number of
+// rows, gather both operands of the outlier product, multiply them, add.
+//
+// Ladder of llmint8-fused (NVIDIA H100 80GB HBM3, Llama-3.1-8B with random weights, 512-token
+// prefill at threshold 6; beside it w8a8 30,800 tokens/s, threshold 0 32,800, llmint8-bnb 13,900 in
+// one of 2,048 tokens):
+//   1  sums of outlier columns in the scaling pass, a thread an output -> 10x slower than fp16 (1B)
+//   2  up to 512 gathered columns on tensor cores (predicted: enough) -> 404 tokens/s: more columns
+//      hold an outlier in some row, and those beyond 512 take the old way
+//   3  above 512 columns cuBLASLt, as llmint8-bnb (predicted: at least its speed) -> not measured
 #include "worker/inference/backend/cuda/cuda_error.h"
 #include "worker/inference/quant/llmint8/llmint8.h"
 #include "worker/inference/quant/methods_cuda.h"
@@ -15,12 +25,17 @@
 namespace bitsweep::quant {
 namespace {
 
+// Rows of a decode step at most: it must not wait, since a CUDA graph may hold it.
+constexpr std::int64_t most_decode_rows = 64;
+
 class LlmInt8Fused final : public DeviceLayer {
  public:
     using DeviceLayer::DeviceLayer;
 
     InputType input_type() const override { return InputType::f16; }
-    bool queues_only() const override { return true; }
+    bool queues_only(std::int64_t rows) const override {
+        return body_.matrix.threshold <= 0 || rows <= most_decode_rows;
+    }
 
     Status multiply(const DeviceCall& call) const override {
         const DeviceMatrix& m = body_.matrix;
@@ -28,7 +43,17 @@ class LlmInt8Fused final : public DeviceLayer {
         if (call.rows <= device::few_rows_limit) {
             return int8_few_rows(m, call, tokens, Int8Rule::llmint8);
         }
-        return int8_many_rows(m, call, tokens, nullptr, Int8Rule::llmint8);
+        const float* extra = nullptr;
+        if (m.threshold > 0 && call.rows > most_decode_rows) {
+            // A prefill: over hundreds of rows thousands of columns may hold an outlier, and only
+            // cuBLASLt is fast enough for them; its shape needs their number.
+            std::int32_t columns = 0;
+            TRY(call.backend.copy_from(&columns, tokens.count, sizeof columns));
+            if (columns > most_gathered_columns) {
+                extra = TRY(outlier_product(m, call, tokens, columns));
+            }
+        }
+        return int8_many_rows(m, call, tokens, extra, Int8Rule::llmint8);
     }
 
     Status look_up(const std::int32_t* ids, std::int64_t first, std::int64_t count, float* y,
@@ -42,7 +67,7 @@ class LlmInt8Bnb final : public DeviceLayer {
     using DeviceLayer::DeviceLayer;
 
     InputType input_type() const override { return InputType::f16; }
-    bool queues_only() const override { return body_.matrix.threshold <= 0; }
+    bool queues_only(std::int64_t) const override { return body_.matrix.threshold <= 0; }
 
     Status multiply(const DeviceCall& call) const override {
         DeviceMatrix m = body_.matrix;

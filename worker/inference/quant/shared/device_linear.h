@@ -36,8 +36,9 @@ class DeviceLinear : public Linear {
     virtual const DeviceMatrix& matrix() const = 0;
     virtual InputType input_type() const = 0;
     virtual Status multiply(const DeviceCall& call) const = 0;
-    // Whether multiply() only queues, so that a CUDA graph may hold it. llmint8-bnb waits.
-    virtual bool queues_only() const = 0;
+    // Whether multiply() of so many rows only queues, so that a CUDA graph may hold it. llmint8-bnb
+    // waits.
+    virtual bool queues_only(std::int64_t rows) const = 0;
     // Effective weights of rows ids[0..count) into y [count][stride] floats; ids null: rows
     // [first, first + count).
     virtual Status look_up(const std::int32_t* ids, std::int64_t first, std::int64_t count,

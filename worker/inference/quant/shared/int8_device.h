@@ -21,6 +21,9 @@ struct DeviceTokens {
 // row, their codes cleared in all rows.
 Result<DeviceTokens> quantise_tokens(const DeviceMatrix& m, const DeviceCall& call, InputType type);
 
+// Outlier columns that int8_many_rows takes on tensor cores; more take a slower path.
+inline constexpr std::int32_t most_gathered_columns = 512;
+
 enum class Int8Rule {
     w8a8,     // acc * (absmax(x) / 127 * absmax(w) / 127) + bias, float32
     llmint8,  // bitsandbytes: rounded to half before and after the outlier sum is added

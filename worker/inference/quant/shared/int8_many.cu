@@ -11,8 +11,7 @@ namespace {
 
 // Sums of a tile: a third of the second-level cache of an H100.
 constexpr std::int64_t tile_bytes = std::int64_t{16} << 20;
-// Outlier columns that are gathered for the tensor cores; more take a slower path.
-constexpr int most_gathered = 512;
+constexpr int most_gathered = most_gathered_columns;
 
 // Outputs from `begin` on that the tensor cores' alignment leaves over: a warp a sum.
 __global__ void tail_kernel(DeviceMatrix m, DeviceTokens tokens, std::int64_t begin, int rows,

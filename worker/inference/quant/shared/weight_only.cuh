@@ -41,7 +41,7 @@ class WeightOnlyDevice final : public DeviceLayer {
                : std::is_same_v<X, __half> ? InputType::f16
                                            : InputType::bf16;
     }
-    bool queues_only() const override { return true; }
+    bool queues_only(std::int64_t) const override { return true; }
 
     Status multiply(const DeviceCall& call) const override {
         const DeviceMatrix& m = body_.matrix;

@@ -13,7 +13,7 @@ class W8A8Device final : public DeviceLayer {
     using DeviceLayer::DeviceLayer;
 
     InputType input_type() const override { return InputType::f32; }
-    bool queues_only() const override { return true; }
+    bool queues_only(std::int64_t) const override { return true; }
 
     Status multiply(const DeviceCall& call) const override {
         const DeviceMatrix& m = body_.matrix;
