@@ -1,5 +1,6 @@
 // One-row products of every CPU method beside the memory bandwidth of the same moment.
-//   bench_gemv_cpu [--threads N] [--methods a,b] [--shapes OUTxIN,...] [--rounds R] [--rows M]
+//   bench_gemv_cpu [--json] [--threads N] [--methods a,b] [--shapes OUTxIN,...] [--rounds R]
+//   [--rows M]
 // Layers rotate over more memory than any cache holds, so every byte comes from RAM; each round
 // reads the ceiling before and after, and the share is taken round by round.
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -24,6 +26,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::uint64_t rotation_bytes = std::uint64_t{128} << 20;
 
 struct Options {
+    bool json = false;
     int threads = 1;
     int rounds = 5;
     std::int64_t rows = 1;
@@ -45,9 +48,16 @@ std::vector<std::string> split(const std::string& list) {
 
 Options parse(int argc, char** argv) {
     Options options;
-    for (int i = 1; i + 1 < argc; i += 2) {
+    for (int i = 1; i < argc; ++i) {
         const std::string key = argv[i];
-        const std::string value = argv[i + 1];
+        if (key == "--json") {
+            options.json = true;
+            continue;
+        }
+        if (++i == argc) {
+            break;
+        }
+        const std::string value = argv[i];
         if (key == "--threads") {
             options.threads = std::max(1, std::atoi(value.c_str()));
         } else if (key == "--rounds") {
@@ -107,8 +117,9 @@ Result<Rotation> pack_rotation(const std::string& method, std::int64_t out, std:
     return rotation;
 }
 
+// Prints a row of the table; adds its figures to `figures` as "<method> <shape> ...".
 Status measure(const Options& options, const std::string& method, const std::string& shape,
-               BandwidthMeter& meter) {
+               BandwidthMeter& meter, nlohmann::json& figures) {
     const std::size_t cross = shape.find('x');
     const std::int64_t out = std::atoll(shape.c_str());
     const std::int64_t in = std::atoll(shape.c_str() + cross + 1);
@@ -154,6 +165,11 @@ Status measure(const Options& options, const std::string& method, const std::str
         static_cast<double>(rotation.bytes) / calls / rate * 1e6,
         static_cast<double>(out * in) * calls / static_cast<double>(rotation.bytes) * rate / 1e9);
     std::fflush(stdout);
+    const std::string name = method + " " + shape;
+    figures[name + " share"] = median(shares);
+    figures[name + " bytes_per_s"] = rate;
+    figures[name + " ceiling_bytes_per_s"] = median(ceilings);
+    figures[name + " call_us"] = static_cast<double>(rotation.bytes) / calls / rate * 1e6;
     return {};
 }
 
@@ -168,15 +184,19 @@ int run(int argc, char** argv) {
     std::printf("%d thread(s), %lld row(s), %s\n", options.threads,
                 static_cast<long long>(options.rows), vector_isa().c_str());
     std::printf("method         shape      ceiling     GB/s  share         us/call  Gweight/s\n");
+    nlohmann::json figures = nlohmann::json::object();
     for (const std::string& shape : options.shapes) {
         for (const std::string& method : options.methods) {
-            const Status status = measure(options, method, shape, **meter);
+            const Status status = measure(options, method, shape, **meter, figures);
             if (!status) {
                 std::fprintf(stderr, "%s %s: %s\n", method.c_str(), shape.c_str(),
                              status.error().message.c_str());
                 return 2;
             }
         }
+    }
+    if (options.json) {
+        std::printf("%s\n", figures.dump().c_str());
     }
     return 0;
 }
