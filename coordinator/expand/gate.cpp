@@ -42,7 +42,7 @@ void append_scalar(std::string& out, const Node& node) {
         out += std::to_string(whole);
     } else if (const auto parsed = std::from_chars(node.text.data(), end, real);
                parsed.ec == std::errc{} && parsed.ptr == end && std::isfinite(real)) {
-        // 1e3 and 8.0 are whole numbers to a JSON schema only when written as such.
+        // 1e3 is no whole number to our readers, so it must not become one here.
         char digits[32];
         const auto done = std::to_chars(digits, digits + sizeof digits, real);
         out.append(digits, done.ptr);
