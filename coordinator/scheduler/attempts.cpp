@@ -98,8 +98,9 @@ void keep_pace(const Step& step, const Job& job) {
 void keep_peak(State& state, const JobSpec& spec, const RunResult& result) {
     for (const Measurement& measured : result.measurements) {
         if (measured.metric == peak_metric && measured.value > 0 && measured.value < 1e15) {
-            std::uint64_t& peak = state.peaks[footprint(spec, false)];
-            peak = std::max(peak, static_cast<std::uint64_t>(measured.value));
+            const auto bytes = static_cast<std::uint64_t>(measured.value);
+            const auto peak = state.peaks.emplace(footprint(spec, false), bytes).first;
+            peak->second = std::min(peak->second, bytes);
         }
     }
 }

@@ -41,8 +41,10 @@ bool kind_matches(const std::string& wanted, const DeviceInfo& device);
 // How a card is known again under any worker and any number: its UUID, else its place.
 std::string card_of(const WorkerName& worker, const DeviceInfo& device);
 
-// The metric that says what a card was seen to hold at most; of a shared card only our own part.
-inline constexpr std::string_view peak_metric = "peak_device_bytes";
+// The metric that says what a runner held of its card when its job was over: a caching allocator
+// gives nothing back, so that is its peak, and that of the jobs it ran before. Of several such
+// observations the smallest is nearest to the truth.
+inline constexpr std::string_view peak_metric = "device_memory_bytes";
 
 // What cells that need the same memory have in common; `cpu` or not, the two differ.
 std::string footprint(const JobSpec& spec, bool cpu);

@@ -104,19 +104,21 @@ Status read_paces(Store& store, scheduler::Snapshot& snapshot) {
 
 // What cards were seen to hold at most.
 Status read_peaks(Store& store, scheduler::Snapshot& snapshot) {
-    const Table table = TRY(
-        store.query("SELECT r.job, CAST(max(m.value) AS INTEGER), j.key FROM measurements m JOIN "
-                    "runs r ON r.id = m.run JOIN jobs j ON j.id = r.job WHERE m.metric = '" +
-                    std::string(scheduler::peak_metric) + "' GROUP BY r.job"));
+    // From the few runs on cards to their measurements, not the other way round.
+    const Table table = TRY(store.query(
+        "SELECT j.key, CAST(m.value AS INTEGER) FROM jobs j CROSS JOIN runs r ON r.id = j.result "
+        "CROSS JOIN measurements m ON m.run = r.id AND m.sample = 0 AND m.metric = '" +
+        std::string(scheduler::peak_metric) + "' WHERE r.device <> 'cpu' AND m.value > 0"));
     std::unordered_map<std::string, std::uint64_t> by_key;
     for (const auto& row : table.rows) {
-        by_key[row.at(2).text] = static_cast<std::uint64_t>(row.at(1).integer);
+        by_key[row.at(0).text] = static_cast<std::uint64_t>(row.at(1).integer);
     }
     for (const scheduler::JobRecord& job : snapshot.jobs) {
         const auto found = by_key.find(job.key.value);
         if (found != by_key.end()) {
-            std::uint64_t& peak = snapshot.peaks[scheduler::footprint(job.cell->spec, false)];
-            peak = std::max(peak, found->second);
+            const std::string footprint = scheduler::footprint(job.cell->spec, false);
+            const auto peak = snapshot.peaks.emplace(footprint, found->second).first;
+            peak->second = std::min(peak->second, found->second);
         }
     }
     return {};

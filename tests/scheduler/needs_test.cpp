@@ -80,7 +80,7 @@ TEST(Needs, are_corrected_by_what_an_earlier_job_of_the_same_kind_held_at_most) 
     RunResult measured = *arrived.result;
     measured.measurements.push_back(
         {std::string(peak_metric), "B", 0, static_cast<double>(17 * gib)});
-    arrived.result = std::make_shared<const RunResult>(std::move(measured));
+    arrived.result = std::make_shared<const RunResult>(measured);
     (void)scheduler.step(now, arrived);
     EXPECT_EQ(bytes_needed(scheduler.state(), b, device("cuda:0=T4")), 17 * gib);
 }

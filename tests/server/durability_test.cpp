@@ -6,6 +6,7 @@
 
 #include <filesystem>
 
+#include "coordinator/scheduler/placement.h"
 #include "coordinator/server/recover.h"
 #include "tests/server/loop_fixture.h"
 
@@ -186,6 +187,37 @@ TEST_F(Durability, what_was_handed_out_or_acknowledged_is_there_after_a_kill) {
     EXPECT_EQ(take_all<ResultAck>().size(), 3u);
     EXPECT_EQ(count("SELECT count(*) FROM runs"), 3);
     EXPECT_EQ(count("SELECT count(*) FROM jobs WHERE state = 'done' AND attempt = 1"), 3);
+}
+
+TEST_F(Durability, what_a_card_was_seen_to_hold_is_known_after_a_restart) {
+    Submit submit;
+    submit.experiment = ExperimentName{"cards"};
+    submit.yaml = "experiment: cards";
+    Cell cell;
+    cell.spec.model.name = "m";
+    cell.spec.method = "fp16";
+    cell.spec.gpu = "T4";
+    submit.cells.push_back(cell);
+    say("client", submit);
+    Hello hello;
+    hello.worker = WorkerName{"w1"};
+    hello.session = SessionId{"w1-1"};
+    hello.models = {"m"};
+    hello.devices = {{"cuda:0", "T4", "T4", 16ull << 30, 0, {}}};
+    say("w1", hello);
+    turn_after(1);
+    const std::vector<Dispatch> dispatched = take_all<Dispatch>();
+    ASSERT_EQ(dispatched.size(), 1u);
+    ResultDelivery delivery{SessionId{"w1-1"}, {}};
+    delivery.result.key = dispatched[0].key;
+    delivery.result.attempt = dispatched[0].attempt;
+    delivery.result.measurements.push_back(
+        {std::string(scheduler::peak_metric), "B", 0, 3.0 * (1ull << 30)});
+    say("w1", delivery);
+    turn_after(1'000);
+    start();
+    EXPECT_EQ(loop_->scheduler().state().peaks.at(scheduler::footprint(cell.spec, false)),
+              3ull << 30);
 }
 
 TEST_F(Durability, a_job_of_a_database_that_nobody_serves_is_explained) {
