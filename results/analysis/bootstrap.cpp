@@ -114,8 +114,8 @@ double percentile(std::span<const double> sorted, double share) {
 }
 
 Interval bootstrap_interval(const ProcessSampler& sampler, const Resampling& how) {
-    if (sampler.processes() == 0) {
-        return {nan, nan, nan};
+    if (sampler.processes() < 2) {
+        return {std::exp(sampler.centre()), nan, nan};
     }
     Random random(how.seed);
     std::vector<double> draws(static_cast<std::size_t>(how.resamples));

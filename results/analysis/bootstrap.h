@@ -58,7 +58,7 @@ class ProcessSampler {
     double scale_ = 1;
 };
 
-// The quantity itself, not its logarithm, with its percentile interval.
+// The quantity itself, not its logarithm, with its percentile interval; one process has none.
 Interval bootstrap_interval(const ProcessSampler& sampler, const Resampling& how);
 
 // Of sorted values, linear between neighbours; `share` in [0, 1]. NaN for none.

@@ -52,6 +52,13 @@ CrossingPlace place_of(std::vector<CrossoverPoint>& points, double CrossoverPoin
     }
     CrossingPlace place;
     place.value = std::exp(last_crossing(sizes, ratios));
+    const bool single = std::any_of(points.begin(), points.end(), [](const CrossoverPoint& point) {
+        return point.ratio.processes() < 2;
+    });
+    if (single) {
+        place.low = place.high = place.inside = place.always = place.never = nan;
+        return place;
+    }
     Random random(how.seed);
     std::vector<double> draws;
     for (int i = 0; i < how.resamples; ++i) {

@@ -34,7 +34,8 @@ enum class CrossoverClass {
 // measured size. -infinity: ahead at the smallest already; +infinity: behind at the largest.
 struct CrossingPlace {
     double value = 0, low = 0, high = 0;       // 95 %, over resampled pairs of processes
-    double inside = 0, always = 0, never = 0;  // shares of the resamples
+    double inside = 0, always = 0, never = 0;  // shares of the resamples; NaN, as low and high,
+                                               // where a size has one process only
     CrossoverClass verdict = CrossoverClass::unresolved;
 };
 

@@ -61,10 +61,16 @@ std::string model_text(const Estimate& width) {
     if (std::isnan(width.value)) {
         return "";
     }
+    if (std::isnan(width.low)) {
+        return text(width.value);
+    }
     return text(width.value) + " [" + text(width.low) + " to " + text(width.high) + "]";
 }
 
 std::string percent(double share) {
+    if (std::isnan(share)) {
+        return "";
+    }
     return fixed_text(100 * share, 0) + " %";
 }
 
@@ -89,6 +95,12 @@ std::string sentence_of(const Crossover& crossover) {
                               size_text) +
                    " parameters.";
         case CrossoverClass::unresolved:
+            if (std::isnan(width.inside)) {
+                return head + " against " + crossover.b + " is not resolved: one process at a " +
+                       "size has no interval (by the single values it is ahead from width " +
+                       end_text(width.value, crossover.points, &CrossoverPoint::width, width_text) +
+                       " on); measure with `repeat: 3` or more.";
+            }
             return head + " against " + crossover.b + " is not resolved: in " +
                    percent(width.inside) + " of the resamples it starts to be faster inside the " +
                    "measured range, in " + percent(width.always) + " it is ahead everywhere, in " +

@@ -27,7 +27,9 @@ double first_known(double a, double b) {
 ParetoPoint point_of(const MeasuredCell& cell, const ParetoQuestion& question,
                      const Resampling& how) {
     ParetoPoint point{cell.model, cell.method, cell.head_bits};
-    point.rate = bootstrap_interval(cell.decode_rate(), how);
+    const ProcessSampler rate = cell.decode_rate();
+    point.processes = rate.processes();
+    point.rate = bootstrap_interval(rate, how);
     point.loss = cell.metric(question.loss == Loss::kl ? "kl_mean" : "bits_per_byte");
     point.bytes = first_known(cell.metric("allocated_bytes"), cell.metric("weights_bytes"));
     point.energy_mj =

@@ -24,6 +24,7 @@ struct ParetoQuestion {
 struct ParetoPoint {
     std::string model, method;
     int head_bits = 16;
+    int processes = 0;         // fewer than 2: nothing is sure
     Interval rate;             // decode token/s
     double loss = 0;           // NaN: not measured, then it is on no front
     double bytes = 0;          // all that is allocated; else the weights

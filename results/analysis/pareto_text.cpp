@@ -55,6 +55,14 @@ std::string fastest_sentence(const ParetoFront& front, const ParetoQuestion& que
     if (first == nullptr) {
         return place_of(front) + ": nothing that was measured stays within" + limits + ".";
     }
+    const bool single =
+        std::any_of(front.points.begin(), front.points.end(),
+                    [](const ParetoPoint& p) { return p.eligible && p.processes < 2; });
+    if (single) {
+        return place_of(front) + ": by single processes, without an interval, the fastest" +
+               (limits.empty() ? " of all" : limits) + " is " + name_of(front, *first) + " at " +
+               significant(first->rate.centre, 3) + " token/s; measure with `repeat: 3` or more.";
+    }
     const bool settled = first->fastest >= sure;
     std::string sentence =
         place_of(front) + ": " + (settled ? "the fastest" : "probably the fastest") +

@@ -145,8 +145,10 @@ void hold_out(SpeedFit& fit, const Times& ns) {
 void add_intervals(SpeedFit& fit, const std::vector<double>& centre, const std::vector<double>& law,
                    const Resampling& how) {
     Random random(how.seed);
-    std::map<std::string, Times> drawn;
-    for (int i = 0; i < std::min(how.resamples, fit_resamples); ++i) {
+    std::map<std::string, Times> drawn;  // stays empty, so no interval, where a model ran once
+    const bool single = std::any_of(fit.points.begin(), fit.points.end(),
+                                    [](const ScalingPoint& p) { return p.rate.processes() < 2; });
+    for (int i = 0; !single && i < std::min(how.resamples, fit_resamples); ++i) {
         Times ns;
         for (const ScalingPoint& point : fit.points) {
             ns.push_back(point.batch * ns_per_s / std::exp(point.rate.draw(random)));

@@ -17,20 +17,25 @@ std::string percent(double share) {
 
 // Microseconds in one place: what is below a nanosecond is nothing.
 std::string us(const Estimate& ns) {
-    return significant(ns.value / 1e3, 3) + " [" + significant(ns.low / 1e3, 3) + "-" +
-           significant(ns.high / 1e3, 3) + "]";
+    const std::string value = significant(ns.value / 1e3, 3);
+    return std::isnan(ns.low) ? value
+                              : value + " [" + significant(ns.low / 1e3, 3) + "-" +
+                                    significant(ns.high / 1e3, 3) + "]";
 }
 
 std::string bandwidth_text(const Estimate& value) {
     const auto gb = [](double x) {
         return std::isfinite(x) ? significant(x / bytes_per_gb, 3) : std::string("unbounded");
     };
-    return gb(value.value) + " [" + gb(value.low) + "-" + gb(value.high) + "]";
+    return std::isnan(value.low)
+               ? gb(value.value)
+               : gb(value.value) + " [" + gb(value.low) + "-" + gb(value.high) + "]";
 }
 
 std::string interval(const Estimate& value) {
-    return significant(value.value, 3) + " [" + significant(value.low, 3) + " to " +
-           significant(value.high, 3) + "]";
+    return std::isnan(value.low) ? significant(value.value, 3)
+                                 : significant(value.value, 3) + " [" + significant(value.low, 3) +
+                                       " to " + significant(value.high, 3) + "]";
 }
 
 Table coefficients(const Scaling& scaling) {

@@ -62,19 +62,30 @@ TEST(Bootstrap, ratiosOfPairsHoldTheTruthAlthoughBothSidesDrift) {
     EXPECT_LE(held, 970);
 }
 
-TEST(Bootstrap, samplesAloneWouldPromiseTooMuch) {
-    // The mutant: all samples as if of one process. It must fail where processes differ.
+TEST(Bootstrap, samplesTakenForProcessesWouldPromiseTooMuch) {
+    // The mutant: every sample as if it were a process. It must fail where processes differ.
     Gauss gauss(3);
     int held = 0;
     for (int i = 0; i < experiments; ++i) {
-        Process all;
+        std::vector<Process> samples;
         for (const Process& process : measured(gauss, {3, 0.01, 0.003}, 10)) {
-            all.samples.insert(all.samples.end(), process.samples.begin(), process.samples.end());
+            for (const double sample : process.samples) {
+                samples.push_back({{sample}, {}});
+            }
         }
-        const Interval interval = bootstrap_interval(ProcessSampler({all}), {.resamples = 300});
+        const Interval interval =
+            bootstrap_interval(ProcessSampler(std::move(samples)), {.resamples = 300});
         held += interval.low <= truth && truth <= interval.high ? 1 : 0;
     }
     EXPECT_LT(held, 800);
+}
+
+TEST(Bootstrap, oneProcessHasNoIntervalHoweverManySamples) {
+    Gauss gauss(6);
+    const Interval interval =
+        bootstrap_interval(ProcessSampler(measured(gauss, {1, 0.01, 0.003}, 100)), {});
+    EXPECT_NEAR(interval.centre, truth, 5);
+    EXPECT_FALSE(interval.known());
 }
 
 TEST(Bootstrap, isRepeatedExactlyByItsSeed) {

@@ -180,6 +180,23 @@ TEST(Crossover, noiseAboveTheEffectIsNotResolved) {
     EXPECT_NE(sentence_of(found->front()).find("not resolved"), std::string::npos);
 }
 
+TEST(Crossover, oneProcessResolvesNothing) {
+    SyntheticPlan plan = card(2, physical_cells(gpt2_to_8b, {fp16, int8}));
+    plan.repeats = 1;
+    const Evidence evidence = evidence_of(plan);
+    const Scaling scaling = fit_scaling(evidence, {});
+    for (const SpeedFit& fit : scaling.speed) {
+        EXPECT_TRUE(std::isnan(fit.bandwidth.low)) << fit.method;
+        EXPECT_LT(fit.held_out, 0.05);
+    }
+    const auto found = find_crossovers(evidence, scaling, {}, {});
+    ASSERT_TRUE(found.ok());
+    EXPECT_EQ(found->front().width.verdict, CrossoverClass::unresolved);
+    const std::string words = sentence_of(found->front());
+    EXPECT_NE(words.find("one process"), std::string::npos) << words;
+    EXPECT_NE(words.find("repeat: 3"), std::string::npos) << words;
+}
+
 TEST(Crossover, asksForModelsThatCanBePlaced) {
     const Evidence evidence = evidence_of(card(1, physical_cells({"gpt2"}, {fp16, int8})));
     const auto found = find_crossovers(evidence, {}, {"int8", "fp16"}, {});
