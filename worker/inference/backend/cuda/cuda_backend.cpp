@@ -17,6 +17,12 @@ std::string mebibytes(std::uint64_t bytes) {
     return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB";
 }
 
+// Lives as long as the model does.
+bool is_weight(MemoryCategory category) {
+    return category == MemoryCategory::weight_codes || category == MemoryCategory::weight_scales ||
+           category == MemoryCategory::embeddings || category == MemoryCategory::other_weights;
+}
+
 Result<int> ordinal_of(std::string_view device) {
     constexpr std::string_view prefix = "cuda:";
     int ordinal = -1;
@@ -58,13 +64,21 @@ struct CudaBackend::Ledger {
 
 class CudaBackend::Block : public Buffer {
  public:
-    Block(void* memory, std::size_t bytes, MemoryCategory category, std::shared_ptr<Ledger> ledger)
-        : memory_(memory), bytes_(bytes), category_(category), ledger_(std::move(ledger)) {
+    // `arena`: who owns the memory; nullptr: this block.
+    Block(void* memory, std::size_t bytes, MemoryCategory category, std::shared_ptr<Ledger> ledger,
+          std::shared_ptr<DeviceArena> arena)
+        : memory_(memory),
+          bytes_(bytes),
+          category_(category),
+          ledger_(std::move(ledger)),
+          arena_(std::move(arena)) {
         ledger_->live[static_cast<std::size_t>(category_)] += bytes_;
     }
     ~Block() override {
         ledger_->live[static_cast<std::size_t>(category_)] -= bytes_;
-        cudaFree(memory_);  // waits for what still uses it
+        if (!arena_) {
+            cudaFree(memory_);  // waits for what still uses it
+        }
     }
     Block(const Block&) = delete;
     Block& operator=(const Block&) = delete;
@@ -77,6 +91,7 @@ class CudaBackend::Block : public Buffer {
     std::size_t bytes_;
     MemoryCategory category_;
     std::shared_ptr<Ledger> ledger_;
+    std::shared_ptr<DeviceArena> arena_;
 };
 
 CudaBackend::CudaBackend(int ordinal) : ordinal_(ordinal), ledger_(std::make_shared<Ledger>()) {}
@@ -109,6 +124,7 @@ Status CudaBackend::open_device() {
         TRY(cuda_status(cudaEventCreateWithFlags(&copied_[i], cudaEventDisableTiming), "an event"));
         staging_[i] = TRY(PinnedBlock::allocate(staging_bytes));
     }
+    weights_ = DeviceArena::create(ordinal_);
     gemm_ = TRY(Gemm::create(*this, stream_));
     return {};
 }
@@ -127,7 +143,9 @@ CudaBackend::~CudaBackend() {
 
 Result<std::unique_ptr<Buffer>> CudaBackend::allocate(std::size_t bytes, MemoryCategory category) {
     void* memory = nullptr;
-    const cudaError_t error = cudaMalloc(&memory, std::max<std::size_t>(bytes, 256));
+    const std::shared_ptr<DeviceArena> arena = is_weight(category) ? weights_ : nullptr;
+    const std::size_t wanted = std::max<std::size_t>(bytes, 256);
+    const cudaError_t error = arena ? arena->take(&memory, wanted) : cudaMalloc(&memory, wanted);
     if (error == cudaErrorMemoryAllocation) {
         cudaGetLastError();
         std::size_t free = 0, total = 0;
@@ -140,9 +158,9 @@ Result<std::unique_ptr<Buffer>> CudaBackend::allocate(std::size_t bytes, MemoryC
                               "fewer bits");
     }
     TRY(cuda_status(error, "device memory of " + mebibytes(bytes)));
-    std::unique_ptr<Buffer> block = std::make_unique<Block>(memory, bytes, category, ledger_);
-    TRY(cuda_status(cudaMemsetAsync(memory, 0, std::max<std::size_t>(bytes, 256), stream_),
-                    "clearing device memory"));
+    std::unique_ptr<Buffer> block =
+        std::make_unique<Block>(memory, bytes, category, ledger_, arena);
+    TRY(cuda_status(cudaMemsetAsync(memory, 0, wanted, stream_), "clearing device memory"));
     return block;
 }
 

@@ -12,6 +12,7 @@
 
 #include "schemas/status.h"
 #include "worker/inference/backend/backend.h"
+#include "worker/inference/backend/cuda/device_arena.h"
 #include "worker/inference/backend/cuda/gemm.h"
 
 namespace bitsweep {
@@ -83,6 +84,7 @@ class CudaBackend : public Backend {
     std::array<PinnedBlock, 2> staging_;
     std::size_t next_upload_ = 0;
     std::shared_ptr<Ledger> ledger_;
+    std::shared_ptr<DeviceArena> weights_;  // nullptr: each weight has its own cudaMalloc
     std::unique_ptr<Gemm> gemm_;
 };
 
