@@ -130,7 +130,8 @@ Result<Digits> make_digits(const LayerBody& body, const LinearCall& call, const 
     job.inputs = body.in;
     job.group = group;
     job.groups = (body.in + group - 1) / group;
-    job.stride = (body.in + 63) / 64 * 64;
+    // One line more: planes a power of two apart would meet in the same sets of the cache.
+    job.stride = (body.in + 63) / 64 * 64 + 64;
     job.code_offset = code_offset;
     const auto digit_bytes = static_cast<std::size_t>(call.rows * digit_planes * job.stride);
     const auto scales = static_cast<std::size_t>(call.rows * job.groups);
