@@ -98,10 +98,11 @@ TEST_F(Run, AModelThatIsNotHereIsAnAnswerAndNoEndlessWait) {
     EXPECT_NE(ended.err.find("llama-3.2-1b"), std::string::npos) << ended.err;
 }
 
-TEST_F(Run, ACardThatNoMethodOfThisBuildRunsOnIsRefusedBeforeAnythingStarts) {
+TEST_F(Run, ACardThatIsNotHereIsAnAnswerAndNoEndlessWait) {
     const Ended ended = run({"--set", "gpu=[T4]"});
-    EXPECT_EQ(ended.code, 2) << ended.err;
-    EXPECT_NE(ended.err.find("T4"), std::string::npos) << ended.err;
+    EXPECT_EQ(ended.code, 1) << ended.err;
+    EXPECT_NE(ended.err.find("no attached device is of kind T4"), std::string::npos) << ended.err;
+    EXPECT_EQ(number("SELECT COUNT(*) FROM runs"), 0);
 }
 
 }  // namespace
