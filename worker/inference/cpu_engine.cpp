@@ -36,11 +36,7 @@ class CpuEngine : public Engine {
     MemoryBytes memory() const override { return backend_->allocated(); }
 
     std::uint64_t bytes_per_token(std::int64_t context) const override {
-        const std::uint64_t per_key =
-            kv_->bytes_per_position() / static_cast<std::uint64_t>(config_.layers);
-        return decoder_.bytes_per_token() +
-               static_cast<std::uint64_t>(options_.batch) *
-                   static_cast<std::uint64_t>(decoder_.keys_per_token(context)) * per_key;
+        return step_bytes(decoder_, *kv_, options_.batch, context);
     }
 
  private:
@@ -172,19 +168,8 @@ Status CpuEngine::score(std::span<const std::int32_t> ids, const LogitsSink& sin
     TRY(check_ids(config_, ids, 1, total));
     TRY(check_window(config_, total));
     reset();
-    if (outliers == nullptr) {
-        return score_all(ids, sink, nullptr);
-    }
-    std::vector<OutlierRecorder> recorders;
-    for (const LinearInput& input : decoder_.linear_inputs) {
-        recorders.emplace_back(options_.threshold, input.in_features);
-    }
-    TRY(score_all(ids, sink, &recorders));
-    outliers->clear();
-    for (std::size_t i = 0; i < recorders.size(); ++i) {
-        outliers->push_back(recorders[i].report(decoder_.linear_inputs[i].name));
-    }
-    return {};
+    return score_recorded(decoder_, options_.threshold, outliers,
+                          [&](auto* recorders) { return score_all(ids, sink, recorders); });
 }
 
 }  // namespace

@@ -98,6 +98,33 @@ Status check_window(const ModelConfig& config, std::int64_t tokens) {
     return {};
 }
 
+std::uint64_t step_bytes(const Decoder& decoder, const KvCache& kv, std::int64_t batch,
+                         std::int64_t context) {
+    const std::uint64_t per_key =
+        kv.bytes_per_position() / static_cast<std::uint64_t>(kv.shape().layers);
+    return decoder.bytes_per_token() +
+           static_cast<std::uint64_t>(batch) *
+               static_cast<std::uint64_t>(decoder.keys_per_token(context)) * per_key;
+}
+
+Status score_recorded(const Decoder& decoder, double threshold,
+                      std::vector<LayerOutliers>* outliers,
+                      const std::function<Status(std::vector<OutlierRecorder>*)>& score) {
+    if (outliers == nullptr) {
+        return score(nullptr);
+    }
+    std::vector<OutlierRecorder> recorders;
+    for (const LinearInput& input : decoder.linear_inputs) {
+        recorders.emplace_back(threshold, input.in_features);
+    }
+    TRY(score(&recorders));
+    outliers->clear();
+    for (std::size_t i = 0; i < recorders.size(); ++i) {
+        outliers->push_back(recorders[i].report(decoder.linear_inputs[i].name));
+    }
+    return {};
+}
+
 Result<std::unique_ptr<Engine>> load_engine(const ModelFiles& files, const EngineOptions& options,
                                             LoadTrace* load) {
     TRY(check_options(files.config, options));

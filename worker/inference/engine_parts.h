@@ -3,11 +3,15 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "schemas/status.h"
 #include "worker/inference/engine.h"
+#include "worker/inference/kv_cache.h"
+#include "worker/inference/models/decoder.h"
 
 namespace bitsweep {
 
@@ -33,5 +37,15 @@ Status check_window(const ModelConfig& config, std::int64_t tokens);
 // invalid_numbers: rows of logits, the first at `position`, that are not finite.
 Status check_logits(const ModelConfig& config, const EngineOptions& options, const float* logits,
                     std::int64_t rows, std::int64_t position);
+
+// Engine::bytes_per_token of a decoder and its cache.
+std::uint64_t step_bytes(const Decoder& decoder, const KvCache& kv, std::int64_t batch,
+                         std::int64_t context);
+
+// Calls score with a recorder for each linear input and reports what they saw in `outliers`; with
+// null where nobody asked.
+Status score_recorded(const Decoder& decoder, double threshold,
+                      std::vector<LayerOutliers>* outliers,
+                      const std::function<Status(std::vector<OutlierRecorder>*)>& score);
 
 }  // namespace bitsweep
