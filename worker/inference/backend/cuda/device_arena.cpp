@@ -70,7 +70,7 @@ struct DeviceArena::Driver {
 
 std::shared_ptr<DeviceArena> DeviceArena::create(int ordinal) {
     const char* wish = std::getenv(variable);
-    if (wish == nullptr || std::strcmp(wish, "on") != 0) {
+    if (wish != nullptr && std::strcmp(wish, "off") == 0) {
         return nullptr;
     }
     std::shared_ptr<DeviceArena> arena(new DeviceArena);

@@ -2,8 +2,9 @@
 // a layer of 2.25 MiB half wastes: on an H100, NVML counted 48 MiB more than the ledger for GPT-2
 // 124M at int8, 22 MiB for Llama-3.2-1B at int4-g128, 5 MiB at int8. Here a range of addresses is
 // reserved once and pages are mapped behind it as it fills: less than one page is wasted in all.
-// Off until a card has shown the gap and the load time with it; tests of inference that ran with it
-// on an H100 agreed with the CPU.
+// With it (the same card, 7 cells): at most 4.5 MB more than the ledger, and loading takes 0.7
+// to 1.0 of the time (GPT-2 fp16 59 -> 4.5 MB, 128 -> 106 ms; int4-g128 at 1B 22.7 -> 3.8 MB, 922
+// -> 635 ms).
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -17,8 +18,8 @@ namespace bitsweep {
 
 class DeviceArena {
  public:
-    // nullptr (one cudaMalloc a buffer) unless BITSWEEP_DEVICE_ARENA=on asks for it and the driver
-    // can map memory by pages. compute-sanitizer sees the end of each buffer only without it.
+    // nullptr (one cudaMalloc a buffer) where BITSWEEP_DEVICE_ARENA=off asks for it or the driver
+    // cannot map memory by pages. compute-sanitizer sees the end of each buffer only without it.
     static std::shared_ptr<DeviceArena> create(int ordinal);
     ~DeviceArena();  // waits for the device, then gives everything back
     DeviceArena(const DeviceArena&) = delete;

@@ -1,6 +1,13 @@
 // Tiles of 64 queries, 16 a warp, over tiles of keys in shared memory; scores and sums stay in
 // registers (FlashAttention-2, arXiv 2307.08691, algorithm 1). Queries and weights are rounded to
 // half, sums are float32.
+//
+// Ladder (NVIDIA H100 80GB HBM3; 512 queries at position 1,536, 32 heads of 128 over 8, a layer):
+//   1  keys and values loaded, waited for, multiplied                                  298 us
+//   2  the next tile on its way by cp.async, fragments by ldmatrix, masks only on the
+//      diagonal (predicted: about 90 us)                                              150 us
+// 100 TFLOP/s there, 49 at position 0; what is left is not established. Whole blocks of 64 queries
+// fill 256 places of 132 multiprocessors once.
 #include <cuda_fp16.h>
 
 #include "worker/inference/models/cuda/prefill_attention.h"
@@ -12,37 +19,74 @@ namespace {
 
 constexpr int warps = 4;
 constexpr int tile_queries = 16 * warps;
+constexpr int least_shared_bytes = 64 << 10;  // of a block, on every architecture from sm_75 on
 
-// Two 8 x 8 tiles of halves, transposed: row addresses from lanes 0..15.
-__device__ __forceinline__ void load_transposed(std::uint32_t& b0, std::uint32_t& b1,
-                                                const __half* row) {
+// Four 8 x 8 tiles of halves, tile i with its row addresses from lanes 8 i .. 8 i + 7.
+__device__ __forceinline__ void load_tiles(std::uint32_t* b, const __half* row) {
     const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-                 : "=r"(b0), "=r"(b1)
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(b[0]), "=r"(b[1]), "=r"(b[2]), "=r"(b[3])
+                 : "r"(address));
+}
+__device__ __forceinline__ void load_transposed(std::uint32_t* b, const __half* row) {
+    const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(b[0]), "=r"(b[1]), "=r"(b[2]), "=r"(b[3])
                  : "r"(address));
 }
 
-// Rows [first, first + count) of one head's keys or values, zeros beyond `last` and head_dim.
+// 16 bytes into shared memory, or zeros; from sm_80 on without waiting for them.
+__device__ __forceinline__ void copy_run(__half* to, const __half* from, bool real) {
+#if __CUDA_ARCH__ >= 800
+    const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :
+                 : "r"(address), "l"(from), "r"(real ? 16 : 0)
+                 : "memory");
+#else
+    *reinterpret_cast<uint4*>(to) =
+        real ? *reinterpret_cast<const uint4*>(from) : uint4{0, 0, 0, 0};
+#endif
+}
+
+__device__ __forceinline__ void end_of_copies() {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+// Waits for all copies but those of the last `younger` groups.
+template <int younger>
+__device__ __forceinline__ void wait_for_copies() {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_group %0;" ::"n"(younger) : "memory");
+#endif
+}
+
+__device__ __forceinline__ float power_of_two(float v) {
+    float result;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(v));
+    return result;
+}
+
+// Rows [first, first + keys) of one head's keys or values, zeros beyond `last` and head_dim.
 template <int dim, int keys>
 __device__ __forceinline__ void load_rows(__half* to, const __half* from, int first, int last,
                                           int head_dim) {
     constexpr int stride = dim + 8, runs = dim / 8;
     for (int i = threadIdx.x; i < keys * runs; i += warps * 32) {
         const int row = i / runs, d = i % runs * 8;
-        const __half* source = from + static_cast<std::int64_t>(first + row) * head_dim + d;
-        uint4 run = {0, 0, 0, 0};
-        if (first + row < last && d < head_dim) {
-            if (head_dim % 8 == 0) {
-                run = *reinterpret_cast<const uint4*>(source);
-            } else {
-                alignas(16) __half parts[8];
-                for (int j = 0; j < 8; ++j) {
-                    parts[j] = d + j < head_dim ? source[j] : __float2half_rn(0.0f);
-                }
-                run = *reinterpret_cast<const uint4*>(parts);
-            }
+        const bool real = first + row < last && d < head_dim;
+        const __half* source =
+            real ? from + static_cast<std::int64_t>(first + row) * head_dim + d : from;
+        __half* target = to + row * stride + d;
+        if (head_dim % 8 == 0) {
+            copy_run(target, source, real);
+            continue;
         }
-        *reinterpret_cast<uint4*>(to + row * stride + d) = run;
+        for (int j = 0; j < 8; ++j) {
+            target[j] = real && d + j < head_dim ? source[j] : __float2half_rn(0.0f);
+        }
     }
 }
 
@@ -50,8 +94,8 @@ template <int dim, int keys>
 __global__ void __launch_bounds__(warps * 32) prefill_kernel(AttentionCall call) {
     constexpr int stride = dim + 8;
     extern __shared__ __align__(16) unsigned char shared[];
-    auto* k_tile = reinterpret_cast<__half*>(shared);
-    __half* v_tile = k_tile + keys * stride;
+    constexpr int tile_halves = keys * stride;
+    auto* tiles = reinterpret_cast<__half*>(shared);  // keys and values, twice
     const int head_dim = static_cast<int>(call.shape.head_dim);
     const int heads = static_cast<int>(call.shape.heads);
     const int kv_heads = static_cast<int>(call.shape.kv_heads);
@@ -85,30 +129,45 @@ __global__ void __launch_bounds__(warps * 32) prefill_kernel(AttentionCall call)
     float top[2] = {-1e30f, -1e30f}, total[2] = {0, 0};
     const int last = position + min(tokens, first_token + tile_queries);
     const int oldest = window > 0 ? max(0, position + first_token + 1 - window) : 0;
-    for (int first = oldest / keys * keys; first < last; first += keys) {
+    const auto load = [&](int first, int buffer) {
+        __half* to = tiles + 2 * buffer * tile_halves;
+        load_rows<dim, keys>(to, k, first, last, head_dim);
+        load_rows<dim, keys>(to + tile_halves, v, first, last, head_dim);
+        end_of_copies();
+    };
+    int buffer = 0;
+    load(oldest / keys * keys, buffer);
+    for (int first = oldest / keys * keys; first < last; first += keys, buffer = 1 - buffer) {
+        // 2. The next tile is on its way while this one is multiplied: scores.
+        if (first + keys < last) {
+            load(first + keys, 1 - buffer);
+            wait_for_copies<1>();
+        } else {
+            wait_for_copies<0>();
+        }
         __syncthreads();
-        load_rows<dim, keys>(k_tile, k, first, last, head_dim);
-        load_rows<dim, keys>(v_tile, v, first, last, head_dim);
-        __syncthreads();
-        // 2. Scores.
+        const __half* k_tile = tiles + 2 * buffer * tile_halves;
+        const __half* v_tile = k_tile + tile_halves;
         float s[keys / 8][4] = {};
 #pragma unroll
-        for (int d = 0; d < dim / 16; ++d) {
+        for (int d = 0; d < dim / 16; d += 2) {
 #pragma unroll
             for (int n = 0; n < keys / 8; ++n) {
-                const __half* row = k_tile + (8 * n + g) * stride + 16 * d + 2 * t;
-                multiply_tile(s[n], q[d], *reinterpret_cast<const std::uint32_t*>(row),
-                              *reinterpret_cast<const std::uint32_t*>(row + 8));
+                std::uint32_t b[4];
+                load_tiles(b, k_tile + (8 * n + lane % 8) * stride + 16 * d + lane / 8 * 8);
+                multiply_tile(s[n], q[d], b[0], b[1]);
+                multiply_tile(s[n], q[d + 1], b[2], b[3]);
             }
         }
         // 3. Mask, running maximum, weights.
         float best[2] = {top[0], top[1]};
+        const bool all_seen = window == 0 && first + keys <= position + first_token + warp * 16 + 1;
 #pragma unroll
         for (int n = 0; n < keys / 8; ++n) {
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 const int key = first + 8 * n + 2 * t + i % 2, at = position + token[i / 2];
-                const bool seen = key <= at && (window == 0 || key > at - window);
+                const bool seen = all_seen || (key <= at && (window == 0 || key > at - window));
                 s[n][i] = seen ? s[n][i] * scale : -INFINITY;
                 best[i / 2] = fmaxf(best[i / 2], s[n][i]);
             }
@@ -117,7 +176,7 @@ __global__ void __launch_bounds__(warps * 32) prefill_kernel(AttentionCall call)
         for (int r = 0; r < 2; ++r) {
             best[r] = fmaxf(best[r], __shfl_xor_sync(0xffffffffu, best[r], 1));
             best[r] = fmaxf(best[r], __shfl_xor_sync(0xffffffffu, best[r], 2));
-            const float keep = exp2f(top[r] - best[r]);
+            const float keep = power_of_two(top[r] - best[r]);
             top[r] = best[r];
             total[r] *= keep;
 #pragma unroll
@@ -129,7 +188,7 @@ __global__ void __launch_bounds__(warps * 32) prefill_kernel(AttentionCall call)
         for (int n = 0; n < keys / 8; ++n) {
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                s[n][i] = exp2f(s[n][i] - top[i / 2]);
+                s[n][i] = power_of_two(s[n][i] - top[i / 2]);
                 total[i / 2] += s[n][i];
             }
         }
@@ -141,14 +200,16 @@ __global__ void __launch_bounds__(warps * 32) prefill_kernel(AttentionCall call)
             const std::uint32_t p[4] = {pack_halves(low[0], low[1]), pack_halves(low[2], low[3]),
                                         pack_halves(high[0], high[1]),
                                         pack_halves(high[2], high[3])};
-            const __half* row = v_tile + (16 * n + lane % 16) * stride;
+            const __half* row = v_tile + (16 * n + lane % 16) * stride + lane / 16 * 8;
 #pragma unroll
-            for (int d = 0; d < dim / 8; ++d) {
-                std::uint32_t b0 = 0, b1 = 0;
-                load_transposed(b0, b1, row + 8 * d);
-                multiply_tile(out[d], p, b0, b1);
+            for (int d = 0; d < dim / 8; d += 2) {
+                std::uint32_t b[4];
+                load_transposed(b, row + 8 * d);
+                multiply_tile(out[d], p, b[0], b[1]);
+                multiply_tile(out[d + 1], p, b[2], b[3]);
             }
         }
+        __syncthreads();  // before the next round loads into this buffer
     }
     // 5. Results.
 #pragma unroll
@@ -172,10 +233,16 @@ __global__ void __launch_bounds__(warps * 32) prefill_kernel(AttentionCall call)
 
 template <int dim, int keys>
 cudaError_t launch(const AttentionCall& call, cudaStream_t stream) {
-    constexpr int bytes = 2 * keys * (dim + 8) * static_cast<int>(sizeof(__half));
+    constexpr int bytes = 4 * keys * (dim + 8) * static_cast<int>(sizeof(__half));
     if (const cudaError_t error = cudaFuncSetAttribute(
             prefill_kernel<dim, keys>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
         error != cudaSuccess) {
+        if constexpr (bytes > least_shared_bytes) {
+            if (error == cudaErrorInvalidValue) {  // a card with less shared memory
+                cudaGetLastError();
+                return launch<dim, keys / 2>(call, stream);
+            }
+        }
         return error;
     }
     const dim3 grid(static_cast<unsigned>((call.stretch.tokens + tile_queries - 1) / tile_queries),

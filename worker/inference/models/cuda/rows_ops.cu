@@ -49,38 +49,71 @@ __device__ float block_sum(float value, float* scratch) {
     return total;
 }
 
+// What a thread takes of a row at once: four neighbours, or one where the width is no multiple.
+template <int run>
+struct Run {
+    float v[run];
+
+    __device__ static Run load(const float* from) {
+        Run r;
+        if constexpr (run == 4) {
+            *reinterpret_cast<float4*>(r.v) = *reinterpret_cast<const float4*>(from);
+        } else {
+            r.v[0] = *from;
+        }
+        return r;
+    }
+};
+
 // A block a row; the variance from differences to the mean, as on the CPU.
+template <int run>
 __global__ void __launch_bounds__(threads) norm_kernel(NormCall call) {
     __shared__ float scratch[threads / 32];
+    constexpr int step = run * threads;
     const std::int64_t row = blockIdx.x;
     const float* x = call.x + row * call.width;
     const bool layer = call.kind == Norm::Kind::layer;
     const auto width = static_cast<float>(call.width);
+    const int begin = run * static_cast<int>(threadIdx.x), end = static_cast<int>(call.width);
     float mean = 0;
     if (layer) {
         float sum = 0;
-        for (std::int64_t k = threadIdx.x; k < call.width; k += threads) {
-            sum += x[k];
+        for (int k = begin; k < end; k += step) {
+            const auto r = Run<run>::load(x + k);
+#pragma unroll
+            for (int j = 0; j < run; ++j) {
+                sum += r.v[j];
+            }
         }
         mean = block_sum(sum, scratch) / width;
     }
     float squares = 0;
-    for (std::int64_t k = threadIdx.x; k < call.width; k += threads) {
-        const float centred = x[k] - mean;
-        squares = fmaf(centred, centred, squares);
+    for (int k = begin; k < end; k += step) {
+        const auto r = Run<run>::load(x + k);
+#pragma unroll
+        for (int j = 0; j < run; ++j) {
+            const float centred = r.v[j] - mean;
+            squares = fmaf(centred, centred, squares);
+        }
     }
     squares = block_sum(squares, scratch) / width;
     const auto scale = static_cast<float>(1.0 / sqrt(static_cast<double>(squares) + call.eps));
-    for (std::int64_t k = threadIdx.x; k < call.width; k += threads) {
-        float v = (x[k] - mean) * scale;
-        if (call.weight != nullptr) {
-            v = layer ? fmaf(v, call.weight[k], call.weight[call.width + k]) : v * call.weight[k];
-        }
-        if (call.typed.data != nullptr) {
-            store_typed(call.typed, row, k, v);
-        }
-        if (call.same != nullptr) {
-            call.same[row * call.width + k] = v;
+    for (int k = begin; k < end; k += step) {
+        auto r = Run<run>::load(x + k);
+#pragma unroll
+        for (int j = 0; j < run; ++j) {
+            float& v = r.v[j];
+            v = (v - mean) * scale;
+            if (call.weight != nullptr) {
+                v = layer ? fmaf(v, call.weight[k + j], call.weight[call.width + k + j])
+                          : v * call.weight[k + j];
+            }
+            if (call.typed.data != nullptr) {
+                store_typed(call.typed, row, k + j, v);
+            }
+            if (call.same != nullptr) {
+                call.same[row * call.width + k + j] = v;
+            }
         }
     }
 }
@@ -213,7 +246,8 @@ cudaError_t add(float* x, const float* y, std::int64_t count, cudaStream_t strea
 }
 
 cudaError_t norm(const NormCall& call, cudaStream_t stream) {
-    norm_kernel<<<static_cast<unsigned>(call.rows), threads, 0, stream>>>(call);
+    const auto kernel = call.width % 4 == 0 ? norm_kernel<4> : norm_kernel<1>;
+    kernel<<<static_cast<unsigned>(call.rows), threads, 0, stream>>>(call);
     return cudaGetLastError();
 }
 

@@ -12,13 +12,18 @@
 //   1  sums of outlier columns in the scaling pass, a thread an output -> 10x slower than fp16 (1B)
 //   2  up to 512 gathered columns on tensor cores (predicted: enough) -> 404 tokens/s: more columns
 //      hold an outlier in some row, and those beyond 512 take the old way
-//   3  above 512 columns cuBLASLt, as llmint8-bnb (predicted: at least its speed) -> not measured
+//   3  above 512 columns cuBLASLt, as llmint8-bnb: products of a layer's four matrices with six
+//      outlier columns at 512 rows 623 us against 254 without (bench_gpu_layers)
+//   4  up to 16 columns in the kernel of the sums (int8_hopper.cu): 371 us. Of what is left, the
+//   wait
+//      for their number is 10 to 15 us a product, looking for them 6, adding them 2 to 18
 #include "worker/inference/backend/cuda/cuda_error.h"
 #include "worker/inference/quant/llmint8/llmint8.h"
 #include "worker/inference/quant/methods_cuda.h"
 #include "worker/inference/quant/shared/few_rows.cuh"
 #include "worker/inference/quant/shared/halves.h"
 #include "worker/inference/quant/shared/int8_device.h"
+#include "worker/inference/quant/shared/int8_hopper.h"
 #include "worker/inference/quant/shared/int8_pack.cuh"
 #include "worker/inference/quant/shared/int8_weights.h"
 
@@ -43,15 +48,20 @@ class LlmInt8Fused final : public DeviceLayer {
         if (call.rows <= device::few_rows_limit) {
             return int8_few_rows(m, call, tokens, Int8Rule::llmint8);
         }
+        const bool hopper = hopper_serves(m, call);
         const float* extra = nullptr;
+        std::int32_t columns = 0;
         if (m.threshold > 0 && call.rows > most_decode_rows) {
             // A prefill: over hundreds of rows thousands of columns may hold an outlier, and only
             // cuBLASLt is fast enough for them; its shape needs their number.
-            std::int32_t columns = 0;
             TRY(call.backend.copy_from(&columns, tokens.count, sizeof columns));
-            if (columns > most_gathered_columns) {
+            if (columns > (hopper ? most_beside_columns : most_gathered_columns)) {
                 extra = TRY(outlier_product(m, call, tokens, columns));
+                columns = 0;
             }
+        }
+        if (hopper) {
+            return hopper_rows(m, call, tokens, extra, columns, Int8Rule::llmint8);
         }
         return int8_many_rows(m, call, tokens, extra, Int8Rule::llmint8);
     }

@@ -40,13 +40,37 @@ struct Tile {
     const std::int32_t* sums;
 };
 
+// Gathered outlier columns: x [rows][most_gathered] and weights [out][most_gathered], as halves.
+struct Gathered {
+    const __half* x;
+    const __half* w;
+};
+
 constexpr int finish_threads = 256;
 constexpr int finish_rows = 8;
 
-// Without outliers, or with their sums `extra` [rows][out] at hand: a thread takes one output and
-// up to eight rows.
+// Columns that plain arithmetic takes beside the scaling: 6 to 10 in a real layer's input.
+constexpr int few_columns = 16;
+
+// Without outliers, with their sums `extra` [rows][out] at hand, or with few gathered columns: a
+// thread takes one output and up to eight rows. More columns: finish_with_outliers_kernel.
 __global__ void __launch_bounds__(finish_threads)
-    finish_kernel(DeviceMatrix m, Product p, DeviceTokens tokens, Tile tile, const float* extra) {
+    finish_kernel(DeviceMatrix m, Product p, DeviceTokens tokens, Tile tile, const float* extra,
+                  Gathered gathered) {
+    __shared__ float columns[finish_rows][few_columns];
+    const int count = gathered.x != nullptr ? *tokens.count : 0;
+    if (count > few_columns) {
+        return;
+    }
+    const std::int64_t begin = static_cast<std::int64_t>(blockIdx.y) * finish_rows;
+    if (gathered.x != nullptr) {
+        const int r = static_cast<int>(threadIdx.x) / few_columns, c = threadIdx.x % few_columns;
+        if (r < finish_rows && c < count) {
+            const std::int64_t row = min(begin + r, static_cast<std::int64_t>(p.rows) - 1);
+            columns[r][c] = __half2float(gathered.x[row * most_gathered + c]);
+        }
+        __syncthreads();
+    }
     const std::int64_t inside =
         static_cast<std::int64_t>(blockIdx.x) * finish_threads + threadIdx.x;
     if (inside >= tile.count) {
@@ -55,35 +79,36 @@ __global__ void __launch_bounds__(finish_threads)
     const std::int64_t o = tile.first + inside;
     const float scale = static_cast<const float*>(m.scales)[o];
     const float bias = m.bias != nullptr ? m.bias[o] : 0.0f;
-    const std::int64_t begin = static_cast<std::int64_t>(blockIdx.y) * finish_rows;
     int sums[finish_rows];
+    float more[finish_rows] = {};
 #pragma unroll
     for (int r = 0; r < finish_rows; ++r) {
         sums[r] = begin + r < p.rows ? tile.sums[(begin + r) * tile.count + inside] : 0;
+    }
+    for (int c = 0; c < count; ++c) {
+        const float weight = __half2float(gathered.w[o * most_gathered + c]);
+#pragma unroll
+        for (int r = 0; r < finish_rows; ++r) {
+            more[r] = fmaf(weight, columns[r][c], more[r]);
+        }
     }
 #pragma unroll
     for (int r = 0; r < finish_rows; ++r) {
         const std::int64_t row = begin + r;
         if (row < p.rows) {
-            const float more = extra != nullptr ? extra[row * m.rows + o] : 0.0f;
+            const float beside = extra != nullptr ? extra[row * m.rows + o] : more[r];
             float* y = p.y + row * p.y_stride + o;
-            *y = finished(p, sums[r], tokens.scale[row], scale, bias, more) +
+            *y = finished(p, sums[r], tokens.scale[row], scale, bias, beside) +
                  (p.accumulate ? *y : 0.0f);
         }
     }
 }
 
-// Gathered outlier columns: x [rows][most_gathered] and weights [out][most_gathered], as halves.
-struct Gathered {
-    const __half* x;
-    const __half* w;
-};
-
 constexpr int outlier_warps = 4;
 constexpr int outlier_rows = 64;
 
-// With outlier columns: a warp takes 16 outputs and 64 rows, whose outlier sums it makes on tensor
-// cores from the gathered columns.
+// With more outlier columns than finish_kernel takes: a warp takes 16 outputs and 64 rows, whose
+// outlier sums it makes on tensor cores from the gathered columns.
 __global__ void __launch_bounds__(outlier_warps * 32)
     finish_with_outliers_kernel(DeviceMatrix m, Product p, DeviceTokens tokens, Tile tile,
                                 Gathered gathered) {
@@ -93,7 +118,8 @@ __global__ void __launch_bounds__(outlier_warps * 32)
     const std::int64_t first_inside =
         (static_cast<std::int64_t>(blockIdx.x) * outlier_warps + warp) * 16;
     const int begin = static_cast<int>(blockIdx.y) * outlier_rows;
-    if (first_inside >= tile.count) {
+    const int count = *tokens.count;
+    if (first_inside >= tile.count || count <= few_columns) {
         return;
     }
     std::int64_t inside[2];
@@ -109,7 +135,7 @@ __global__ void __launch_bounds__(outlier_warps * 32)
         x[n] = gathered.x +
                static_cast<std::int64_t>(min(begin + 8 * n + g, p.rows - 1)) * most_gathered;
     }
-    const int count = *tokens.count, here = min(count, most_gathered);
+    const int here = min(count, most_gathered);
     const auto pair_at = [](const __half* from) {
         return __ldg(reinterpret_cast<const std::uint32_t*>(from));
     };
@@ -187,6 +213,8 @@ __global__ void gather_weights_kernel(DeviceMatrix m, DeviceTokens tokens, int k
     }
 }
 
+constexpr int gather_threads = 128;
+
 std::int64_t tile_outputs(const DeviceMatrix& m, std::int64_t rows) {
     const std::int64_t fitting = std::max<std::int64_t>(tile_bytes / (4 * rows) / 128 * 128, 1024);
     return std::min(m.rows, fitting);
@@ -223,10 +251,10 @@ Result<Gathered> gather_columns(const DeviceMatrix& m, const DeviceCall& call,
     auto* x = reinterpret_cast<__half*>(memory);
     __half* w = x + rows * most_gathered;
     const cudaStream_t stream = call.backend.stream();
-    gather_inputs_kernel<<<static_cast<unsigned>(rows), 64, 0, stream>>>(
+    gather_inputs_kernel<<<static_cast<unsigned>(rows), gather_threads, 0, stream>>>(
         product_of(m, call, rule), tokens, -1, most_gathered, x);
-    gather_weights_kernel<<<static_cast<unsigned>(out), 64, 0, stream>>>(m, tokens, -1,
-                                                                         most_gathered, w);
+    gather_weights_kernel<<<static_cast<unsigned>(out), gather_threads, 0, stream>>>(
+        m, tokens, -1, most_gathered, w);
     TRY(cuda_status(cudaGetLastError(), "gathering outlier columns"));
     return Gathered{x, w};
 }
@@ -251,14 +279,15 @@ Status int8_many_rows(const DeviceMatrix& m, const DeviceCall& call, const Devic
     for (std::int64_t first = 0; first < m.rows; first += at_once) {
         const Tile tile{first, std::min(at_once, m.rows - first), sums};
         TRY(tile_sums(m, call, tokens, tile, sums));
+        // The device knows how many outlier columns there are: one of the two does nothing.
+        const dim3 grid(blocks(tile.count, finish_threads), blocks(call.rows, finish_rows));
+        finish_kernel<<<grid, finish_threads, 0, stream>>>(m, product, tokens, tile, extra,
+                                                           gathered);
         if (outliers) {
-            const dim3 grid(blocks(tile.count, outlier_warps * 16),
+            const dim3 many(blocks(tile.count, outlier_warps * 16),
                             blocks(call.rows, outlier_rows));
-            finish_with_outliers_kernel<<<grid, outlier_warps * 32, 0, stream>>>(m, product, tokens,
+            finish_with_outliers_kernel<<<many, outlier_warps * 32, 0, stream>>>(m, product, tokens,
                                                                                  tile, gathered);
-        } else {
-            const dim3 grid(blocks(tile.count, finish_threads), blocks(call.rows, finish_rows));
-            finish_kernel<<<grid, finish_threads, 0, stream>>>(m, product, tokens, tile, extra);
         }
         TRY(cuda_status(cudaGetLastError(), "scaling an 8-bit product"));
     }
@@ -276,10 +305,10 @@ Result<const float*> outlier_product(const DeviceMatrix& m, const DeviceCall& ca
     auto* w = reinterpret_cast<__half*>(memory + x_bytes);
     auto* y = reinterpret_cast<float*>(memory + x_bytes + w_bytes);
     const cudaStream_t stream = call.backend.stream();
-    gather_inputs_kernel<<<static_cast<unsigned>(rows), 64, 0, stream>>>(
+    gather_inputs_kernel<<<static_cast<unsigned>(rows), gather_threads, 0, stream>>>(
         product_of(m, call, Int8Rule::llmint8), tokens, count, stride, x);
-    gather_weights_kernel<<<static_cast<unsigned>(out), 64, 0, stream>>>(m, tokens, count, stride,
-                                                                         w);
+    gather_weights_kernel<<<static_cast<unsigned>(out), gather_threads, 0, stream>>>(
+        m, tokens, count, stride, w);
     TRY(cuda_status(cudaGetLastError(), "gathering outlier columns"));
     TRY(call.backend.gemm().multiply(GemmCall{.type = GemmType::f16,
                                               .w = w,

@@ -37,14 +37,26 @@ struct Product {
     Int8Rule rule;
 };
 
+// What the scale of a row, of x or of w, brings into the factor of a sum.
+__device__ __forceinline__ float side_of_factor(Int8Rule rule, float scale) {
+    return rule == Int8Rule::w8a8 ? __fdiv_rn(scale, 127.0f) : scale;
+}
+
+// `factor`: the product of both sides.
+__device__ __forceinline__ float scaled_sum(Int8Rule rule, int sum, float factor, float bias,
+                                            float extra) {
+    const float scaled = __fmul_rn(static_cast<float>(sum), factor);
+    if (rule == Int8Rule::w8a8) {
+        return __fadd_rn(scaled, bias);
+    }
+    return round_to_half(round_to_half(fmaf(scaled, inverse_127_squared, bias)) + extra);
+}
+
 __device__ __forceinline__ float finished(const Product& p, int sum, float x_scale, float w_scale,
                                           float bias, float extra) {
-    if (p.rule == Int8Rule::w8a8) {
-        const float factor = __fmul_rn(__fdiv_rn(x_scale, 127.0f), __fdiv_rn(w_scale, 127.0f));
-        return __fadd_rn(__fmul_rn(static_cast<float>(sum), factor), bias);
-    }
-    const float scaled = __fmul_rn(static_cast<float>(sum), __fmul_rn(x_scale, w_scale));
-    return round_to_half(round_to_half(fmaf(scaled, inverse_127_squared, bias)) + extra);
+    const float factor =
+        __fmul_rn(side_of_factor(p.rule, x_scale), side_of_factor(p.rule, w_scale));
+    return scaled_sum(p.rule, sum, factor, bias, extra);
 }
 
 __device__ __forceinline__ int dot16(const uint4& w, const uint4& x, int sum) {

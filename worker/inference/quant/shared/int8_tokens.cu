@@ -1,4 +1,5 @@
 #include "worker/inference/backend/cuda/cuda_error.h"
+#include "worker/inference/quant/shared/few_rows.cuh"
 #include "worker/inference/quant/shared/int8_math.cuh"
 #include "worker/inference/quant/shared/int8_pack.cuh"
 
@@ -10,8 +11,7 @@ using device::row_threads;
 struct TokenJob {
     const void* x;
     std::int64_t x_stride;
-    int in;
-    int stride;
+    int stride;  // of codes, a multiple of 16
     float threshold;
     DeviceTokens tokens;
 };
@@ -24,13 +24,19 @@ __global__ void __launch_bounds__(row_threads) tokens_kernel(TokenJob job) {
     const X* x = static_cast<const X*>(job.x) + row * job.x_stride;
     const bool all = job.threshold <= 0;
     float largest = 0, nan = 0;
-    for (int k = threadIdx.x; k < job.in; k += row_threads) {
-        const float magnitude = fabsf(input_at(x, k));
-        nan = isnan(magnitude) ? 1.0f : nan;
-        if (all || magnitude < job.threshold) {
-            largest = fmaxf(largest, magnitude);
-        } else {
-            job.tokens.flags[k] = 1;  // a NaN too, so that it reaches the output
+    // Eight neighbours a thread; behind in_features there are zeros.
+    for (int k = 8 * static_cast<int>(threadIdx.x); k < job.stride; k += 8 * row_threads) {
+        float v[8];
+        device::load_eight(x + k, v);
+#pragma unroll
+        for (int j = 0; j < 8; ++j) {
+            const float magnitude = fabsf(v[j]);
+            nan = isnan(magnitude) ? 1.0f : nan;
+            if (all || magnitude < job.threshold) {
+                largest = fmaxf(largest, magnitude);
+            } else {
+                job.tokens.flags[k + j] = 1;  // a NaN too, so that it reaches the output
+            }
         }
     }
     largest = device::block_max(largest, scratch);
@@ -38,11 +44,18 @@ __global__ void __launch_bounds__(row_threads) tokens_kernel(TokenJob job) {
     const float factor = largest > 0 && isfinite(largest) ? __fdiv_rn(127.0f, largest) : 0.0f;
     const bool usable = isfinite(factor) && nan == 0;
     std::int8_t* codes = job.tokens.codes + row * job.stride;
-    for (int k = threadIdx.x; k < job.stride; k += row_threads) {
-        const float v = k < job.in ? input_at(x, k) : 0.0f;
-        const bool counts = usable && (all || fabsf(v) < job.threshold);
-        const float scaled = counts ? __fmul_rn(v, factor) : 0.0f;
-        codes[k] = static_cast<std::int8_t>(__float2int_rn(isfinite(scaled) ? scaled : 0.0f));
+    for (int k = 8 * static_cast<int>(threadIdx.x); k < job.stride; k += 8 * row_threads) {
+        float v[8];
+        device::load_eight(x + k, v);
+        std::uint32_t words[2] = {0, 0};
+#pragma unroll
+        for (int j = 0; j < 8; ++j) {
+            const bool counts = usable && (all || fabsf(v[j]) < job.threshold);
+            const float scaled = counts ? __fmul_rn(v[j], factor) : 0.0f;
+            const int code = __float2int_rn(isfinite(scaled) ? scaled : 0.0f);
+            words[j / 4] |= (static_cast<std::uint32_t>(code) & 0xffu) << (8 * (j % 4));
+        }
+        *reinterpret_cast<uint2*>(codes + k) = {words[0], words[1]};
     }
     if (threadIdx.x == 0) {
         job.tokens.scale[row] = nan != 0 ? __int_as_float(0x7fc00000) : largest;
@@ -120,8 +133,7 @@ Result<DeviceTokens> quantise_tokens(const DeviceMatrix& m, const DeviceCall& ca
         memory = TRY(call.workspace.reserve(slot_flags, in));
         tokens.flags = reinterpret_cast<std::uint8_t*>(memory);
     }
-    const TokenJob job{call.x, input_stride(m.in_features), m.in_features, stride, m.threshold,
-                       tokens};
+    const TokenJob job{call.x, input_stride(m.in_features), stride, m.threshold, tokens};
     const auto blocks = static_cast<unsigned>(call.rows);
     const cudaStream_t stream = call.backend.stream();
     if (type == InputType::f32) {
@@ -132,7 +144,7 @@ Result<DeviceTokens> quantise_tokens(const DeviceMatrix& m, const DeviceCall& ca
     if (m.threshold > 0) {
         columns_kernel<<<1, scan_threads, 0, stream>>>(tokens, m.in_features);
         if (call.rows > 1) {
-            clear_columns_kernel<<<blocks, 64, 0, stream>>>(tokens, stride);
+            clear_columns_kernel<<<blocks, row_threads, 0, stream>>>(tokens, stride);
         }
     }
     TRY(cuda_status(cudaGetLastError(), "quantising activations"));
