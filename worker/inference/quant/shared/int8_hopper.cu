@@ -51,14 +51,16 @@ struct Columns {
 
 // Operands of the outlier columns: activations and weights as the halves they are.
 struct Beside {
-    __half x[tile][most_beside + 2];  // + 2: rows of a fragment lie in banks of their own
+    __half x[tile][most_beside + 2];  // + 2: a fragment spreads over the banks
     __half w[tile][most_beside + 2];
 };
 
 // A thread takes one column of eight rows and eight outputs, all on their way at once.
-__device__ __forceinline__ void load_beside(Beside& to, const DeviceMatrix& m, const Product& p,
-                                            const DeviceTokens& tokens, int columns, int first_row,
-                                            int first_out) {
+[[maybe_unused]] __device__ __forceinline__ void load_beside(Beside& to, const DeviceMatrix& m,
+                                                             const Product& p,
+                                                             const DeviceTokens& tokens,
+                                                             int columns, int first_row,
+                                                             int first_out) {
     constexpr int at_once = 32 * consumer_warps / most_beside;
     const int c = static_cast<int>(threadIdx.x) % most_beside;
     const int first = static_cast<int>(threadIdx.x) / most_beside;
