@@ -129,6 +129,7 @@ void fields(F& f, M& m) {
     f("running", m.running);
     f("failed_before", m.failed_before);
     f("impossible", m.impossible);
+    f("former", m.former);
 }
 
 template <class F, Like<WorkerStatus> M>

@@ -142,6 +142,8 @@ struct Submitted {
     std::int64_t running = 0;
     std::int64_t failed_before = 0;
     std::int64_t impossible = 0;  // no attached worker can run them now
+    std::int64_t former =
+        0;  // it had them before and asks no more: those that waited are cancelled
 };
 struct Controlled {
     std::int64_t jobs = 0;  // that changed

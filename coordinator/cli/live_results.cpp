@@ -29,7 +29,7 @@ Result<Json> cells_of(Store& store, const std::string& experiment) {
     const Table rows = TRY(store.query(
         "SELECT j.model, j.method || CASE WHEN j.threshold IS NULL THEN '' ELSE ' T=' || "
         "printf('%g', j.threshold) END AS label, j.gpu, j.state, count(*), min(e.id) AS first "
-        "FROM experiment_jobs e JOIN jobs j ON j.id = e.job WHERE e.experiment = " +
+        "FROM experiment_jobs e JOIN jobs j ON j.id = e.job WHERE e.asked = 1 AND e.experiment = " +
         sql_text(experiment) + " GROUP BY 1, 2, 3, 4 ORDER BY first"));
     Json cells = Json::array();
     for (const auto& row : rows.rows) {

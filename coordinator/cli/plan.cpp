@@ -75,6 +75,13 @@ void print_head(const Expansion& expansion, const Parsed& parsed, bool has_store
                              : "no coordinator answers: memory is compared with the known cards");
 }
 
+std::string former_in_words(const FormerCells& former) {
+    return "cells that the experiment has and this file does not: a submission takes them out of "
+           "its summary, results stay (`bitsweep query --view v_former`); " +
+           std::to_string(former.waiting) + " wait and are cancelled, " +
+           std::to_string(former.running) + " run and may finish";
+}
+
 Result<int> plan(const Parsed& parsed) {
     TRY(check_format(parsed.shared.format.empty() ? "table" : parsed.shared.format));
     PreparedExperiment prepared = TRY(prepare(TRY(read_request(parsed))));
@@ -92,10 +99,10 @@ Result<int> plan(const Parsed& parsed) {
     }
     const std::vector<TimeEstimate> times = TRY(estimate_times(cells, store.get()));
     Table table = plan_summary(expansion, cells, times);
-    if (const auto left = TRY(cells_left_over(expansion.experiment, cells, store.get()))) {
-        table.rows.push_back({cell(std::string("no longer asked")), cell(left),
-                              cell(std::string("cells that this experiment had before: they keep "
-                                               "their results and stay in its summary"))});
+    const FormerCells former = TRY(cells_left_over(expansion.experiment, cells, store.get()));
+    if (former.cells > 0) {
+        table.rows.push_back({cell(std::string("no longer asked")), cell(former.cells),
+                              cell(former_in_words(former))});
     }
     return print_table(table, parsed.shared);
 }

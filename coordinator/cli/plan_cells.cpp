@@ -11,20 +11,23 @@
 namespace bitsweep {
 namespace {
 
-// The distinct values of one column of the experiment's jobs, sorted.
-Result<std::vector<std::string>> values_of(const char* column, const ExperimentName& experiment,
-                                           Store& store) {
-    // The name is plain (expand checks it): A-Z a-z 0-9 . _ -
+// "FROM ... WHERE ..." of the cells that the experiment asks for. The name is plain (expand checks
+// it): A-Z a-z 0-9 . _ -
+std::string members_of(const ExperimentName& experiment) {
+    return " FROM experiment_jobs l JOIN jobs j ON j.id = l.job WHERE l.asked = 1 AND "
+           "l.experiment = '" +
+           experiment.value + "'";
+}
+
+// The kinds of device that the experiment has met, sorted.
+Result<std::vector<std::string>> kinds_met(const ExperimentName& experiment, Store& store) {
     const Table table =
-        TRY(store.query("SELECT DISTINCT " + std::string(column) +
-                        " AS value FROM jobs JOIN experiment_jobs ON experiment_jobs.job = jobs.id "
-                        "WHERE experiment = '" +
-                        experiment.value + "' ORDER BY value"));
-    std::vector<std::string> values;
+        TRY(store.query("SELECT DISTINCT j.gpu" + members_of(experiment) + " ORDER BY 1"));
+    std::vector<std::string> kinds;
     for (const auto& row : table.rows) {
-        values.push_back(row.front().text);
+        kinds.push_back(row.front().text);
     }
-    return values;
+    return kinds;
 }
 
 Cell for_kind(const Cell& part, const std::string& kind) {
@@ -38,7 +41,8 @@ Cell for_kind(const Cell& part, const std::string& kind) {
     return cell;
 }
 
-void describe_state(const StoredJob& job, PlannedCell& planned) {
+void describe_state(const KnownJob& job, PlannedCell& planned) {
+    planned.job = job.id;
     planned.state = job.state;
     if (job.state == "failed") {
         planned.failure = std::string(to_string(job.last_outcome));
@@ -51,114 +55,89 @@ void describe_state(const StoredJob& job, PlannedCell& planned) {
     }
 }
 
-// Most cells of a plan are new: one look at the keys saves a question for each.
-Result<std::unordered_set<std::string>> stored_keys(Store& store) {
-    constexpr std::int64_t page = 50'000;
-    std::unordered_set<std::string> keys;
-    std::int64_t last = 0;
-    while (true) {
-        const Table table =
-            TRY(store.query("SELECT id, spec_key FROM jobs WHERE id > " + std::to_string(last) +
-                            " ORDER BY id LIMIT " + std::to_string(page)));
-        for (const auto& row : table.rows) {
-            keys.insert(row[1].text);
-            last = row[0].integer;
+// A template of `{each: any}` becomes a cell for each kind that the experiment has met.
+Result<std::vector<Cell>> made_concrete(std::vector<Cell> cells, const ExperimentName& experiment,
+                                        Store& store) {
+    const auto is_template = [](const Cell& cell) { return cell.spec.gpu == "*"; };
+    if (std::ranges::none_of(cells, is_template)) {
+        return cells;
+    }
+    const std::vector<std::string> kinds = TRY(kinds_met(experiment, store));
+    std::vector<Cell> out;
+    for (Cell& one : cells) {
+        if (!is_template(one) || kinds.empty()) {
+            out.push_back(std::move(one));
+            continue;
         }
-        if (static_cast<std::int64_t>(table.rows.size()) < page) {
-            return keys;
+        for (const std::string& kind : kinds) {
+            out.push_back(for_kind(one, kind));
         }
     }
+    return out;
 }
-
-class Planner {
- public:
-    Planner(Store* store, const std::vector<DeviceInfo>& attached)
-        : store_(store), attached_(attached) {}
-
-    Status look(Reasons reasons, const std::vector<Cell>& cells) {
-        if (store_ == nullptr) {
-            return {};
-        }
-        keys_ = TRY(stored_keys(*store_));
-        if (reasons == Reasons::fields) {
-            why_ = TRY(WhyNew::read(*store_, cells));
-        }
-        return {};
-    }
-
-    Result<PlannedCell> plan(Cell cell) {
-        PlannedCell planned;
-        planned.state = "new";
-        planned.why = "never measured";
-        planned.memory_bytes = memory_of(cell.spec);
-        planned.misfit = misfit(cell.spec, planned.memory_bytes, attached_);
-        if (cell.spec.gpu == "*") {
-            planned.why = "one for each kind of device that attaches";
-        } else if (store_ != nullptr) {
-            TRY(compare(cell, planned));
-        }
-        planned.cell = std::move(cell);
-        return planned;
-    }
-
- private:
-    Status compare(const Cell& cell, PlannedCell& planned) {
-        if (keys_.contains(cell.identity.spec_key)) {
-            const std::optional<StoredJob> job =
-                TRY(store_->find(cell.identity, cell.spec.model.name, cell.spec.quality.text));
-            if (job) {
-                describe_state(*job, planned);
-                return {};
-            }
-        }
-        if (why_) {
-            planned.why = why_->why(cell);
-        }
-        return {};
-    }
-
-    Store* store_;
-    const std::vector<DeviceInfo>& attached_;
-    std::unordered_set<std::string> keys_;
-    std::optional<WhyNew> why_;
-};
 
 }  // namespace
 
 Result<std::vector<PlannedCell>> plan_cells(const Expansion& expansion, std::vector<Cell> cells,
                                             Store* store, const std::vector<DeviceInfo>& attached,
                                             Reasons reasons) {
-    const std::vector<std::string> kinds = store != nullptr
-                                               ? TRY(values_of("gpu", expansion.experiment, *store))
-                                               : std::vector<std::string>();
-    Planner planner(store, attached);
-    TRY(planner.look(reasons, cells));
-    std::vector<PlannedCell> planned;
-    planned.reserve(cells.size());
-    for (Cell& one : cells) {
-        if (one.spec.gpu != "*" || kinds.empty()) {
-            planned.push_back(TRY(planner.plan(std::move(one))));
-            continue;
+    if (store != nullptr) {
+        cells = TRY(made_concrete(std::move(cells), expansion.experiment, *store));
+    }
+    std::vector<std::optional<KnownJob>> known(cells.size());
+    std::optional<WhyNew> why;
+    if (store != nullptr) {
+        known = TRY(store->find(cells));
+        why = reasons == Reasons::fields ? std::optional(TRY(WhyNew::read(*store, cells)))
+                                         : std::nullopt;
+    }
+    std::vector<PlannedCell> planned(cells.size());
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+        PlannedCell& one = planned[i];
+        one.state = "new";
+        one.why = "never measured";
+        one.memory_bytes = memory_of(cells[i].spec);
+        one.misfit = misfit(cells[i].spec, one.memory_bytes, attached);
+        if (known[i]) {
+            describe_state(*known[i], one);
+        } else if (cells[i].spec.gpu == "*") {
+            one.why = "one for each kind of device that attaches";
+        } else if (why) {
+            one.why = why->why(cells[i]);
         }
-        for (const std::string& kind : kinds) {
-            planned.push_back(TRY(planner.plan(for_kind(one, kind))));
-        }
+        one.cell = std::move(cells[i]);
     }
     return planned;
 }
 
-Result<std::int64_t> cells_left_over(const ExperimentName& experiment,
-                                     const std::vector<PlannedCell>& cells, Store* store) {
+Result<FormerCells> cells_left_over(const ExperimentName& experiment,
+                                    const std::vector<PlannedCell>& cells, Store* store) {
+    FormerCells former;
     if (store == nullptr) {
-        return std::int64_t{0};
+        return former;
     }
-    std::unordered_set<std::string> asked;
+    std::unordered_set<std::int64_t> kept;
     for (const PlannedCell& one : cells) {
-        asked.insert(one.cell.identity.spec_key);
+        kept.insert(one.job);
     }
-    const std::vector<std::string> stored = TRY(values_of("spec_key", experiment, *store));
-    return static_cast<std::int64_t>(std::ranges::count_if(
-        stored, [&](const std::string& key) { return !asked.contains(key); }));
+    const auto is_kept = [&](const auto& row) { return kept.contains(row.front().integer); };
+    // Mostly none has left: then the states need not be read.
+    const Table members =
+        TRY(store->query("SELECT job FROM experiment_jobs WHERE asked = 1 AND "
+                         "experiment = '" +
+                         experiment.value + "'"));
+    if (std::ranges::all_of(members.rows, is_kept)) {
+        return former;
+    }
+    const Table states = TRY(store->query("SELECT j.id, j.state" + members_of(experiment)));
+    for (const auto& row : states.rows) {
+        if (!is_kept(row)) {
+            ++former.cells;
+            former.waiting += row[1].text == "waiting" ? 1 : 0;
+            former.running += row[1].text == "running" ? 1 : 0;
+        }
+    }
+    return former;
 }
 
 }  // namespace bitsweep

@@ -16,9 +16,10 @@ namespace bitsweep {
 
 struct PlannedCell {
     Cell cell;
-    std::string state;    // "new", or as the database has it: waiting, running, done, failed, ...
-    std::string why;      // in words
-    std::string failure;  // class of the failure before, "timeout"
+    std::string state;     // "new", or as the database has it: waiting, running, done, failed, ...
+    std::int64_t job = 0;  // row of the database, 0: new
+    std::string why;       // in words
+    std::string failure;   // class of the failure before, "timeout"
     std::optional<std::uint64_t> memory_bytes;  // nullopt: a shape that the table does not know
     std::string misfit;                         // empty: it fits, or nobody knows
 };
@@ -35,9 +36,15 @@ Result<std::vector<PlannedCell>> plan_cells(const Expansion& expansion, std::vec
                                             Store* store, const std::vector<DeviceInfo>& attached,
                                             Reasons reasons);
 
-// Cells that the database has under this experiment's name and that the file no longer makes: they
-// keep their results, and stay in its summary. `store` may be null.
-Result<std::int64_t> cells_left_over(const ExperimentName& experiment,
-                                     const std::vector<PlannedCell>& cells, Store* store);
+// Cells that the experiment asks for in the database and that the file no longer makes.
+struct FormerCells {
+    std::int64_t cells = 0;    // they leave its summary and keep their results
+    std::int64_t waiting = 0;  // of them: will be cancelled, unless another experiment wants them
+    std::int64_t running = 0;  // of them: may finish
+};
+
+// What a submission would take out. `store` may be null.
+Result<FormerCells> cells_left_over(const ExperimentName& experiment,
+                                    const std::vector<PlannedCell>& cells, Store* store);
 
 }  // namespace bitsweep

@@ -145,4 +145,12 @@ Result<ExperimentStatus> wait_for_end(Client& client, const ExperimentName& expe
     return make_error(ErrorCode::interrupted, "interrupted; what is done is kept");
 }
 
+std::string former_words(const Submitted& submitted) {
+    return std::to_string(submitted.former) +
+           (submitted.former == 1 ? " cell that the file no longer has leaves "
+                                  : " cells that the file no longer has leave ") +
+           submitted.experiment.value +
+           ": what waited is cancelled, results stay (`bitsweep query --view v_former`)";
+}
+
 }  // namespace bitsweep

@@ -45,6 +45,9 @@ class ProgressLine {
     bool shown_ = false;
 };
 
+// "3 cells that the file no longer has leave NAME: ..."
+std::string former_words(const Submitted& submitted);
+
 struct WaitRules {
     // Called with every status; an Error ends the wait with it.
     std::function<Status(const StatusReply&, const Tally&)> look;

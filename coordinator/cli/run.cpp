@@ -199,6 +199,9 @@ std::vector<WorkerOrder> orders_of(const RunPlan& plan, const std::string& url) 
 }
 
 void print_submitted(const Submitted& submitted, std::size_t asked) {
+    if (submitted.former > 0) {
+        std::fprintf(stderr, "%s\n", former_words(submitted).c_str());
+    }
     if (submitted.cells == 0) {
         std::fprintf(stderr, "%s: %zu cells for each kind of device\n",
                      submitted.experiment.value.c_str(), asked);

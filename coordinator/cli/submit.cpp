@@ -55,6 +55,9 @@ Result<int> submit(const Parsed& parsed) {
         std::fprintf(stderr, "%zu cells wait for the first worker of each kind of device\n",
                      prepared.submit.cells.size());
     }
+    if (submitted.former > 0) {
+        std::fprintf(stderr, "%s\n", former_words(submitted).c_str());
+    }
     if (!parsed.has("wait")) {
         return int{exit_done};
     }

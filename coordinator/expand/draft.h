@@ -78,7 +78,8 @@ Status for_each_combination(const Matrix& matrix, const std::vector<const AxisGr
 
 // How many combinations that would be, without making them: axes that nothing below depends on are
 // multiplied. Stops counting soon after `enough`. A derived protocol counts as one repeat.
-Result<double> count_combinations(const Matrix& matrix, const Draft& base, double enough);
+Result<double> count_combinations(const Matrix& matrix, const std::vector<const AxisGroup*>& groups,
+                                  const Draft& base, double enough);
 
 // Every axis of the matrix.
 std::vector<const AxisGroup*> all_groups(const Matrix& matrix);

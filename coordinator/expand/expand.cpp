@@ -37,10 +37,64 @@ Error too_many(const Matrix& matrix, const std::string& count) {
                         ": shorten an axis, or make two experiments of it");
 }
 
+// An axis of one value is a setting of the whole experiment: added cells have it too.
+void take_single_values(const Matrix& matrix, Draft& draft) {
+    for (const AxisGroup& group : matrix.groups) {
+        for (const Axis& axis : group.axes) {
+            if (axis.is_plain() && axis.values.size() == 1) {
+                draft[axis.field] = &axis.values[0];
+            }
+        }
+    }
+}
+
+// The draft that an inclusion adds its cells on top of.
+Draft draft_of(const Matrix& matrix, const Draft& base, const Include& include) {
+    Draft draft = base;
+    take_single_values(matrix, draft);
+    for (const FieldValue& said : include.values) {
+        draft[said.field] = &said.value;
+    }
+    return draft;
+}
+
+bool has_value(const std::vector<Value>& values, const std::string& key) {
+    return std::ranges::any_of(values, [&](const Value& value) { return value.key == key; });
+}
+
+// Whether a value that the inclusion says stands in no place of its axis: then it fits no cell and
+// adds its own. Others may still turn out to add one, when all that they fit is excluded.
+bool surely_adds(const Matrix& matrix, const Include& include) {
+    const auto is_foreign = [&](const Axis& axis) {
+        const auto said = std::ranges::find(include.values, axis.field, &FieldValue::field);
+        if (said == include.values.end()) {
+            return false;
+        }
+        const std::string& key = said->value.key;
+        const auto in_case = [&](const auto& one) { return has_value(one.second, key); };
+        const auto in_branch = [&](const Branch& one) { return has_value(one.values, key); };
+        return !has_value(axis.values, key) && std::ranges::none_of(axis.cases, in_case) &&
+               std::ranges::none_of(axis.branches, in_branch) &&
+               !(axis.otherwise && has_value(*axis.otherwise, key));
+    };
+    return matrix.groups.empty() || std::ranges::any_of(matrix.groups, [&](const AxisGroup& group) {
+               return std::ranges::any_of(group.axes, is_foreign);
+           });
+}
+
 // How many combinations there are, before anything is allocated for cells.
 Result<std::size_t> check_count(const Matrix& matrix, const Draft& base) {
     constexpr auto limit = static_cast<double>(max_cells);
-    const double count = TRY(count_combinations(matrix, base, limit));
+    double count = 0;
+    if (!matrix.groups.empty() || matrix.includes.empty()) {
+        count = TRY(count_combinations(matrix, all_groups(matrix), base, limit));
+    }
+    for (const Include& include : matrix.includes) {
+        if (count <= limit && surely_adds(matrix, include)) {
+            count += TRY(count_combinations(matrix, groups_left_by(matrix, include),
+                                            draft_of(matrix, base, include), limit));
+        }
+    }
     if (count <= limit) {
         return static_cast<std::size_t>(count);
     }
@@ -61,7 +115,7 @@ struct KeyHash {
 // Collects cells, merges equal ones, counts axes.
 class Collector {
  public:
-    // `count`: of the product; inclusions may add to it.
+    // `count`: at least of the product; inclusions may add to it.
     Collector(const Matrix& matrix, const FateObserver& observer, std::size_t count)
         : matrix_(matrix), derived_(matrix), observer_(observer) {
         cells_.reserve(count);
@@ -244,17 +298,6 @@ Status add_product(const Matrix& matrix, const Draft& base, Collector& out,
     return {};
 }
 
-// An axis of one value is a setting of the whole experiment: added cells have it too.
-void take_single_values(const Matrix& matrix, Draft& draft) {
-    for (const AxisGroup& group : matrix.groups) {
-        for (const Axis& axis : group.axes) {
-            if (axis.is_plain() && axis.values.size() == 1) {
-                draft[axis.field] = &axis.values[0];
-            }
-        }
-    }
-}
-
 // Inclusions that fit no cell of the matrix add one of their own.
 Status add_included(const Matrix& matrix, const Draft& base, Collector& out,
                     const std::vector<bool>& included) {
@@ -263,11 +306,7 @@ Status add_included(const Matrix& matrix, const Draft& base, Collector& out,
             continue;
         }
         const Include& include = matrix.includes[i];
-        Draft draft = base;
-        take_single_values(matrix, draft);
-        for (const FieldValue& said : include.values) {
-            draft[said.field] = &said.value;
-        }
+        const Draft draft = draft_of(matrix, base, include);
         const auto groups = groups_left_by(matrix, include);
         const Visit derive = [&](Draft& one) { return out.derived().apply(one, include.values); };
         TRY(for_each_combination(matrix, groups, draft, derive, [&](Draft& one) -> Status {

@@ -103,16 +103,17 @@ class Product {
 // ---- counting
 
 // Whether the number of combinations below group `depth` depends on its values.
-bool decides_later(const Matrix& matrix, std::size_t depth) {
+bool decides_later(const Matrix& matrix, const std::vector<const AxisGroup*>& groups,
+                   std::size_t depth) {
     const auto is_of_group = [&](Field field) {
-        return std::ranges::any_of(matrix.groups[depth].axes,
+        return std::ranges::any_of(groups[depth]->axes,
                                    [&](const Axis& axis) { return axis.field == field; });
     };
     if (is_of_group(Field::protocol) && !matrix.repeats) {
         return true;
     }
-    for (std::size_t i = depth + 1; i < matrix.groups.size(); ++i) {
-        for (const Axis& axis : matrix.groups[i].axes) {
+    for (std::size_t i = depth + 1; i < groups.size(); ++i) {
+        for (const Axis& axis : groups[i]->axes) {
             if ((axis.by && is_of_group(*axis.by)) || !axis.branches.empty()) {
                 return true;
             }
@@ -121,27 +122,27 @@ bool decides_later(const Matrix& matrix, std::size_t depth) {
     return false;
 }
 
-Result<double> count_below(const Matrix& matrix, std::size_t depth, const Draft& draft,
-                           double enough) {
-    if (depth == matrix.groups.size()) {
+Result<double> count_below(const Matrix& matrix, const std::vector<const AxisGroup*>& groups,
+                           std::size_t depth, const Draft& draft, double enough) {
+    if (depth == groups.size()) {
         return static_cast<double>(repeats_of(matrix, draft));
     }
-    const AxisGroup& group = matrix.groups[depth];
+    const AxisGroup& group = *groups[depth];
     const std::vector<Value>* first = TRY(values_of(matrix, group.axes[0], draft));
     if (first == nullptr) {
-        return count_below(matrix, depth + 1, draft, enough);
+        return count_below(matrix, groups, depth + 1, draft, enough);
     }
     if (first->empty()) {
         return 0.0;
     }
-    const bool decides = decides_later(matrix, depth);
+    const bool decides = decides_later(matrix, groups, depth);
     double sum = 0;
     for (std::size_t i = 0; i < first->size() && sum <= enough; ++i) {
         Draft next = draft;
         for (const Axis& axis : group.axes) {
             next[axis.field] = axis.is_plain() ? &axis.values[i] : &(*first)[i];
         }
-        sum += TRY(count_below(matrix, depth + 1, next, enough));
+        sum += TRY(count_below(matrix, groups, depth + 1, next, enough));
         if (!decides) {
             return sum * static_cast<double>(first->size());
         }
@@ -188,8 +189,9 @@ Status for_each_combination(const Matrix& matrix, const std::vector<const AxisGr
     return Product(matrix, groups, complete, visit).descend(0, base);
 }
 
-Result<double> count_combinations(const Matrix& matrix, const Draft& base, double enough) {
-    return count_below(matrix, 0, base, enough);
+Result<double> count_combinations(const Matrix& matrix, const std::vector<const AxisGroup*>& groups,
+                                  const Draft& base, double enough) {
+    return count_below(matrix, groups, 0, base, enough);
 }
 
 }  // namespace bitsweep

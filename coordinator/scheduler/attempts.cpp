@@ -186,15 +186,17 @@ void count_failure(Step& step, JobIndex index) {
     }
 }
 
-// An attempt that ran while its experiment was stopped is not tried again.
+// An attempt that ran while its experiment was stopped, or left it, is not tried again.
 void follow_the_stopped(Step& step, JobIndex index) {
     const Job& job = step.state.job(index);
     const auto& experiments = step.state.experiments();
     const bool wanted =
         std::any_of(job.experiments.begin(), job.experiments.end(),
                     [&](std::uint32_t e) { return experiments[e].stopped.empty(); });
-    if (!wanted && !job.experiments.empty()) {
-        step.change(index, Stop{experiments[job.experiments.front()].stopped});
+    if (!wanted) {
+        step.change(index,
+                    Stop{job.experiments.empty() ? "no experiment asks for it any more"
+                                                 : experiments[job.experiments.front()].stopped});
         step.store(index);
     }
 }

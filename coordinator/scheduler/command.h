@@ -18,6 +18,12 @@ struct StoreNewJob {
     JobRecord job;
 };
 
+// The experiment was submitted without this job: it is a former member, its results stay.
+struct StoreFormer {
+    ExperimentName experiment;
+    JobKey key;
+};
+
 // State, attempt, counters or last ending of a job changed.
 struct StoreJob {
     JobRecord job;
@@ -71,7 +77,7 @@ struct Obeyed {
     Result<Controlled> answer;
 };
 
-using Command =
-    std::variant<StoreNewJob, StoreJob, StoreRun, LogEvent, Send, Instantiate, Answer, Obeyed>;
+using Command = std::variant<StoreNewJob, StoreFormer, StoreJob, StoreRun, LogEvent, Send,
+                             Instantiate, Answer, Obeyed>;
 
 }  // namespace bitsweep::scheduler

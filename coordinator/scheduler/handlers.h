@@ -71,6 +71,11 @@ struct Stopped {
 Stopped stop_members(Step& step, Experiment& experiment, const std::string& why, Reach reach);
 
 enum class Reopening { cancelled, failed_and_cancelled };
+// They leave the experiment, which was submitted without them: what waits and no other experiment
+// wants is cancelled, what runs may finish, results stay. How many were cancelled.
+std::int64_t withdraw_members(Step& step, Experiment& experiment,
+                              const std::set<JobIndex>& members);
+
 // How many run again.
 std::int64_t reopen_members(Step& step, Experiment& experiment, Reopening which);
 

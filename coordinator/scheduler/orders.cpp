@@ -168,6 +168,29 @@ Stopped stop_members(Step& step, Experiment& experiment, const std::string& why,
     return ended;
 }
 
+std::int64_t withdraw_members(Step& step, Experiment& experiment,
+                              const std::set<JobIndex>& members) {
+    if (members.empty()) {
+        return 0;
+    }
+    Stopped ended;
+    for (const JobIndex index : members) {
+        const Job& job = step.state.job(index);
+        if (!is_terminal(job.state) && !std::holds_alternative<Running>(job.state) &&
+            !step.state.is_wanted_elsewhere(job, experiment)) {
+            end_job(step, index, "the file of " + experiment.name.value + " no longer has it",
+                    ended);
+        }
+        step.out.push_back(StoreFormer{experiment.name, job.key});
+    }
+    step.state.unlink(experiment, members);
+    step.log("withdrawn", experiment,
+             count_of_jobs(static_cast<std::int64_t>(members.size())) +
+                 " that its file no longer has, " + std::to_string(ended.jobs) +
+                 " of them cancelled");
+    return ended.jobs;
+}
+
 std::int64_t reopen_members(Step& step, Experiment& experiment, Reopening which) {
     std::int64_t jobs = 0;
     for (const JobIndex index : experiment.jobs) {

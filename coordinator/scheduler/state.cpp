@@ -163,6 +163,17 @@ bool State::link(const ExperimentName& name, JobIndex index) {
     return true;
 }
 
+void State::unlink(Experiment& experiment, const std::set<JobIndex>& members) {
+    ++changes;
+    const std::uint32_t position = experiment_by_name_.at(experiment.name);
+    for (const JobIndex index : members) {
+        unindex(index);
+        std::erase(jobs_[index].experiments, position);
+        this->index(index);
+    }
+    std::erase_if(experiment.jobs, [&](JobIndex index) { return members.contains(index); });
+}
+
 void State::set_paused(Experiment& experiment, std::string why) {
     ++changes;
     for (const JobIndex index : experiment.jobs) {

@@ -57,6 +57,8 @@ struct Worker {
 struct Experiment {
     ExperimentName name;
     std::vector<JobIndex> jobs;  // in the order of its cells
+    // Members that the newest submission has not named: its templates may still make them.
+    std::set<JobIndex> unnamed;
     std::vector<Cell> templates;
     std::set<std::string> kinds;  // for which the templates were made concrete in this process
     bool force = false;           // of its latest submission: new kinds are run again too
@@ -124,6 +126,8 @@ class State {
     const std::vector<Experiment>& experiments() const { return experiments_; }
     // False when it was a member already.
     bool link(const ExperimentName& experiment, JobIndex index);
+    // `members` belong to it no more. All of them are over, run, or are wanted elsewhere.
+    void unlink(Experiment& experiment, const std::set<JobIndex>& members);
     void set_paused(Experiment& experiment, std::string why);  // empty: goes on
     bool is_held(const Job& job) const;  // every experiment that wants it is paused
     // An experiment other than `than` that was not ended wants the job.

@@ -1,5 +1,6 @@
 // Experiments: submitted, made concrete for new kinds of devices, cancelled.
 #include <algorithm>
+#include <iterator>
 
 #include "coordinator/scheduler/handlers.h"
 #include "coordinator/scheduler/placement.h"
@@ -85,12 +86,14 @@ bool merge(Step& step, const ExperimentName& experiment, JobIndex index, const C
     return again;
 }
 
+// `named`: by job, whether a cell named it; grown as needed.
 Submitted add_cells(Step& step, const ExperimentName& experiment,
-                    const std::vector<ResolvedCell>& cells, Wishes wishes) {
+                    const std::vector<ResolvedCell>& cells, Wishes wishes,
+                    std::vector<bool>& named) {
     State& state = step.state;
     Submitted counts;
     counts.experiment = experiment;
-    std::set<JobIndex> seen;
+    named.resize(state.jobs().size() + cells.size());
     std::map<GroupKey, bool> impossible;
     for (const ResolvedCell& resolved : cells) {
         auto index = state.find(resolved.key);
@@ -101,9 +104,10 @@ Submitted add_cells(Step& step, const ExperimentName& experiment,
             step.out.push_back(StoreNewJob{experiment, state.job(*index)});
             ++counts.new_cells;
         }
-        if (!seen.insert(*index).second) {
+        if (named[*index]) {
             continue;  // two cells with one canonical form are one job
         }
+        named[*index] = true;
         ++counts.cells;
         if (!is_new) {
             merge(step, experiment, *index, resolved.cell, wishes, counts);
@@ -120,9 +124,10 @@ Submitted add_cells(Step& step, const ExperimentName& experiment,
     return counts;
 }
 
-void instantiate_for(Step& step, Experiment& experiment, const std::string& kind) {
+// Whether its cells are on their way as CellsResolved.
+bool instantiate_for(Step& step, Experiment& experiment, const std::string& kind) {
     if (!experiment.kinds.insert(kind).second) {
-        return;
+        return false;
     }
     Instantiate command{experiment.name, {}, experiment.force, experiment.retry_failed};
     for (const Cell& cell : experiment.templates) {
@@ -133,9 +138,11 @@ void instantiate_for(Step& step, Experiment& experiment, const std::string& kind
             command.cells.back().identity.spec_key.clear();
         }
     }
-    if (!command.cells.empty()) {
-        step.out.push_back(std::move(command));
+    if (command.cells.empty()) {
+        return false;
     }
+    step.out.push_back(std::move(command));
+    return true;
 }
 
 // Kinds that an earlier submission of the experiment ran on. Its templates mean them too, whether
@@ -146,6 +153,23 @@ std::set<std::string> kinds_of_members(const State& state, const Experiment& exp
         kinds.insert(state.job(index).cell->spec.gpu);
     }
     return kinds;
+}
+
+// Takes the members out that the submission did not name. Those of kinds whose cells are still on
+// their way wait for them. How many.
+std::int64_t withdraw_the_unnamed(Step& step, Experiment& experiment,
+                                  const std::set<std::string>& kinds_on_their_way) {
+    std::set<JobIndex> gone;
+    for (const JobIndex index : experiment.unnamed) {
+        if (!kinds_on_their_way.contains(step.state.job(index).cell->spec.gpu)) {
+            gone.insert(index);
+        }
+    }
+    for (const JobIndex index : gone) {
+        experiment.unnamed.erase(index);
+    }
+    withdraw_members(step, experiment, gone);
+    return static_cast<std::int64_t>(gone.size());
 }
 
 }  // namespace
@@ -174,14 +198,25 @@ void on(Step& step, const Submission& submission) {
         step.log("resumed", experiment, "submitted again");
     }
     go_on(step, experiment);
-    step.out.push_back(Answer{add_cells(step, submission.experiment, submission.cells,
-                                        {submission.force, submission.retry_failed})});
+    const std::vector<JobIndex> members = experiment.jobs;
+    std::vector<bool> named;
+    Submitted counts = add_cells(step, submission.experiment, submission.cells,
+                                 {submission.force, submission.retry_failed}, named);
     Experiment& submitted = step.state.experiment(submission.experiment);
+    submitted.unnamed.clear();
+    std::copy_if(members.begin(), members.end(),
+                 std::inserter(submitted.unnamed, submitted.unnamed.end()),
+                 [&](JobIndex index) { return !named[index]; });
+    std::set<std::string> on_their_way;
     if (!submitted.templates.empty()) {
         for (const std::string& kind : kinds) {
-            instantiate_for(step, submitted, kind);
+            if (instantiate_for(step, submitted, kind)) {
+                on_their_way.insert(kind);
+            }
         }
     }
+    counts.former = withdraw_the_unnamed(step, submitted, on_their_way);
+    step.out.push_back(Answer{counts});
     instantiate(step, submitted);
 }
 
@@ -193,8 +228,20 @@ void on(Step& step, const CellsResolved& resolved) {
         }
         return;
     }
-    step.out.push_back(Answer{add_cells(step, resolved.experiment, resolved.cells,
-                                        {resolved.force, resolved.retry_failed})});
+    std::vector<bool> named;
+    Submitted counts = add_cells(step, resolved.experiment, resolved.cells,
+                                 {resolved.force, resolved.retry_failed}, named);
+    Experiment& owner = step.state.experiment(resolved.experiment);
+    std::erase_if(owner.unnamed, [&](JobIndex index) { return named[index]; });
+    std::set<std::string> others;  // kinds whose cells did not come now
+    for (const JobIndex index : owner.unnamed) {
+        others.insert(step.state.job(index).cell->spec.gpu);
+    }
+    for (const ResolvedCell& one : resolved.cells) {
+        others.erase(one.cell.spec.gpu);
+    }
+    counts.former = withdraw_the_unnamed(step, owner, others);
+    step.out.push_back(Answer{counts});
 }
 
 }  // namespace bitsweep::scheduler

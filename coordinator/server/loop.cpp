@@ -120,10 +120,14 @@ void Loop::perform(Batch& batch, scheduler::Command& command) {
         counts_.running += answer->counts.running;
         counts_.failed_before += answer->counts.failed_before;
         counts_.impossible += answer->counts.impossible;
+        counts_.former += answer->counts.former;
     } else if (auto* obeyed = std::get_if<scheduler::Obeyed>(&command)) {
         obeyed_ = std::move(obeyed->answer);
     } else if (auto* new_job = std::get_if<scheduler::StoreNewJob>(&command)) {
         batch.writes.emplace_back(std::move(*new_job));
+        batch.binding = true;
+    } else if (auto* former = std::get_if<scheduler::StoreFormer>(&command)) {
+        batch.writes.emplace_back(std::move(*former));
         batch.binding = true;
     } else if (auto* job = std::get_if<scheduler::StoreJob>(&command)) {
         batch.writes.emplace_back(std::move(*job));
@@ -168,6 +172,11 @@ Status Loop::write(StoreWriter& writer, const Write& write) {
     }
     if (const auto* new_job = std::get_if<scheduler::StoreNewJob>(&write)) {
         return writer.put_job(new_job->experiment, to_stored(new_job->job));
+    }
+    if (const auto* former = std::get_if<scheduler::StoreFormer>(&write)) {
+        StoredJob job;
+        job.key = former->key;
+        return writer.put_job(former->experiment, job, Membership::former);
     }
     if (const auto* job = std::get_if<scheduler::StoreJob>(&write)) {
         return writer.set_job(to_stored_state(job->job));

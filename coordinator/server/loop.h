@@ -70,8 +70,8 @@ class Loop {
         TimePoint when;
         scheduler::LogEvent event;
     };
-    using Write = std::variant<StoredExperiment, scheduler::StoreNewJob, scheduler::StoreJob,
-                               scheduler::StoreRun, TimedEvent>;
+    using Write = std::variant<StoredExperiment, scheduler::StoreNewJob, scheduler::StoreFormer,
+                               scheduler::StoreJob, scheduler::StoreRun, TimedEvent>;
     struct Outgoing {
         Peer to;
         SessionId session;

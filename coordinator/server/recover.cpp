@@ -39,7 +39,7 @@ Result<std::unordered_map<std::string, std::map<std::string, std::int64_t>>> rea
 Result<std::unordered_map<std::string, std::vector<JobKey>>> read_members(Store& store) {
     const Table table =
         TRY(store.query("SELECT l.experiment, j.key FROM experiment_jobs l JOIN jobs j ON j.id = "
-                        "l.job ORDER BY l.id"));
+                        "l.job WHERE l.asked = 1 ORDER BY l.id"));
     std::unordered_map<std::string, std::vector<JobKey>> members;
     for (const auto& row : table.rows) {
         members[row.at(0).text].push_back(JobKey{row.at(1).text});

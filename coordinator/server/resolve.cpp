@@ -55,18 +55,19 @@ Result<std::vector<scheduler::ResolvedCell>> resolve_cells(Store& store, std::ve
         return make_error(ErrorCode::invalid_input,
                           std::to_string(cells.size()) + " cells; the most is 1,000,000");
     }
-    std::vector<scheduler::ResolvedCell> resolved;
-    resolved.reserve(cells.size());
     for (Cell& cell : cells) {
         TRY(check_cell(cell));
         const MethodRow& row = method_row(TRY(parse_method(cell.spec.method)));
         cell.identity.spec_key = spec_key(cell.spec);
         cell.identity.numerics_revision =
             cell.spec.gpu == "cpu" ? row.numerics_cpu : row.numerics_cuda;
-        const auto known =
-            TRY(store.find(cell.identity, cell.spec.model.name, cell.spec.quality.text));
-        JobKey key = known ? known->key : cell_key(cell.identity);
-        resolved.push_back({std::move(key), std::move(cell)});
+    }
+    const std::vector<std::optional<KnownJob>> known = TRY(store.find(cells));
+    std::vector<scheduler::ResolvedCell> resolved;
+    resolved.reserve(cells.size());
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+        JobKey key = known[i] ? known[i]->key : cell_key(cells[i].identity);
+        resolved.push_back({std::move(key), std::move(cells[i])});
     }
     return resolved;
 }

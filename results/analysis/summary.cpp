@@ -173,7 +173,7 @@ Result<std::vector<std::string>> read_failures(Store& store, const std::string& 
     const Table jobs =
         TRY(store.query("SELECT j.model, j.method, j.threshold, j.repeat, j.state, j.last_outcome,"
                         " j.last_message FROM experiment_jobs l JOIN jobs j ON j.id = l.job"
-                        " WHERE j.result IS NULL AND l.experiment = " +
+                        " WHERE j.result IS NULL AND l.asked = 1 AND l.experiment = " +
                         sql_text(name) + " ORDER BY l.id"));
     std::vector<std::string> failures;
     int open = 0;

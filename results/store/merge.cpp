@@ -35,9 +35,9 @@ constexpr const char* add_jobs =
     " '', last_outcome, last_message FROM other.jobs WHERE 1 ON CONFLICT (key) DO NOTHING";
 constexpr const char* link_jobs =
     "INSERT INTO main.experiment_jobs (experiment, job, yaml_line, priority, timeout_ms,"
-    " retries_crash, retries_fail)"
+    " retries_crash, retries_fail, asked)"
     " SELECT l.experiment, m.id, l.yaml_line, l.priority, l.timeout_ms, l.retries_crash,"
-    " l.retries_fail FROM other.experiment_jobs l JOIN other.jobs j ON j.id = l.job"
+    " l.retries_fail, l.asked FROM other.experiment_jobs l JOIN other.jobs j ON j.id = l.job"
     " JOIN main.jobs m ON m.key = j.key ORDER BY l.id"
     " ON CONFLICT (experiment, job) DO NOTHING";
 

@@ -11,7 +11,7 @@ namespace {
 
 // Migration N brings user_version from N to N + 1.
 constexpr std::string_view migrations[] = {embedded::_001_init_sql, embedded::_002_orders_sql,
-                                           embedded::_003_external_sql};
+                                           embedded::_003_external_sql, embedded::_004_asked_sql};
 
 }  // namespace
 

@@ -34,7 +34,10 @@ inline constexpr std::string_view link_job =
     "INSERT INTO experiment_jobs (experiment, job, yaml_line, priority, timeout_ms, retries_crash,"
     " retries_fail) SELECT ?1, id, ?3, ?4, ?5, ?6, ?7 FROM jobs WHERE key = ?2"
     " ON CONFLICT (experiment, job) DO UPDATE SET yaml_line = ?3, priority = ?4,"
-    " timeout_ms = ?5, retries_crash = ?6, retries_fail = ?7";
+    " timeout_ms = ?5, retries_crash = ?6, retries_fail = ?7, asked = 1";
+inline constexpr std::string_view unlink_job =
+    "UPDATE experiment_jobs SET asked = 0"
+    " WHERE experiment = ?1 AND job = (SELECT id FROM jobs WHERE key = ?2)";
 inline constexpr std::string_view set_job =
     "UPDATE jobs SET state = ?2, attempt = ?3, crashes = ?4, failures = ?5, worker = ?6,"
     " session = ?7, device = ?8, last_outcome = ?9, last_message = ?10,"
@@ -89,23 +92,17 @@ inline constexpr std::string_view all_jobs =
     "SELECT " BITSWEEP_JOB_COLUMNS
     " FROM jobs j JOIN experiment_jobs l ON l.id ="
     " (SELECT MIN(id) FROM experiment_jobs WHERE job = j.id) ORDER BY l.id";
-// ?1 spec key, ?2 revision, ?3 and ?4 the asked digests, ?5 model, ?6 text. What a job's own
-// digest leaves open its result answers, then the binding of its name; random weights have none.
-// Columns 22 and 23: the digests known of the stored job; 24 and 25: those known of the asked one.
-inline constexpr std::string_view same_cell =
-    "SELECT " BITSWEEP_JOB_COLUMNS
-    ","
-    " COALESCE(NULLIF(j.weights_digest, ''), NULLIF(r.weights_digest, ''),"
-    "  CASE j.weights WHEN 'real' THEN m.digest END, ''),"
-    " COALESCE(NULLIF(j.dataset_digest, ''), NULLIF(r.dataset_digest, ''), t.digest, ''),"
-    " COALESCE(NULLIF(?3, ''), CASE j.weights WHEN 'real' THEN m.digest END, ''),"
-    " COALESCE(NULLIF(?4, ''), t.digest, '')"
-    " FROM jobs j JOIN experiment_jobs l ON l.id ="
-    "  (SELECT MIN(id) FROM experiment_jobs WHERE job = j.id)"
-    " LEFT JOIN runs r ON r.id = j.result"
-    " LEFT JOIN bindings m ON m.kind = 'model' AND m.name = ?5"
-    " LEFT JOIN bindings t ON t.kind = 'text' AND t.name = ?6"
-    " WHERE j.spec_key = ?1 AND j.numerics_revision = ?2"
-    " ORDER BY j.result IS NULL, j.id DESC";
+// What find() compares: spec key, id, revision, the digests that the job or its result knows,
+// weights, whether it has a result; then what it tells: key, state, last outcome and message. The
+// runs are looked at only where the job does not know.
+#define BITSWEEP_KNOWN_JOBS                                                                   \
+    "SELECT spec_key, id, numerics_revision, COALESCE(NULLIF(weights_digest, ''),"            \
+    " (SELECT weights_digest FROM runs WHERE id = result), ''),"                              \
+    " COALESCE(NULLIF(dataset_digest, ''), (SELECT dataset_digest FROM runs WHERE id ="       \
+    " result), ''), weights, result IS NOT NULL, key, state, last_outcome, last_message FROM" \
+    " jobs"
+inline constexpr std::string_view known_jobs = BITSWEEP_KNOWN_JOBS;
+inline constexpr std::string_view known_jobs_of_key = BITSWEEP_KNOWN_JOBS " WHERE spec_key = ?1";
+inline constexpr std::string_view bindings_of = "SELECT name, digest FROM bindings WHERE kind = ?1";
 
 }  // namespace bitsweep::sql

@@ -122,10 +122,14 @@ double Statement::real(int column) const {
     return sqlite3_column_double(raw(), column);
 }
 
-std::string Statement::text(int column) const {
-    const auto* data = reinterpret_cast<const char*>(sqlite3_column_text(raw(), column));
+std::string_view Statement::view(int column) const {
+    const auto* bytes = reinterpret_cast<const char*>(sqlite3_column_text(raw(), column));
     const auto size = static_cast<std::size_t>(sqlite3_column_bytes(raw(), column));
-    return data == nullptr ? std::string() : std::string(data, size);
+    return bytes == nullptr ? std::string_view() : std::string_view(bytes, size);
+}
+
+std::string Statement::text(int column) const {
+    return std::string(view(column));
 }
 
 bool Statement::is_null(int column) const {

@@ -46,6 +46,7 @@ class Statement {
     std::int64_t integer(int column) const;
     double real(int column) const;
     std::string text(int column) const;
+    std::string_view view(int column) const;  // until the next step
     bool is_null(int column) const;
     sqlite3_stmt* raw() const { return handle_.get(); }
 

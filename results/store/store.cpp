@@ -2,6 +2,7 @@
 
 #include <sstream>
 
+#include "results/store/lookup.h"
 #include "results/store/migrate.h"
 #include "results/store/queries.h"
 #include "results/store/reader.h"
@@ -95,11 +96,6 @@ Result<StoredJob> job_of_row(const Statement& row) {
     return job;
 }
 
-// Whether the digests that both sides know are equal.
-bool may_be_equal(const std::string& stored, const std::string& asked) {
-    return stored.empty() || asked.empty() || stored == asked;
-}
-
 class SqliteStore final : public Store {
  public:
     SqliteStore(fs::path file, std::optional<WriterLock> lock, Connection connection)
@@ -108,8 +104,9 @@ class SqliteStore final : public Store {
     Status transact(const std::function<Status(StoreWriter&)>& body) override;
     Result<std::vector<StoredExperiment>> experiments() override;
     Result<std::vector<StoredJob>> jobs(const ExperimentName& experiment) override;
-    Result<std::optional<StoredJob>> find(const CellIdentity& identity, const std::string& model,
-                                          const std::string& text) override;
+    Result<std::vector<std::optional<KnownJob>>> find(std::span<const Cell> cells) override {
+        return find_jobs(connection_, cells);
+    }
     Result<Table> query(const std::string& sql) override;
 
  private:
@@ -177,28 +174,6 @@ Result<std::vector<StoredJob>> SqliteStore::jobs(const ExperimentName& experimen
         all.push_back(TRY(job_of_row(rows)));
     }
     return all;
-}
-
-Result<std::optional<StoredJob>> SqliteStore::find(const CellIdentity& identity,
-                                                   const std::string& model,
-                                                   const std::string& text) {
-    Statement& rows = *TRY(connection_.cached(sql::same_cell));
-    rows.bind_all(identity.spec_key, identity.numerics_revision, identity.weights_digest,
-                  identity.dataset_digest, model, text);
-    std::optional<StoredJob> found;
-    while (!found && TRY(rows.step())) {
-        if (may_be_equal(rows.text(22), rows.text(24)) &&
-            may_be_equal(rows.text(23), rows.text(25))) {
-            Result<StoredJob> job = job_of_row(rows);
-            if (!job) {
-                rows.reset();
-                return std::move(job).error();
-            }
-            found = std::move(job).value();
-        }
-    }
-    rows.reset();
-    return found;
 }
 
 Result<Table> SqliteStore::query(const std::string& sql) {

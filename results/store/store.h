@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,9 @@ struct StoredExperiment {
     std::int64_t max_fails = 0;   // so many failed jobs stop it; 0: no limit
 };
 
+// Whether an experiment asks for a job, or did before it was submitted with another file.
+enum class Membership { asked, former };
+
 struct FinishedRun {
     RunResult result;
     WorkerName worker;
@@ -56,8 +60,10 @@ class StoreWriter {
  public:
     virtual ~StoreWriter() = default;
     virtual Status put_experiment(const StoredExperiment& experiment) = 0;  // insert or replace
-    // Inserts the job if its key is new, and links it to the experiment either way.
-    virtual Status put_job(const ExperimentName& experiment, const StoredJob& job) = 0;
+    // Inserts the job if its key is new, and links it to the experiment either way. As a former
+    // member: only says so of its link.
+    virtual Status put_job(const ExperimentName& experiment, const StoredJob& job,
+                           Membership membership = Membership::asked) = 0;
     // Updates state, attempt, counters, worker, session, device, last outcome and exclusions of an
     // existing job. Its cell is not read.
     virtual Status set_job(const StoredJob& job) = 0;
@@ -66,6 +72,15 @@ class StoreWriter {
     virtual Status put_run(const FinishedRun& run) = 0;
     // One line of the event log (JSON), for replay and for people.
     virtual Status put_event(TimePoint when, std::string_view kind, std::string_view json) = 0;
+};
+
+// What find() tells of a stored job.
+struct KnownJob {
+    std::int64_t id = 0;  // of its row
+    JobKey key;
+    std::string state;
+    OutcomeClass last_outcome = OutcomeClass::done;
+    std::string last_message;
 };
 
 // A result set for people and programs.
@@ -102,11 +117,10 @@ class Store {
     virtual Result<std::vector<StoredJob>> jobs(
         const ExperimentName& experiment) = 0;  // empty name: all
 
-    // The stored job of the same cell: same spec key and revision, and equal digests where both
-    // sides know them (the model's and text's bound digests fill the gaps).
-    virtual Result<std::optional<StoredJob>> find(const CellIdentity& identity,
-                                                  const std::string& model,
-                                                  const std::string& text) = 0;
+    // For each cell, in their order, the stored job of the same cell: same spec key and revision,
+    // and equal digests where both sides know them (the model's and text's bound digests fill the
+    // gaps). Of several, the newest that has a result.
+    virtual Result<std::vector<std::optional<KnownJob>>> find(std::span<const Cell> cells) = 0;
 
     // Read-only SQL; invalid_input with SQLite's words. Refuses statements that would write.
     virtual Result<Table> query(const std::string& sql) = 0;

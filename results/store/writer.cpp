@@ -60,7 +60,13 @@ Status SqliteWriter::put_experiment(const StoredExperiment& experiment) {
     return {};
 }
 
-Status SqliteWriter::put_job(const ExperimentName& experiment, const StoredJob& job) {
+Status SqliteWriter::put_job(const ExperimentName& experiment, const StoredJob& job,
+                             Membership membership) {
+    if (membership == Membership::former) {
+        return TRY(connection_.cached(sql::unlink_job))
+            ->bind_all(experiment.value, job.key.value)
+            .run();
+    }
     const JobSpec& spec = job.cell.spec;
     const CellIdentity& identity = job.cell.identity;
     Statement& insert = *TRY(connection_.cached(sql::put_job));

@@ -10,7 +10,8 @@ class SqliteWriter final : public StoreWriter {
  public:
     explicit SqliteWriter(Connection& connection) : connection_(connection) {}
     Status put_experiment(const StoredExperiment& experiment) override;
-    Status put_job(const ExperimentName& experiment, const StoredJob& job) override;
+    Status put_job(const ExperimentName& experiment, const StoredJob& job,
+                   Membership membership) override;
     Status set_job(const StoredJob& job) override;
     Status put_run(const FinishedRun& run) override;
     Status put_event(TimePoint when, std::string_view kind, std::string_view json) override;

@@ -16,6 +16,9 @@ namespace {
 // JSON by hand on purpose: the bytes are hashed, so no library release may change them.
 class CanonicalObject {
  public:
+    // Most cells fit without growing.
+    CanonicalObject() { out_.reserve(usual_bytes); }
+
     // Names must arrive in sorted order.
     CanonicalObject& text(std::string_view name, std::string_view value) {
         begin(name);
@@ -24,12 +27,12 @@ class CanonicalObject {
     }
     CanonicalObject& integer(std::string_view name, std::int64_t value) {
         begin(name);
-        out_ += std::to_string(value);
+        append_digits(value);
         return *this;
     }
     CanonicalObject& unsigned_integer(std::string_view name, std::uint64_t value) {
         begin(name);
-        out_ += std::to_string(value);
+        append_digits(value);
         return *this;
     }
     CanonicalObject& boolean(std::string_view name, bool value) {
@@ -45,12 +48,10 @@ class CanonicalObject {
             return *this;
         }
         if (std::abs(value) < 1e15 && value == std::trunc(value)) {  // 100000, not 1e+05
-            out_ += std::to_string(static_cast<std::int64_t>(value));
+            append_digits(static_cast<std::int64_t>(value));
             return *this;
         }
-        char digits[32];
-        const auto end = std::to_chars(digits, digits + sizeof digits, value);
-        out_.append(digits, end.ptr);
+        append_digits(value);
         return *this;
     }
     CanonicalObject& object(std::string_view name, CanonicalObject& value) {
@@ -68,30 +69,44 @@ class CanonicalObject {
         ASSERT(last_.empty() || last_ < name);
         out_ += last_.empty() ? '{' : ',';
         last_ = name;
-        append_string(name);
-        out_ += ':';
+        out_ += '"';
+        out_ += name;  // ours: nothing to escape
+        out_ += "\":";
     }
     void append_string(std::string_view value) {
         static constexpr char hex[] = "0123456789abcdef";
         out_ += '"';
-        for (const char c : value) {
-            const auto byte = static_cast<unsigned char>(c);
-            if (c == '"' || c == '\\') {
-                out_ += '\\';
-                out_ += c;
-            } else if (byte < 0x20) {
+        std::size_t copied = 0;
+        for (std::size_t i = 0; i < value.size(); ++i) {
+            const auto byte = static_cast<unsigned char>(value[i]);
+            if (byte >= 0x20 && byte != '"' && byte != '\\') {
+                continue;
+            }
+            out_ += value.substr(copied, i - copied);
+            copied = i + 1;
+            if (byte < 0x20) {
                 out_ += "\\u00";
                 out_ += hex[byte >> 4];
                 out_ += hex[byte & 15];
             } else {
-                out_ += c;
+                out_ += '\\';
+                out_ += value[i];
             }
         }
+        out_ += value.substr(copied);
         out_ += '"';
     }
+    template <class Number>
+    void append_digits(Number value) {
+        char digits[32];
+        const auto end = std::to_chars(digits, digits + sizeof digits, value);
+        out_.append(digits, end.ptr);
+    }
+
+    static constexpr std::size_t usual_bytes = 384;
 
     std::string out_;
-    std::string last_;
+    std::string_view last_;  // names are literals
 };
 
 std::string lower_case(std::string_view text) {

@@ -354,5 +354,23 @@ matrix:
     EXPECT_LT(took.count(), 30);
 }
 
+TEST(ExpandLimits, CellsThatOnlyAnInclusionAddsCountBeforeAnyIsMade) {
+    const std::string million = R"(experiment: a
+defaults: {protocol: quick, gpu: cpu, model: llama-nano, method: fp16}
+matrix:
+  seed: {range: [1, 1000]}
+  new_tokens: {range: [1, 1000]}
+)";
+    const auto start = std::chrono::steady_clock::now();
+    EXPECT_EQ(refusal(million + "include: [{seed: 1001, new_tokens: 7}]\n"),
+              "test.yaml:4:3: this matrix makes 1000001 cells; the limit is 1000000: shorten an "
+              "axis, or make two experiments of it");
+    // Inclusions alone may be too many as well, and one that extends cells adds none.
+    EXPECT_EQ(refusal(million + "include: [{batch: 2}, {seed: 0, new_tokens: 5}]\n").substr(0, 47),
+              "test.yaml:4:3: this matrix makes 1000001 cells;");
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    EXPECT_LT(took.count(), 1);
+}
+
 }  // namespace
 }  // namespace bitsweep::testing

@@ -46,6 +46,9 @@ struct CommandWords {
     std::string operator()(const StoreNewJob& c) const {
         return "link " + c.experiment.value + " " + in_words(c.job);
     }
+    std::string operator()(const StoreFormer& c) const {
+        return "former " + c.experiment.value + " " + c.key.value;
+    }
     std::string operator()(const StoreJob& c) const { return "job " + in_words(c.job); }
     std::string operator()(const StoreRun& c) const {
         return "run " + attempt_words(c.result->key, c.result->attempt) + " " +
@@ -79,7 +82,8 @@ struct CommandWords {
         return "answer " + s.experiment.value + ": " + std::to_string(s.cells) + " cells, " +
                std::to_string(s.new_cells) + " new, " + std::to_string(s.done) + " done, " +
                std::to_string(s.running) + " running, " + std::to_string(s.failed_before) +
-               " failed before, " + std::to_string(s.impossible) + " impossible";
+               " failed before, " + std::to_string(s.impossible) + " impossible" +
+               (s.former > 0 ? ", " + std::to_string(s.former) + " former" : "");
     }
 };
 
@@ -194,6 +198,8 @@ void Persisted::take(const Command& command) {
         if (std::find(members.begin(), members.end(), added->job.key) == members.end()) {
             members.push_back(added->job.key);
         }
+    } else if (const auto* former = std::get_if<StoreFormer>(&command)) {
+        std::erase(members_[former->experiment], former->key);
     } else if (const auto* changed = std::get_if<StoreJob>(&command)) {
         jobs_.at(changed->job.key) = changed->job;
     } else if (const auto* event = std::get_if<LogEvent>(&command)) {

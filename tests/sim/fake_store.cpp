@@ -42,7 +42,12 @@ class FakeStore::Writer : public StoreWriter {
         return {};
     }
 
-    Status put_job(const ExperimentName& experiment, const StoredJob& job) override {
+    Status put_job(const ExperimentName& experiment, const StoredJob& job,
+                   Membership membership) override {
+        if (membership == Membership::former) {
+            std::erase(c_.members[experiment], job.key);
+            return {};
+        }
         const auto [entry, is_new] = c_.jobs.emplace(job.key, job);
         if (is_new) {
             c_.order.push_back(job.key);
@@ -148,18 +153,24 @@ Result<std::vector<StoredJob>> FakeStore::jobs(const ExperimentName& experiment)
     return found;
 }
 
-Result<std::optional<StoredJob>> FakeStore::find(const CellIdentity& identity, const std::string&,
-                                                 const std::string&) {
-    for (const auto& [key, job] : contents_.jobs) {
-        const CellIdentity& known = job.cell.identity;
-        const bool other_weights = !known.weights_digest.empty() &&
-                                   !identity.weights_digest.empty() &&
-                                   known.weights_digest != identity.weights_digest;
-        if (known.spec_key == identity.spec_key && !other_weights) {
-            return std::optional<StoredJob>(job);
+Result<std::vector<std::optional<KnownJob>>> FakeStore::find(std::span<const Cell> cells) {
+    std::vector<std::optional<KnownJob>> found;
+    for (const Cell& cell : cells) {
+        const auto same = [&](const auto& entry) {
+            const CellIdentity& known = entry.second.cell.identity;
+            const std::string& asked = cell.identity.weights_digest;
+            const bool other_weights =
+                !known.weights_digest.empty() && !asked.empty() && known.weights_digest != asked;
+            return known.spec_key == cell.identity.spec_key && !other_weights;
+        };
+        const auto first = std::find_if(contents_.jobs.begin(), contents_.jobs.end(), same);
+        auto& answer = found.emplace_back();
+        if (first != contents_.jobs.end()) {
+            const StoredJob& job = first->second;
+            answer = KnownJob{0, job.key, job.state, job.last_outcome, job.last_message};
         }
     }
-    return std::optional<StoredJob>();
+    return found;
 }
 
 // The questions that recover.cpp asks. Durations and peaks are not kept here.

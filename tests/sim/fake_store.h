@@ -42,8 +42,7 @@ class FakeStore : public Store {
     Status transact(const std::function<Status(StoreWriter&)>& body) override;
     Result<std::vector<StoredExperiment>> experiments() override;
     Result<std::vector<StoredJob>> jobs(const ExperimentName& experiment) override;
-    Result<std::optional<StoredJob>> find(const CellIdentity& identity, const std::string& model,
-                                          const std::string& text) override;
+    Result<std::vector<std::optional<KnownJob>>> find(std::span<const Cell> cells) override;
     Result<Table> query(const std::string& sql) override;
 
  private:

@@ -236,6 +236,35 @@ TEST(Events, areKeptInOrderAndMustBeJson) {
     EXPECT_EQ(text(*store, "SELECT group_concat(json ->> 'a') FROM events"), "1,2");
 }
 
+// ---- members and former members
+
+TEST(Members, aFormerMemberLeavesTheViewsAndKeepsItsResults) {
+    TempFolder folder;
+    auto store = open_store(folder / "a.db");
+    const StoredJob kept = make_job("fp16");
+    const StoredJob left = make_job("int8");
+    put_jobs(*store, "e", {kept, left});
+    put_jobs(*store, "other", {left});
+    put_run(*store, make_run(kept, 1));
+    put_run(*store, make_run(left, 1));
+    const auto put = [&](Membership membership) {
+        return store->transact([&](StoreWriter& w) { return w.put_job({"e"}, left, membership); });
+    };
+    ASSERT_TRUE(put(Membership::former).ok());
+    EXPECT_EQ(text(*store, "SELECT group_concat(method) FROM v_cells WHERE experiment = 'e'"),
+              "fp16");
+    EXPECT_EQ(text(*store, "SELECT group_concat(method) FROM v_summary WHERE experiment = 'e'"),
+              "fp16");
+    EXPECT_EQ(text(*store, "SELECT group_concat(method) FROM v_former WHERE experiment = 'e'"),
+              "int8");
+    EXPECT_EQ(number(*store, "SELECT count(*) FROM v_cells WHERE experiment = 'other'"), 1);
+    EXPECT_EQ(number(*store, "SELECT count(*) FROM runs"), 2);
+
+    ASSERT_TRUE(put(Membership::asked).ok());
+    EXPECT_EQ(number(*store, "SELECT count(*) FROM v_cells WHERE experiment = 'e'"), 2);
+    EXPECT_EQ(number(*store, "SELECT count(*) FROM v_former"), 0);
+}
+
 // ---- find
 
 struct Find : ::testing::Test {
@@ -244,10 +273,20 @@ struct Find : ::testing::Test {
 
     // The key of the job found for `job`'s identity, "" when there is none.
     std::string found(const StoredJob& job) {
-        const auto result =
-            store->find(job.cell.identity, job.cell.spec.model.name, job.cell.spec.quality.text);
-        EXPECT_TRUE(result.ok()) << result.error().message;
-        return result.ok() && *result ? (*result)->key.value : "";
+        // Alone by its key, among many in one pass over the jobs: both ways say the same.
+        const std::vector<Cell> many(50, job.cell);
+        const auto one = store->find({&job.cell, 1});
+        const auto all = store->find(many);
+        EXPECT_TRUE(one.ok() && all.ok());
+        const auto key = [](const std::optional<KnownJob>& known) {
+            return known ? known->key.value : "";
+        };
+        EXPECT_EQ(one->size(), 1u);
+        EXPECT_EQ(all->size(), many.size());
+        for (const std::optional<KnownJob>& known : *all) {
+            EXPECT_EQ(key(known), key(one->front()));
+        }
+        return key(one->front());
     }
     static StoredJob with_weights(const std::string& digest) {
         StoredJob job = make_job("fp16");
@@ -339,6 +378,28 @@ TEST_F(Find, ofTwoJobsTheOneWithAResultIsTaken) {
     put_jobs(*store, "e", {ran, waits});
     put_run(*store, make_run(ran, 1));
     EXPECT_EQ(found(with_weights("d1")), ran.key.value);
+}
+
+TEST_F(Find, manyCellsAreAnsweredInTheirOrderWithTheirStates) {
+    std::vector<StoredJob> jobs;
+    for (int bits = 2; bits <= 8; ++bits) {
+        jobs.push_back(make_job("int" + std::to_string(bits) + "-g64"));
+    }
+    jobs[2].state = "failed";
+    jobs[2].last_outcome = OutcomeClass::timeout;
+    jobs[2].last_message = "too slow";
+    put_jobs(*store, "e", jobs);
+    const std::vector<Cell> asked = {jobs[4].cell, make_job("fp16").cell, jobs[2].cell};
+    const auto found = store->find(asked);
+    ASSERT_TRUE(found.ok());
+    ASSERT_EQ(found->size(), 3u);
+    EXPECT_EQ((*found)[0]->key.value, jobs[4].key.value);
+    EXPECT_FALSE((*found)[1]);
+    EXPECT_EQ((*found)[2]->key.value, jobs[2].key.value);
+    EXPECT_EQ((*found)[2]->state, "failed");
+    EXPECT_EQ((*found)[2]->last_outcome, OutcomeClass::timeout);
+    EXPECT_EQ((*found)[2]->last_message, "too slow");
+    EXPECT_TRUE(store->find({})->empty());
 }
 
 }  // namespace

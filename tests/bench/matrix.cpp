@@ -1,0 +1,182 @@
+// How long an experiment of 100,000 cells takes to expand, store, plan and submit again, and what a
+// million cells need. Goals: expand + hash + insert 1 s, submit again 0.5 s, plan 0.5 s, a million
+// under 2 GiB.
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "coordinator/cli/plan_cells.h"
+#include "coordinator/cli/plan_time.h"
+#include "coordinator/cli/plan_view.h"
+#include "coordinator/expand/expand.h"
+#include "coordinator/scheduler/scheduler.h"
+#include "coordinator/server/convert.h"
+#include "coordinator/server/recover.h"
+#include "coordinator/server/resolve.h"
+#include "results/store/store.h"
+
+namespace bitsweep {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+double ms_since(Clock::time_point start) {
+    return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+double peak_mib() {
+    rusage used{};
+    getrusage(RUSAGE_SELF, &used);
+    return static_cast<double>(used.ru_maxrss) / 1024.0;
+}
+
+// 5 models x 4 methods x 50 batch sizes x `lengths`.
+std::string yaml_of(int lengths) {
+    return "experiment: big\ndefaults: {weights: random, protocol: quick}\nmatrix:\n"
+           "  model: [gpt2, gpt2-medium, gpt2-large, gpt2-xl, opt-125m]\n"
+           "  method: [fp16, int8, nf4, int4-g64]\n  gpu: cpu\n  batch: {range: [1, 50]}\n"
+           "  new_tokens: {range: [1, " +
+           std::to_string(lengths) + "]}\n";
+}
+
+class Figures {
+ public:
+    void add(const char* name, double value, const char* goal) {
+        std::printf("%-32s %10.1f   %s\n", name, value, goal);
+        json_ +=
+            (json_.empty() ? "{\"" : ", \"") + std::string(name) + "\": " + std::to_string(value);
+    }
+    std::string json() const { return json_ + "}"; }
+
+ private:
+    std::string json_;
+};
+
+Result<std::vector<Cell>> expanded(int lengths) {
+    Expansion expansion = TRY(expand_yaml(yaml_of(lengths), "big.yaml", {}));
+    return std::move(expansion.cells);
+}
+
+// What the coordinator writes when all of them are new.
+Status insert(Store& store, std::vector<Cell> cells) {
+    const auto resolved = TRY(resolve_cells(store, std::move(cells)));
+    return store.transact([&](StoreWriter& writer) -> Status {
+        StoredExperiment experiment;
+        experiment.name.value = "big";
+        TRY(writer.put_experiment(experiment));
+        for (const scheduler::ResolvedCell& one : resolved) {
+            scheduler::JobRecord job;
+            job.key = one.key;
+            job.cell = std::make_shared<const Cell>(one.cell);
+            TRY(writer.put_job(experiment.name, to_stored(job)));
+        }
+        return {};
+    });
+}
+
+// Results of every second job.
+Status measure_half(Store& store) {
+    std::vector<StoredJob> jobs = TRY(store.jobs(ExperimentName{"big"}));
+    return store.transact([&](StoreWriter& writer) -> Status {
+        for (std::size_t i = 0; i < jobs.size(); i += 2) {
+            FinishedRun run;
+            run.result.key = jobs[i].key;
+            run.result.attempt = jobs[i].attempt = {1};
+            run.result.finished_unix_ms = 1'000;
+            run.result.measurements = {{"decode_tokens_per_s", "token/s", 0, 100}};
+            run.device = run.device_kind = run.device_name = "cpu";
+            jobs[i].state = "done";
+            TRY(writer.set_job(jobs[i]));
+            TRY(writer.put_run(run));
+        }
+        return {};
+    });
+}
+
+Status submit_again(Store& store, Figures& figures) {
+    scheduler::Scheduler scheduler{scheduler::Options{}};
+    scheduler.restore(TRY(recover(store)), {1});
+    const Clock::time_point start = Clock::now();
+    std::vector<Cell> cells = TRY(expanded(100));
+    figures.add("again_expand_ms", ms_since(start), "");
+    const Clock::time_point settle = Clock::now();
+    scheduler::Submission again;
+    again.experiment.value = "big";
+    again.cells = TRY(resolve_cells(store, std::move(cells)));
+    figures.add("again_settle_ms", ms_since(settle), "");
+    const Clock::time_point step = Clock::now();
+    const std::vector<scheduler::Command> commands = scheduler.step({2}, std::move(again));
+    figures.add("again_step_ms", ms_since(step), "");
+    figures.add("again_ms", ms_since(start), "goal 500");
+    figures.add("again_commands", static_cast<double>(commands.size()), "the answer alone: 1");
+    return {};
+}
+
+Status plan(Store& store, Figures& figures) {
+    const Clock::time_point start = Clock::now();
+    Expansion expansion = TRY(expand_yaml(yaml_of(101), "big.yaml", {}));
+    std::vector<Cell> cells = std::move(expansion.cells);
+    const Clock::time_point compare = Clock::now();
+    const auto planned = TRY(plan_cells(expansion, std::move(cells), &store, {}, Reasons::states));
+    figures.add("plan_compare_ms", ms_since(compare), "");
+    const Clock::time_point sum = Clock::now();
+    const FormerCells former = TRY(cells_left_over(expansion.experiment, planned, &store));
+    figures.add("plan_former", static_cast<double>(former.cells), "none has left: 0");
+    (void)plan_summary(expansion, planned, TRY(estimate_times(planned, &store)));
+    figures.add("plan_sum_ms", ms_since(sum), "");
+    figures.add("plan_ms", ms_since(start), "goal 500");
+    return {};
+}
+
+Result<std::string> measure(const fs::path& folder) {
+    Figures figures;
+    std::printf("%-32s %10s\n", "100,000 cells", "ms");
+    const Clock::time_point start = Clock::now();
+    std::vector<Cell> cells = TRY(expanded(100));
+    figures.add("expand_ms", ms_since(start), "");
+    const auto store = TRY(Store::open(folder / "big.db", OpenMode::read_write));
+    const Clock::time_point store_start = Clock::now();
+    TRY(insert(*store, std::move(cells)));
+    figures.add("insert_ms", ms_since(store_start), "");
+    figures.add("expand_and_insert_ms", ms_since(start), "goal 1,000");
+    TRY(measure_half(*store));
+    TRY(plan(*store, figures));
+    TRY(submit_again(*store, figures));
+    std::printf("%-32s\n", "1,000,000 cells");
+    const Clock::time_point million = Clock::now();
+    const std::size_t count = TRY(expanded(1000)).size();
+    figures.add("million_cells", static_cast<double>(count), "");
+    figures.add("million_ms", ms_since(million), "");
+    figures.add("million_peak_mib", peak_mib(), "goal 2,048");
+    const Result<std::vector<Cell>> refused = expanded(1001);
+    std::printf("%s\n",
+                refused ? "1,001,000 cells are accepted: WRONG" : refused.error().message.c_str());
+    return figures.json();
+}
+
+}  // namespace
+}  // namespace bitsweep
+
+int main(int count, char** words) {
+    namespace fs = std::filesystem;
+    std::string pattern = (fs::temp_directory_path() / "bitsweep-matrix-XXXXXX").string();
+    const fs::path folder = mkdtemp(pattern.data());
+    const auto json = bitsweep::measure(folder);
+    std::error_code ignored;
+    fs::remove_all(folder, ignored);
+    if (!json) {
+        std::fprintf(stderr, "bench: %s\n", json.error().message.c_str());
+        return 1;
+    }
+    if (count > 1 && std::strcmp(words[1], "--json") == 0) {
+        std::puts(json->c_str());
+    }
+    return 0;
+}
