@@ -21,6 +21,7 @@ struct ModelFiles {
     std::unique_ptr<Tokenizer> tokenizer;  // null for random weights and folders without one
     std::filesystem::path path;            // folder or file; empty for random weights
     std::string format;                    // "safetensors", "gguf", "random"
+    std::string calibrated_for;            // the method that decided on `weights`; else empty
 };
 
 // A folder with config.json, or a *.gguf file. Every tensor that the family reads is there with the

@@ -1,5 +1,7 @@
 #include "worker/inference/weight_names.h"
 
+#include "worker/inference/weights.h"
+
 namespace bitsweep {
 namespace {
 
@@ -174,6 +176,14 @@ bool is_layer_tensor(ModelFamily family, std::string_view canonical) {
             return canonical.starts_with("model.layers.");
     }
     return false;
+}
+
+std::string grid_name(std::string_view weight) {
+    return std::string(weight) + ".grid";
+}
+
+std::string input_absmax_name(std::string_view weight) {
+    return std::string(weight) + ".input_absmax";
 }
 
 }  // namespace bitsweep

@@ -37,6 +37,11 @@ class WeightSource {
     virtual std::string stored_type(std::string_view name) const = 0;
 };
 
+// Beside a weight tensor NAME a calibrated source (calibration/) holds: rows [out, n] that fix the
+// grid of its codes, and [1] the static absmax of its input. Each is there or not (contains).
+std::string grid_name(std::string_view weight);
+std::string input_absmax_name(std::string_view weight);
+
 // safetensors, single file or sharded with model.safetensors.index.json. `config` gives the family
 // (Conv1D orientation, prefixes). Checks: header length, offsets in range, no overlap, no hole,
 // dtype size x shape == bytes, duplicate names. corrupt / not_found / unsupported.

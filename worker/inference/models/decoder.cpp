@@ -94,6 +94,15 @@ Status run_decoder(const Decoder& decoder, const Pass& pass, const Chunk& chunk)
     return {};
 }
 
+Status embed_chunk(const Decoder& decoder, const Pass& pass, const Chunk& chunk) {
+    return embed(decoder, pass, chunk);
+}
+
+Status run_decoder_layer(const Decoder& decoder, const Pass& pass, const Chunk& chunk,
+                         std::int64_t index) {
+    return run_layer(decoder, pass, chunk, index, make_angles(decoder, pass, chunk));
+}
+
 Status decoder_logits(const Decoder& decoder, const Pass& pass, const float* x, std::int64_t rows,
                       float* out) {
     const Activations& act = pass.act;

@@ -71,6 +71,12 @@ struct Decoder {
 // [chunk.rows(), width] stay in pass.act.x.
 Status run_decoder(const Decoder& decoder, const Pass& pass, const Chunk& chunk);
 
+// Its steps, for those who go layer by layer (calibration): the embedding of the ids, and layer
+// `index` over the rows in pass.act.x.
+Status embed_chunk(const Decoder& decoder, const Pass& pass, const Chunk& chunk);
+Status run_decoder_layer(const Decoder& decoder, const Pass& pass, const Chunk& chunk,
+                         std::int64_t index);
+
 // Final norm and head: residual rows x[rows, width] -> out[rows, vocabulary]. rows <=
 // pass.act.rows; x may be part of pass.act.x or of pass.act.h; overwrites pass.act.e and .h.
 Status decoder_logits(const Decoder& decoder, const Pass& pass, const float* x, std::int64_t rows,

@@ -27,6 +27,12 @@ struct DenseWeight {
     std::int64_t in_features = 0;
     RowReader rows;
     std::vector<float> bias;  // [out_features] or empty
+
+    // Only from a calibration (calibration/README.md). `grid`: what it fixed of the grid of each
+    // row's codes, [rows, grid_width] in the meaning of the method's README; null: pack() chooses.
+    RowReader grid;
+    std::int64_t grid_width = 0;
+    float input_absmax = 0;  // static scale of the inputs; 0: none
 };
 
 // Scratch that a forward pass may use; grows once, is counted as workspace, holds nothing between

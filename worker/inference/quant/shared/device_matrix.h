@@ -18,6 +18,7 @@ struct DeviceMatrix {
     decode::Codes kind = decode::Codes::f16;
     const std::uint8_t* codes = nullptr;  // [rows][row_chunks][16], padding is zero
     const void* scales = nullptr;
+    const void* zeros = nullptr;       // of groups: half [rows][scales_per_row] in steps; null: 0
     const float* bias = nullptr;       // [rows] or null
     const float* code_book = nullptr;  // [16] where kind is lut4 or lut4_flat
     std::int64_t rows = 0;
@@ -26,6 +27,7 @@ struct DeviceMatrix {
     std::int32_t group = 0;           // weights per scale; 0: one a row, or none
     std::int32_t scales_per_row = 0;  // ceil(in_features / group) where there are groups
     std::int32_t bits = 16;           // of a code
+    float input_absmax = 0;           // i8_i8: static scale of activations; 0: as they come
     float threshold = 0;              // i8_i8: outliers are |x| >= threshold; 0: none
 };
 

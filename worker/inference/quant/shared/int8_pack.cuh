@@ -51,6 +51,19 @@ static __global__ void absmax127_kernel(quant::PackChunk chunk, bool divide, flo
     }
 }
 
+// absmax127_kernel where the absmax of every row is given and stands in `scales` already.
+static __global__ void given127_kernel(quant::PackChunk chunk, const float* scales) {
+    const std::int64_t row = blockIdx.x;
+    const float largest = scales[chunk.first_row + row];
+    const double factor = largest > 0 ? 127.0 / static_cast<double>(largest) : 0.0;
+    for (std::int64_t k = threadIdx.x; k < chunk.in; k += row_threads) {
+        const std::int64_t at = row * chunk.in + k;
+        const auto scaled = static_cast<float>(static_cast<double>(chunk.values[at]) * factor);
+        chunk.codes[at] =
+            static_cast<std::uint8_t>(static_cast<std::int8_t>(__float2int_rn(scaled)));
+    }
+}
+
 // rint(w * (127 / absmax)) in float, scale = absmax (bitsandbytes).
 static __global__ void vectorwise_kernel(quant::PackChunk chunk, float* scales) {
     __shared__ float scratch[row_threads / 32];

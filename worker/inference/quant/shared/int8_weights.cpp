@@ -14,7 +14,10 @@ Result<LayerBody> pack_int8_weights(const DenseWeight& weight, const MethodOptio
     const TileLayout layout{8, body.out, body.in};
     std::vector<std::uint8_t> codes(static_cast<std::size_t>(body.in));
     TRY(for_each_row(weight, Element::f32, [&](std::int64_t row, const float* values) -> Status {
-        const float largest = absmax(values, body.in);
+        float largest = absmax(values, body.in);
+        if (weight.grid) {
+            TRY(weight.grid(row, row + 1, &largest));
+        }
         codes_absmax127(values, body.in, largest, codes.data());
         layout.pack_row(body.codes->as<std::uint8_t>(), row, codes.data());
         body.scales->as<float>()[row] = largest / 127.0f;

@@ -5,7 +5,8 @@
 
 namespace bitsweep::quant {
 
-// Codes rint(w * 127 / absmax) in tile order, float32 scales [out].
+// Codes rint(w * 127 / absmax) in tile order, float32 scales [out]. A calibrated weight's grid is
+// the absmax of each row, at least that of its values.
 Result<LayerBody> pack_int8_weights(const DenseWeight& weight, const MethodOptions& options,
                                     Backend& backend);
 

@@ -49,6 +49,19 @@ void quantize_token(const float* x, std::int64_t count, double threshold, std::i
     }
 }
 
+void quantize_token_by(const float* x, std::int64_t count, float largest, std::int8_t* codes,
+                       float* scale) {
+    const float exact = largest > 0 ? 127.0f / largest : 0.0f;
+    const float factor = std::isfinite(exact) ? exact : 0.0f;  // subnormal: all codes are 0
+    bool finite = std::isfinite(largest);
+    for (std::int64_t i = 0; i < count; ++i) {
+        const float scaled = std::clamp(x[i] * factor, -127.0f, 127.0f);
+        finite &= std::isfinite(x[i]);
+        codes[i] = static_cast<std::int8_t>(finite ? round_even(scaled) : 0.0f);
+    }
+    *scale = finite ? largest : std::numeric_limits<float>::quiet_NaN();
+}
+
 void finish_token(const Tokens& tokens, std::int64_t row) {
     const std::int8_t* codes = tokens.codes + row * tokens.stride;
     std::int32_t sum = 0;

@@ -26,6 +26,11 @@ Result<Tokens> reserve_tokens(const LayerBody& body, const LinearCall& call);
 void quantize_token(const float* x, std::int64_t count, double threshold, std::int8_t* codes,
                     float* scale);
 
+// codes = rint(x * (127 / largest)), at most 127 in magnitude; `largest` stands in the place of the
+// row's own absmax. Where x or largest is not finite, *scale is NaN.
+void quantize_token_by(const float* x, std::int64_t count, float largest, std::int8_t* codes,
+                       float* scale);
+
 // start[row] from the codes, which must be final.
 void finish_token(const Tokens& tokens, std::int64_t row);
 

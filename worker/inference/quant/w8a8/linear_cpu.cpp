@@ -6,6 +6,26 @@
 namespace bitsweep::quant {
 namespace {
 
+// y = acc * (absmax(x) / 127 * weight scale) + bias, float32; up to few_rows rows of one tile.
+void tile_product(const LayerBody& body, const Kernels* kernels, const Tokens& tokens,
+                  const LinearCall& call, std::int64_t tile, std::int64_t first) {
+    alignas(64) std::int32_t acc[few_rows * tile_rows];
+    const std::int64_t rows = std::min(few_rows, call.rows - first);
+    exact_tile(body, kernels, tokens, first, rows, tile, acc);
+    const std::int64_t begin = tile * tile_rows;
+    const std::int64_t lanes = TileLayout{8, body.out, body.in}.lanes(tile);
+    const float* scales = body.scales->as<float>() + begin;
+    const float* bias = body.bias_or_null();
+    for (std::int64_t r = 0; r < rows; ++r) {
+        const float scale = tokens.scale[first + r] / 127.0f;
+        float* y = call.y + (first + r) * body.out + begin;
+        for (std::int64_t lane = 0; lane < lanes; ++lane) {
+            const auto sum = static_cast<float>(acc[r * tile_rows + lane]);
+            y[lane] = sum * (scale * scales[lane]) + (bias ? bias[begin + lane] : 0.0f);
+        }
+    }
+}
+
 class W8A8Layer final : public Linear {
  public:
     explicit W8A8Layer(LayerBody body) : body_(std::move(body)), kernels_(kernels(body_.isa)) {}
@@ -20,15 +40,7 @@ class W8A8Layer final : public Linear {
                            tokens.scale + row);
             finish_token(tokens, row);
         }
-        const TileLayout layout{8, body_.out, body_.in};
-        const auto share = [&](std::int64_t first, std::int64_t last) {
-            for (std::int64_t tile = first; tile < last; ++tile) {
-                for (std::int64_t row = 0; row < call.rows; row += few_rows) {
-                    tile_product(tokens, call, tile, row, layout.lanes(tile));
-                }
-            }
-        };
-        call.threads.parallel_for(layout.tiles(), 1, std::cref(share));
+        w8a8_product(body_, kernels_, tokens, call);
         return {};
     }
 
@@ -43,30 +55,23 @@ class W8A8Layer final : public Linear {
     }
 
  private:
-    // y = acc * (absmax(x) / 127 * weight scale) + bias, float32.
-    void tile_product(const Tokens& tokens, const LinearCall& call, std::int64_t tile,
-                      std::int64_t first, std::int64_t lanes) const {
-        alignas(64) std::int32_t acc[few_rows * tile_rows];
-        const std::int64_t rows = std::min(few_rows, call.rows - first);
-        exact_tile(body_, kernels_, tokens, first, rows, tile, acc);
-        const std::int64_t begin = tile * tile_rows;
-        const float* scales = body_.scales->as<float>() + begin;
-        const float* bias = body_.bias_or_null();
-        for (std::int64_t r = 0; r < rows; ++r) {
-            const float scale = tokens.scale[first + r] / 127.0f;
-            float* y = call.y + (first + r) * body_.out + begin;
-            for (std::int64_t lane = 0; lane < lanes; ++lane) {
-                const auto sum = static_cast<float>(acc[r * tile_rows + lane]);
-                y[lane] = sum * (scale * scales[lane]) + (bias ? bias[begin + lane] : 0.0f);
-            }
-        }
-    }
-
     LayerBody body_;
     const Kernels* kernels_;
 };
 
 }  // namespace
+
+void w8a8_product(const LayerBody& body, const Kernels* kernels, const Tokens& tokens,
+                  const LinearCall& call) {
+    const auto share = [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t tile = first; tile < last; ++tile) {
+            for (std::int64_t row = 0; row < call.rows; row += few_rows) {
+                tile_product(body, kernels, tokens, call, tile, row);
+            }
+        }
+    };
+    call.threads.parallel_for(TileLayout{8, body.out, body.in}.tiles(), 1, std::cref(share));
+}
 
 std::unique_ptr<Linear> make_w8a8(LayerBody body) {
     return std::make_unique<W8A8Layer>(std::move(body));
