@@ -24,6 +24,17 @@
 //      unused columns (predicted 78 % at 1B) -> 27 / 68 / 79 %, int8 51 %, int4 37 % (1B). Outliers
 //      then cost 4 % whatever their number (here 1.2x with 6, 1.4x with 64), but a tile waits for
 //      the slowest of 16 warps: it wants a finishing warp, so that the others never stop
+//   9  tried, not kept: bulk copies asked for by a 17th warp, at most 1 to 6 steps of a warp on
+//      their way, outliers from shared memory (predicted 80 % at 1B: a step was 350 instructions)
+//      -> fp16 69 %, int8 56 %, int4-g64 36 % (1B); int4 at 8B 60 %. Copies into the second-level
+//      cache ahead of the queue: 56 % (1B, 17 MB ahead), the words of the activations wait behind
+//   Where the time goes (1B, version 9): with every wait for another block left out 969 us of 1,155
+//   (fp16) and 594 of 714 (int4), the products left out as well 969 and 492: so 6 us a stage are
+//   this block's own latency (trips to the second-level cache, barriers, reductions), not bytes.
+//   A plain stream through the same queue reaches 3.1 TB/s of 3.08, stalls of 3 us in 5.5 included.
+//   Fewer warps have less of it: 8 of 16 (4 chunks a step) fp16 at 1B 1,079 us instead of 1,138
+//   (version 9: 1,049), but int4 835 instead of 648; 12 of 16: GPT-2 288 us instead of 314. Next:
+//   the number of warps by program
 #include "worker/inference/decode/stream_kernel.h"
 
 #include "worker/inference/decode/stream_attention.cuh"
