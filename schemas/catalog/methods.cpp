@@ -16,7 +16,7 @@ constexpr int min_group = 16;
 constexpr int max_group = 1024;
 
 // clang-format off
-constexpr std::array<MethodRow, 10> table{{
+constexpr std::array<MethodRow, 20> table{{
     // id, family, bits, reads threshold, rounds activations, cpu, cuda, numerics cpu, cuda, summary
     {"fp32", MethodFamily::fp32, 32, false, false, true, true, 2, 1,
      "float32 weights: the reference of every quality number"},
@@ -37,13 +37,47 @@ constexpr std::array<MethodRow, 10> table{{
      "bitsandbytes' 4-bit float (not E2M1), blocks of 64"},
     {"intB-gN", MethodFamily::int_group, 0, false, false, true, true, 1, 1,
      "B-bit weights (2..8), symmetric round to nearest, one fp16 scale per N inputs (16..1024)"},
+    {"intB-gN-asym", MethodFamily::int_asym, 0, false, false, true, true, 1, 1,
+     "B-bit weights whose codes cover minimum and maximum: fp16 scale and zero point per N inputs"},
+    {"gptq-intB-gN", MethodFamily::gptq, 0, false, false, true, true, 1, 1,
+     "intB-gN whose codes make up for each other's rounding on a calibration text (GPTQ)", true},
+    {"awq-intB-gN", MethodFamily::awq, 0, false, false, true, true, 1, 1,
+     "intB-gN-asym of weights scaled by what a calibration text says of their inputs (AWQ)", true},
+    {"smoothquant-o1", MethodFamily::smoothquant, 8, false, true, true, true, 1, 1,
+     "SmoothQuant: 8-bit weights per tensor x 8-bit activations scaled by token", true, true},
+    {"smoothquant-o1-channel", MethodFamily::smoothquant, 8, false, true, true, true, 1, 1,
+     "SmoothQuant: 8-bit weights per channel x 8-bit activations scaled by token", true, true},
+    {"smoothquant-o2", MethodFamily::smoothquant, 8, false, true, true, true, 1, 1,
+     "SmoothQuant: 8-bit weights per tensor x 8-bit activations scaled by call", true, true},
+    {"smoothquant-o2-channel", MethodFamily::smoothquant, 8, false, true, true, true, 1, 1,
+     "SmoothQuant: 8-bit weights per channel x 8-bit activations scaled by call", true, true},
+    {"smoothquant-o3", MethodFamily::smoothquant, 8, false, true, true, true, 1, 1,
+     "SmoothQuant: 8-bit weights per tensor x 8-bit activations with static scales", true, true},
+    {"smoothquant-o3-channel", MethodFamily::smoothquant, 8, false, true, true, true, 1, 1,
+     "SmoothQuant: 8-bit weights per channel x 8-bit activations with static scales", true, true},
+    {"mixed", MethodFamily::mixed, 0, false, false, true, true, 1, 1,
+     "a method for each linear layer, as a policy file says"},
 }};
 // clang-format on
 
 // Methods that cli.md promises and a later build brings.
-constexpr std::array<std::string_view, 6> later{
-    "llmint8-paper", "smoothquant-o1", "smoothquant-o2", "smoothquant-o3", "fp8", "mixed"};
-constexpr std::array<std::string_view, 3> later_prefixes{"gptq-", "awq-", "hqq-"};
+constexpr std::array<std::string_view, 2> later{"llmint8-paper", "fp8"};
+constexpr std::array<std::string_view, 1> later_prefixes{"hqq-"};
+
+// The id of a row with numbers in place of B and N.
+std::string with_numbers(std::string_view pattern, int bits, int group) {
+    std::string id;
+    for (const char c : pattern) {
+        id += c == 'B'   ? std::to_string(bits)
+              : c == 'N' ? std::to_string(group)
+                         : std::string(1, c);
+    }
+    return id;
+}
+
+bool has_numbers(const MethodRow& row) {
+    return row.id.find_first_of("BN") != std::string_view::npos;
+}
 
 std::string nearest_method(std::string_view text) {
     std::string best;
@@ -58,21 +92,35 @@ std::string nearest_method(std::string_view text) {
         }
     };
     for (const MethodRow& row : table) {
-        if (row.family != MethodFamily::int_group) {
+        if (!has_numbers(row)) {
             consider(row.id);
+            continue;
         }
-    }
-    for (int bits = min_bits; bits <= max_bits; ++bits) {
-        consider("int" + std::to_string(bits) + "-g64");
-        consider("int" + std::to_string(bits) + "-g128");
+        for (int bits = min_bits; bits <= max_bits; ++bits) {
+            consider(with_numbers(row.id, bits, 64));
+            consider(with_numbers(row.id, bits, 128));
+        }
     }
     return best;
 }
 
+// The table's ids; one that continues another stands behind it: "intB-gN[-asym]".
 std::string known_methods() {
     std::string text;
-    for (const MethodRow& row : table) {
-        text += (text.empty() ? "" : " ") + std::string(row.id);
+    for (const MethodRow& head : table) {
+        std::string options;
+        bool is_option = false;
+        for (const MethodRow& row : table) {
+            is_option |= head.id.size() > row.id.size() && head.id.starts_with(row.id);
+            if (row.id.size() > head.id.size() && row.id.starts_with(head.id)) {
+                options +=
+                    (options.empty() ? "" : " ") + std::string(row.id.substr(head.id.size()));
+            }
+        }
+        if (!is_option) {
+            text += (text.empty() ? "" : " ") + std::string(head.id);
+            text += options.empty() ? "" : "[" + options + "]";
+        }
     }
     return text;
 }
@@ -88,23 +136,30 @@ std::optional<int> small_number(std::string_view digits) {
     return value;
 }
 
-struct GroupId {
+struct Numbers {
     int bits = 0;
     int group = 0;
 };
 
-// "intB-gN" with any numbers, limits not checked.
-std::optional<GroupId> split_group_id(std::string_view text) {
-    const std::size_t dash = text.find("-g");
-    if (!text.starts_with("int") || dash == std::string_view::npos) {
-        return std::nullopt;
+// The numbers of `text` where it is `pattern` with any numbers for B and N; limits not checked.
+std::optional<Numbers> match(std::string_view pattern, std::string_view text) {
+    Numbers numbers;
+    for (const char c : pattern) {
+        if (c == 'B' || c == 'N') {
+            const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+            const auto value = small_number(text.substr(0, digits));
+            if (!value) {
+                return std::nullopt;
+            }
+            (c == 'B' ? numbers.bits : numbers.group) = *value;
+            text.remove_prefix(digits);
+        } else if (text.starts_with(c)) {
+            text.remove_prefix(1);
+        } else {
+            return std::nullopt;
+        }
     }
-    const auto bits = small_number(text.substr(3, dash - 3));
-    const auto group = small_number(text.substr(dash + 2));
-    if (!bits || !group) {
-        return std::nullopt;
-    }
-    return GroupId{*bits, *group};
+    return text.empty() ? std::optional(numbers) : std::nullopt;
 }
 
 int nearest_group(int group) {
@@ -117,27 +172,27 @@ int nearest_group(int group) {
     return best;
 }
 
-Result<MethodId> parse_group_id(std::string_view text, const GroupId& id) {
+// A row whose id holds numbers, with those of `text`.
+Result<MethodId> parse_numbers(const MethodRow& row, std::string_view text, const Numbers& id) {
     const int bits = std::clamp(id.bits, min_bits, max_bits);
     const int group = nearest_group(id.group);
+    const std::string canonical = with_numbers(row.id, bits, group);
     const std::string quoted = "method '" + std::string(text) + "': ";
-    const std::string nearest =
-        "; nearest: int" + std::to_string(bits) + "-g" + std::to_string(group);
+    const std::string takes = ", but " + std::string(row.id) + " takes ";
+    const std::string nearest = "; nearest: " + canonical;
     if (bits != id.bits) {
-        return make_error(
-            ErrorCode::invalid_input,
-            quoted + std::to_string(id.bits) + " bits, but intB-gN takes B from 2 to 8" + nearest);
+        return make_error(ErrorCode::invalid_input, quoted + std::to_string(id.bits) + " bits" +
+                                                        takes + "B from 2 to 8" + nearest);
     }
     if (group != id.group) {
         return make_error(ErrorCode::invalid_input,
-                          quoted + "group " + std::to_string(id.group) +
-                              ", but intB-gN takes N as a power of two from 16 to 1024" + nearest);
+                          quoted + "group " + std::to_string(id.group) + takes +
+                              "N as a power of two from 16 to 1024" + nearest);
     }
-    const std::string canonical = "int" + std::to_string(bits) + "-g" + std::to_string(group);
     if (canonical != text) {
         return make_error(ErrorCode::invalid_input, quoted + "write it '" + canonical + "'");
     }
-    return MethodId{MethodFamily::int_group, canonical, bits, group, false};
+    return MethodId{row.family, canonical, bits, group, row.rounds_activations};
 }
 
 bool comes_later(std::string_view text) {
@@ -162,14 +217,15 @@ std::span<const MethodRow> method_table() {
 
 Result<MethodId> parse_method(std::string_view text) {
     for (const MethodRow& row : table) {
-        if (row.id == text && row.family != MethodFamily::int_group) {
+        const auto numbers = match(row.id, text);
+        if (numbers && has_numbers(row)) {
+            return parse_numbers(row, text, *numbers);
+        }
+        if (numbers) {
             const bool blocked = row.family == MethodFamily::nf4 || row.family == MethodFamily::fp4;
             return MethodId{row.family, std::string(text), row.weight_bits, blocked ? 64 : 0,
                             row.rounds_activations};
         }
-    }
-    if (const auto id = split_group_id(text)) {
-        return parse_group_id(text, *id);
     }
     if (comes_later(text)) {
         return make_error(
@@ -183,9 +239,7 @@ Result<MethodId> parse_method(std::string_view text) {
 
 const MethodRow& method_row(const MethodId& method) {
     for (const MethodRow& row : table) {
-        const bool same_name =
-            method.family == MethodFamily::int_group || row.id == std::string_view(method.text);
-        if (row.family == method.family && same_name) {
+        if (row.family == method.family && match(row.id, method.text)) {
             return row;
         }
     }
@@ -200,22 +254,31 @@ PackedBytes packed_bytes(const MethodId& method, std::int64_t out_features,
     switch (method.family) {
         case MethodFamily::fp32:
             return {out * in * 4, 0};
+        case MethodFamily::mixed:  // not known without its policy: no more than
         case MethodFamily::fp16:
         case MethodFamily::bf16:
             return {out * in * 2, 0};
         case MethodFamily::int8:
+        case MethodFamily::smoothquant:
         case MethodFamily::w8a8:
         case MethodFamily::llmint8:
             return {out * round_up(in_features, 4), out * 4};
         case MethodFamily::nf4:
         case MethodFamily::fp4:
             return {out * round_up(in_features, 32) / 2, ceil_div(out * in, 64) * 4};
-        case MethodFamily::int_group: {
+        case MethodFamily::awq:
+        case MethodFamily::gptq:
+        case MethodFamily::int_group:
+        case MethodFamily::int_asym: {
             const std::int64_t padding = method.weight_bits == 8 ? 4 : 32;
             const auto bits = static_cast<std::uint64_t>(method.weight_bits);
             const auto group = static_cast<std::uint64_t>(method.group);
+            // Zeros beside the scales, or scales alone.
+            const bool zeros =
+                method.family == MethodFamily::int_asym || method.family == MethodFamily::awq;
+            const std::uint64_t each = zeros ? 4 : 2;
             return {out * (round_up(in_features, padding) * bits / 8),
-                    out * ceil_div(in, group) * 2};
+                    out * ceil_div(in, group) * each};
         }
     }
     return {};

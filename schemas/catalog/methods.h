@@ -16,28 +16,33 @@ enum class MethodFamily {
     fp32,
     fp16,
     bf16,
-    int8,       // weight only, one scale per output channel
-    w8a8,       // dynamic per-token activations x per-channel weights
-    llmint8,    // -bnb and -fused: the same sums, another implementation
-    nf4,        // bitsandbytes 4 bits, block 64
-    fp4,        // bitsandbytes' own fp4 map (not E2M1), block 64
-    int_group,  // intB-gN: round to nearest, one scale per group of N inputs
+    int8,         // weight only, one scale per output channel
+    w8a8,         // dynamic per-token activations x per-channel weights
+    llmint8,      // -bnb and -fused: the same sums, another implementation
+    nf4,          // bitsandbytes 4 bits, blocks of 64 or N weights
+    fp4,          // bitsandbytes' own fp4 map (not E2M1), blocks of 64 or N weights
+    int_group,    // intB-gN: round to nearest, one scale per group of N inputs
+    int_asym,     // intB-gN-asym: a scale and a zero point per group, from its minimum and maximum
+    gptq,         // gptq-intB-gN: codes of int_group chosen with calibration inputs
+    awq,          // awq-intB-gN: codes of int_asym of scaled and clipped weights
+    smoothquant,  // w8a8 with outliers moved into the weights; -o1, -o2, -o3
+    mixed,        // a method for each linear layer, from a policy file
 };
 
 // A parsed method id.
 struct MethodId {
     MethodFamily family = MethodFamily::fp16;
-    std::string text;  // as written: "int4-g64"
-    int weight_bits = 16;
+    std::string text;                 // as written: "int4-g64"
+    int weight_bits = 16;             // 0: differs by layer
     int group = 0;                    // inputs per scale; 0: one scale per output channel or none
     bool rounds_activations = false;  // activations are quantised to 8 bits before the product
 };
 
 // One row of the visible table.
 struct MethodRow {
-    std::string_view id;  // "intB-gN" for the pattern
+    std::string_view id;  // B and N stand for numbers: "intB-gN"
     MethodFamily family;
-    int weight_bits;  // 0: from the id
+    int weight_bits;  // 0: the B of the id
     bool reads_threshold;
     bool rounds_activations;
     bool on_cpu;
@@ -45,12 +50,15 @@ struct MethodRow {
     int numerics_cpu;   // raised when the CPU numbers of this method may change
     int numerics_cuda;  // likewise on CUDA
     std::string_view summary;
+    bool calibrates = false;   // needs a slice of text before its weights can be packed
+    bool reads_alpha = false;  // smoothquant's migration strength
 };
 
 std::span<const MethodRow> method_table();
 
-// "int4-g64" -> MethodId. invalid_input names the nearest known method and, for intB-gN, the limits
-// (B 2..8, N a power of two 16..1024). unsupported: a method of a later build (gptq-..., fp8, ...).
+// "int4-g64" -> MethodId. invalid_input names the nearest known method and, where the id holds
+// numbers, their limits (B 2..8, N a power of two 16..1024). unsupported: a method of a later
+// build.
 Result<MethodId> parse_method(std::string_view text);
 
 // The row that a parsed id belongs to. Never fails on a value made by parse_method.
@@ -59,7 +67,8 @@ const MethodRow& method_row(const MethodId& method);
 // Bytes that codes and scales of one linear layer [out, in] take in the packed form, exactly as the
 // memory ledger counts them (tests compare both). Each row of codes is padded to a multiple of 4
 // inputs at 8 bits (one dot-product instruction) and of 32 inputs below 8 bits, so a layer whose
-// width is a multiple of 32 pays nothing: nf4 4 + 32/64, intB-gN B + 16/N bits per weight.
+// width is a multiple of 32 pays nothing: nf4 4 + 32/64, intB-gN B + 16/N, intB-gN-asym B + 32/N
+// bits per weight.
 struct PackedBytes {
     std::uint64_t codes = 0;
     std::uint64_t scales = 0;

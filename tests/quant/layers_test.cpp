@@ -24,6 +24,7 @@ std::vector<std::string> weight_only_methods() {
     for (int bits = 2; bits <= 8; ++bits) {
         for (const int group : {16, 32, 64, 256, 1024}) {
             ids.push_back("int" + std::to_string(bits) + "-g" + std::to_string(group));
+            ids.push_back(ids.back() + "-asym");
         }
     }
     return ids;

@@ -42,6 +42,12 @@ Result<Gemv> matrix_of(const Projection& projection, const float*& code_book) {
         return no("a method that waits for the host in every layer");
     }
     const DeviceMatrix& matrix = linear.matrix();
+    if (matrix.zeros != nullptr) {
+        return no(projection.name + ", whose groups have zeros");
+    }
+    if (matrix.input_absmax > 0) {
+        return no(projection.name + ", whose activations have a static scale");
+    }
     if (matrix.code_book != nullptr) {
         code_book = matrix.code_book;
     }

@@ -14,5 +14,9 @@ PackResult pack_llmint8_cuda(const DenseWeight&, const MethodOptions&, CudaBacke
 PackResult pack_nf4_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&);
 PackResult pack_fp4_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&);
 PackResult pack_int_group_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&);
+PackResult pack_int_asym_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&);
+
+PackResult pack_smoothquant_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&);
+PackResult pack_gptq_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&);
 
 }  // namespace bitsweep::quant

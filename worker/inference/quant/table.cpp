@@ -5,7 +5,7 @@
 namespace bitsweep {
 namespace {
 
-constexpr std::array<MethodImplementation, 9> table{{
+constexpr std::array<MethodImplementation, 13> table{{
     {MethodFamily::fp32, quant::pack_fp32},
     {MethodFamily::fp16, quant::pack_fp16},
     {MethodFamily::bf16, quant::pack_bf16},
@@ -15,6 +15,10 @@ constexpr std::array<MethodImplementation, 9> table{{
     {MethodFamily::nf4, quant::pack_nf4},
     {MethodFamily::fp4, quant::pack_fp4},
     {MethodFamily::int_group, quant::pack_int_group},
+    {MethodFamily::int_asym, quant::pack_int_asym},
+    {MethodFamily::gptq, quant::pack_gptq},
+    {MethodFamily::awq, quant::pack_int_asym},  // of calibrated weights
+    {MethodFamily::smoothquant, quant::pack_smoothquant},
 }};
 
 }  // namespace

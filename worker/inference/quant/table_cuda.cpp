@@ -11,7 +11,7 @@ struct CudaMethod {
 };
 
 // The visible table, one row per family.
-constexpr std::array<CudaMethod, 9> table{{
+constexpr std::array<CudaMethod, 13> table{{
     {MethodFamily::fp32, quant::pack_fp32_cuda},
     {MethodFamily::fp16, quant::pack_fp16_cuda},
     {MethodFamily::bf16, quant::pack_bf16_cuda},
@@ -21,6 +21,10 @@ constexpr std::array<CudaMethod, 9> table{{
     {MethodFamily::nf4, quant::pack_nf4_cuda},
     {MethodFamily::fp4, quant::pack_fp4_cuda},
     {MethodFamily::int_group, quant::pack_int_group_cuda},
+    {MethodFamily::int_asym, quant::pack_int_asym_cuda},
+    {MethodFamily::gptq, quant::pack_gptq_cuda},
+    {MethodFamily::awq, quant::pack_int_asym_cuda},  // of calibrated weights
+    {MethodFamily::smoothquant, quant::pack_smoothquant_cuda},
 }};
 
 }  // namespace

@@ -22,7 +22,8 @@ class Int8Layer final : public WeightOnlyLayer {
 
  protected:
     Status few(const LinearCall& call) const override {
-        const GroupedWeights weights{8, activation_group, nullptr, body_.scales->as<float>()};
+        const GroupedWeights weights{8, activation_group, nullptr, nullptr,
+                                     body_.scales->as<float>()};
         return grouped_product(*this, body_, call, *kernels_, weights);
     }
 };

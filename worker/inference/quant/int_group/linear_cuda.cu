@@ -1,10 +1,11 @@
+#include "worker/inference/quant/int_group/groups.cuh"
 #include "worker/inference/quant/methods_cuda.h"
-#include "worker/inference/quant/shared/weight_only.cuh"
 
 namespace bitsweep::quant {
 namespace {
 
-using decode::Codes;
+template <class Weights>
+using Plain = Weights;
 
 // A warp takes a group: the arithmetic of pack.cpp. 8-bit codes are stored signed.
 __global__ void group_kernel(PackChunk chunk, int bits, int group, int groups, __half* scales) {
@@ -45,19 +46,17 @@ __global__ void group_kernel(PackChunk chunk, int bits, int group, int groups, _
     }
 }
 
-template <int bits>
-std::unique_ptr<Linear> planes(DeviceBody body) {
-    return make_weight_only<device::Unpack<Codes::planes, bits>, __half>(std::move(body));
-}
-
 }  // namespace
+
+std::unique_ptr<Linear> make_plain_groups(DeviceBody body) {
+    return make_groups<Plain>(std::move(body));
+}
 
 PackResult pack_int_group_cuda(const DenseWeight& weight, const MethodOptions& options,
                                CudaBackend& backend) {
     const int bits = options.method.weight_bits, group = options.method.group;
-    const Codes kind = bits == 4 ? Codes::i4_group : bits == 8 ? Codes::i8_group : Codes::planes;
-    DeviceBody body = TRY(allocate_device_body(
-        weight, options, backend, DeviceFormat{.kind = kind, .bits = bits, .group = group}));
+    DeviceBody body =
+        TRY(allocate_device_body(weight, options, backend, group_format(options.method)));
     PackPlan plan;
     plan.refusal = "the scale of its group does not fit fp16; use int8";
     plan.quantiser = [bits, group](const PackChunk& chunk, const DeviceBody& to) {
@@ -68,22 +67,7 @@ PackResult pack_int_group_cuda(const DenseWeight& weight, const MethodOptions& o
         return cudaGetLastError();
     };
     TRY(pack_rows(weight, plan, body));
-    switch (bits) {
-        case 2:
-            return planes<2>(std::move(body));
-        case 3:
-            return planes<3>(std::move(body));
-        case 4:
-            return make_weight_only<device::Unpack<Codes::i4_group>, __half>(std::move(body));
-        case 5:
-            return planes<5>(std::move(body));
-        case 6:
-            return planes<6>(std::move(body));
-        case 7:
-            return planes<7>(std::move(body));
-        default:
-            return make_weight_only<device::Unpack<Codes::i8_group>, __half>(std::move(body));
-    }
+    return make_plain_groups(std::move(body));
 }
 
 }  // namespace bitsweep::quant

@@ -81,8 +81,10 @@ Result<DeviceBody> allocate_device_body(const DenseWeight& weight, const MethodO
     m.codes = body.codes->as<std::uint8_t>();
     if (const std::size_t bytes = scale_bytes(m); bytes > 0) {
         body.scales =
-            TRY(backend.allocate(bytes, options.category.value_or(MemoryCategory::weight_scales)));
+            TRY(backend.allocate(format.zeros ? 2 * bytes : bytes,
+                                 options.category.value_or(MemoryCategory::weight_scales)));
         m.scales = body.scales->data();
+        m.zeros = format.zeros ? body.scales->as<std::byte>() + bytes : nullptr;
     }
     if (!weight.bias.empty()) {
         const std::size_t bytes = weight.bias.size() * sizeof(float);

@@ -40,6 +40,7 @@ struct DeviceFormat {
     decode::Codes kind = decode::Codes::f16;
     int bits = 16;
     int group = 0;
+    bool zeros = false;  // behind the scales of groups, as many zeros
 };
 
 // Checks the shape (read_weight.h), allocates zero-filled codes and scales, copies the bias.

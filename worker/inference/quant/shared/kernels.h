@@ -39,6 +39,8 @@ struct GroupedJob {
     std::int64_t group = 0;
     std::int64_t groups = 0;
     const std::uint16_t* scales = nullptr;  // fp16 [groups][16]; null: 1
+    const std::uint16_t* zeros = nullptr;   // fp16 [groups][16], in steps; null: 0
+    float start_to_zero = 0;                // with zeros: 1 / code_offset
     const std::int8_t* digits = nullptr;
     std::int64_t stride = 0;
     const float* x_scale = nullptr;

@@ -198,9 +198,12 @@ inline void grouped_rows(const GroupedJob& job, std::int64_t row) {
             }
         }
         dot_group<Bits, M>(acc, job, digits, g);
-        F weight_scale = set_f(1);
+        F weight_scale = set_f(1), zero = set_f(0);
         if (job.scales != nullptr) {
             weight_scale = load_f16(job.scales + g * 16);
+        }
+        if (job.zeros != nullptr) {
+            zero = load_f16(job.zeros + g * 16);
         }
         for (int m = 0; m < M; ++m) {
             F value = set_f(0);
@@ -210,6 +213,14 @@ inline void grouped_rows(const GroupedJob& job, std::int64_t row) {
                     sum = add_i(sum, acc[1][planes * m + p]);
                 }
                 value = fma_f(value, set_f(256), to_f(sum));
+            }
+            if (job.zeros != nullptr) {  // `start` is -code_offset times the sum of the digits
+                float minus_sum = 0;
+                for (int p = planes - 1; p >= 0; --p) {
+                    const auto part = static_cast<float>(start[(planes * m + p) * job.groups + g]);
+                    minus_sum = minus_sum * 256 + part * job.start_to_zero;
+                }
+                value = fma_f(zero, set_f(minus_sum), value);
             }
             const F scale = mul_f(weight_scale, set_f(job.x_scale[(row + m) * job.groups + g]));
             y[m] = fma_f(value, scale, y[m]);

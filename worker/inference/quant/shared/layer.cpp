@@ -159,6 +159,10 @@ Status grouped_product(const Linear& layer, const LayerBody& body, const LinearC
         if (weights.scales != nullptr) {
             job.scales = weights.scales + tile * tile_rows * job.groups;
         }
+        if (weights.zeros != nullptr) {
+            job.zeros = weights.zeros + tile * tile_rows * job.groups;
+            job.start_to_zero = 1.0f / static_cast<float>(1 << (weights.bits - 1));
+        }
         job.digits = digits.job.digits;
         job.stride = digits.job.stride;
         job.x_scale = digits.job.scale;

@@ -76,12 +76,13 @@ struct Digits {
 Result<Digits> make_digits(const LayerBody& body, const LinearCall& call, const Kernels& kernels,
                            std::int64_t group, int code_offset);
 
-// The grouped kernel over all tiles; `scales` in tile order or null. Rows are scaled by row_scale
-// [out] when it is not null.
+// The grouped kernel over all tiles; `scales` and `zeros` in tile order or null. Rows are scaled by
+// row_scale [out] when it is not null.
 struct GroupedWeights {
     int bits = 8;
     std::int64_t group = 0;
     const std::uint16_t* scales = nullptr;
+    const std::uint16_t* zeros = nullptr;
     const float* row_scale = nullptr;
 };
 Status grouped_product(const Linear& layer, const LayerBody& body, const LinearCall& call,

@@ -255,6 +255,20 @@ struct Unpack<Codes::planes, bits> {
     }
 };
 
+// Codes whose groups have zeros: code - zero, in steps.
+template <class Weights>
+struct WithZeros : Weights {
+    __device__ static void eight(const DeviceMatrix& m, const typename Weights::Raw& raw,
+                                 std::int64_t row, int k, int s, float* w) {
+        Weights::eight(m, raw, row, k, s, w);
+        const float zero = half_at(m.zeros, row * m.scales_per_row + k / m.group);
+#pragma unroll
+        for (int j = 0; j < 8; ++j) {
+            w[j] -= zero;
+        }
+    }
+};
+
 // What a row's scale becomes as the factor of its codes.
 enum class RowFactor {
     none,        // there is none
