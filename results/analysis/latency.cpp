@@ -50,9 +50,10 @@ double launch_cost(const MeasuredCell& cell, const Scaling& scaling) {
     if (is_cpu(cell)) {
         return product_cost(cell, scaling);
     }
-    const double node = cell.metric("graph_node_latency");
-    return cell.metric("launches_per_token") *
-           (std::isnan(node) ? cell.metric("launch_latency") : node);
+    const double launch = cell.metric("launch_latency"), node = cell.metric("graph_node_latency");
+    const double nodes = cell.metric("graph_nodes_per_token");
+    return cell.metric("launches_per_token") * (std::isnan(launch) ? node : launch) +
+           (std::isnan(nodes) ? 0 : nodes * node);
 }
 
 // Of the same method without its outlier path, else null.

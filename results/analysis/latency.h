@@ -15,8 +15,8 @@ namespace bitsweep {
 // The parts of one decode step, in the order in which they are plotted. NaN: cannot be told.
 enum LatencyPart : std::size_t {
     part_bytes,        // bytes_per_token / read_bandwidth: the floor of this machine
-    part_launches,     // launches_per_token x graph_node_latency (launch_latency where it is
-                       // missing); on a CPU the fitted cost per product x products
+    part_launches,     // launches_per_token x launch_latency + graph_nodes_per_token x
+                       // graph_node_latency; on a CPU the fitted cost per product x products
     part_host,         // the host's clock minus the device's, where tokens run free on the device
     part_synchronise,  // syncs_per_token x launch_round_trip
     part_outliers,     // the step minus that of the same method at threshold 0, paired by repeat

@@ -118,8 +118,8 @@ Finding latency_finding(const LatencyAnswer& answer, const std::string& method) 
     finding.notes = {
         "bytes: bytes_per_token / read_bandwidth, the floor of this machine; outlier path: against "
         "the same method at threshold 0, paired by repeat; launches: on a CPU the fitted cost per "
-        "product, on a card launches x their measured cost; tail: mean minus median step; rest: "
-        "what none of these explains, arithmetic and conversions first",
+        "product, on a card launches and graph nodes times what each costs there; tail: mean minus "
+        "median step; rest: what none of these explains, arithmetic and conversions first",
         "the host is part of every number: two machines with one kind of card differed by up to "
         "1.6x where the host takes part in every token"};
     std::set<std::string> hosts;

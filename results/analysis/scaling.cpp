@@ -19,13 +19,15 @@ constexpr double least_bytes_for_memory = 64.0 * 1048576;
 constexpr std::size_t least_models = 3;
 constexpr int fit_resamples = 500;  // each refits every model of a method
 
-// Weight products of one decode step: attention input, attention output, MLP in, MLP out, the head.
+// Weight products of one decode step: attention input, attention output, MLP in, MLP out, the head;
+// on a device that steps, what is launched for it. A CPU and a kernel that runs free launch less.
 double products_of(const MeasuredCell& cell) {
-    const double launches = cell.metric("launches_per_token");
-    if (!std::isnan(launches) || cell.shape == nullptr) {
-        return launches;
+    const double nodes = cell.metric("graph_nodes_per_token");
+    const double launched = cell.metric("launches_per_token") + (std::isnan(nodes) ? 0 : nodes);
+    if (cell.shape == nullptr) {
+        return launched > 0 ? launched : nan;
     }
-    return 4 * static_cast<double>(cell.shape->layers) + 1;
+    return std::fmax(launched, 4 * static_cast<double>(cell.shape->layers) + 1);
 }
 
 std::optional<ScalingPoint> point_of(const MeasuredCell& cell) {

@@ -34,9 +34,10 @@ struct ScalingPoint {
 //              models read less than 64 MiB a token and some more, caches and memory have a
 //              bandwidth each
 //   power law  t = ns_at_1e9 x (parameters / 1e9)^exponent
-// weighted by 1/t, so that relative errors count. Products are what the backend launches per token
-// (metric launches_per_token), where it does not say so 4 per layer and the head: attention input,
-// attention output, MLP in, MLP out. Bandwidth is effective: it holds whatever grows with bytes.
+// weighted by 1/t, so that relative errors count. Products are what a device launches for a token
+// (launches_per_token and graph_nodes_per_token); where that is less, as on a CPU, the weight
+// products: 4 per layer and the head (attention input, attention output, MLP in, MLP out).
+// Bandwidth is effective: it holds whatever grows with bytes.
 struct SpeedFit {
     std::string device, method;
     std::vector<ScalingPoint> points;  // by rising bytes

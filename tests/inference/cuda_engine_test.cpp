@@ -93,6 +93,38 @@ TEST_F(Cuda, tokens_chosen_on_the_device_are_those_the_host_would_choose) {
     }
 }
 
+TEST_F(Cuda, what_the_host_does_for_a_step_is_counted_and_changes_no_token) {
+    const ModelFiles files = open_or_die(models_dir / "llama-micro");
+    const double layers = static_cast<double>(files.config.layers);
+    for (const std::string method : {"fp16", "llmint8-fused", "llmint8-bnb"}) {
+        const auto engine = cuda_engine_or_die(files, {.method = method,
+                                                       .threshold = 6,
+                                                       .batch = 1,
+                                                       .context = 100,
+                                                       .decode_path = DecodePath::steps});
+        SequencePlan plan;
+        plan.prompt = heldout_ids(files, 24);
+        plan.new_tokens = 65;  // 64 steps, two looks of the host
+        plan.vocabulary = files.config.vocabulary;
+        const auto first = generate_sequence(*engine, plan, {});
+        const auto second = generate_sequence(*engine, plan, {});
+        ASSERT_TRUE(first.ok() && second.ok()) << method;
+        EXPECT_EQ(first->new_ids, second->new_ids) << method;
+        EXPECT_FALSE(first->trace.host_work) << "its first steps were not counted";
+        ASSERT_TRUE(second->trace.host_work) << method;
+        const HostWork& work = *second->trace.host_work;
+        if (method == "llmint8-bnb") {
+            EXPECT_GE(work.syncs, 64 * 4 * layers) << "each product waits for its columns";
+            EXPECT_GE(work.launches, 64 * 4 * layers * 3);
+            EXPECT_EQ(work.graph_nodes, 0);
+        } else {
+            EXPECT_EQ(work.syncs, 2);
+            EXPECT_EQ(work.launches, 64 * 3) << "position, graph, ids";
+            EXPECT_GE(work.graph_nodes, 64 * 7 * layers);
+        }
+    }
+}
+
 TEST_F(Cuda, outliers_of_every_layer_are_those_the_cpu_records) {
     const ModelFiles files = random_or_die("llama-nano");
     const auto ids = text(40, 3, files.config.vocabulary);

@@ -40,6 +40,26 @@ Trace two_sequences() {
     return trace;
 }
 
+TEST(MetricTable, CountsWhatTheHostDoesPerDecodeStep) {
+    Trace trace = two_sequences();
+    Values values = values_of({.trace = trace});  // a CPU queues nothing and waits for nobody
+    EXPECT_EQ(0, values.at("launches_per_token"));
+    EXPECT_EQ(0, values.at("syncs_per_token"));
+    EXPECT_EQ(0u, values.count("host_gap_per_token"));
+    for (SequenceTrace& sequence : trace.sequences) {
+        sequence.host_work = HostWork{.launches = 12, .graph_nodes = 400, .syncs = 1};
+        sequence.decode_ns = decode_time_ns(sequence) + 2'000;
+    }
+    values = values_of({.trace = trace});
+    EXPECT_DOUBLE_EQ(3, values.at("launches_per_token"));
+    EXPECT_DOUBLE_EQ(100, values.at("graph_nodes_per_token"));
+    EXPECT_DOUBLE_EQ(0.25, values.at("syncs_per_token"));
+    EXPECT_DOUBLE_EQ(500, values.at("host_gap_per_token"));
+    trace.sequences.back().host_work.reset();
+    values = values_of({.trace = trace});
+    EXPECT_EQ(0u, values.count("launches_per_token")) << "one sequence was not counted";
+}
+
 TEST(MetricTable, ComputesRatesAndLatenciesOfAHandMadeTrace) {
     const Trace trace = two_sequences();
     const Values values = values_of({.trace = trace});

@@ -139,5 +139,43 @@ TEST(Workload, EndsWithTheErrorOfASequence) {
     EXPECT_EQ(3, calls);
 }
 
+TEST(Heat, IsSteadyWhenALineThroughHalfAMinuteMovesByLessThanADegree) {
+    std::vector<HeatReading> readings;
+    EXPECT_FALSE(heat_is_steady(readings));
+    for (int s = 0; s < 30; ++s) {
+        readings.push_back({static_cast<double>(s), 50});
+    }
+    EXPECT_FALSE(heat_is_steady(readings)) << "29 s are no 30";
+    readings.push_back({30, 51});
+    EXPECT_TRUE(heat_is_steady(readings)) << "one step of the sensor is no slope";
+    for (int s = 31; s < 60; ++s) {
+        readings.push_back({static_cast<double>(s), 50 + s / 10.0});
+    }
+    EXPECT_FALSE(heat_is_steady(readings)) << "3 C in 30 s";
+    for (int s = 60; s < 95; ++s) {
+        readings.push_back({static_cast<double>(s), 56});
+    }
+    EXPECT_TRUE(heat_is_steady(readings)) << "what is older than the window does not count";
+}
+
+TEST(Heat, LengthensAWarmUpThatIsSteadyByItsRates) {
+    FakeSequences fake({100});
+    SamplingRule rule = sampling_rule(Protocol::headline, 20);
+    EXPECT_TRUE(rule.steady_heat);
+    EXPECT_FALSE(sampling_rule(Protocol::standard, 20).steady_heat);
+    rule.budget_s = 0.05;  // no 30 s of readings: the budget ends it
+    rule.least_seconds = 0.01;
+    const auto moving = run_workload(
+        rule, [&] { return fake(); }, {}, {}, [] { return std::optional(50.0); });
+    ASSERT_TRUE(moving.ok());
+    EXPECT_EQ("still moving", moving->heat);
+    EXPECT_GT(moving->trace.warmup.size(), 20U);
+    const auto unread = run_workload(
+        rule, [&] { return fake(); }, {}, {}, [] { return std::optional<double>(); });
+    ASSERT_TRUE(unread.ok());
+    EXPECT_EQ("not read", unread->heat);
+    EXPECT_EQ(5U, unread->trace.warmup.size());
+}
+
 }  // namespace
 }  // namespace bitsweep

@@ -7,6 +7,7 @@
 
 #include "worker/inference/backend/cuda/cuda_error.h"
 #include "worker/inference/engine_parts.h"
+#include "worker/inference/launch_counter.h"
 #include "worker/inference/models/families.h"
 #include "worker/inference/quant/shared/device_linear.h"
 #include "worker/inference/stream_generate.h"
@@ -16,6 +17,10 @@ namespace {
 
 // Tokens that run free between two looks of the host.
 constexpr std::int64_t steps_at_once = 32;
+// Steps that let buffers grow before one is counted, and after which counting is given up.
+constexpr int steps_before_counting = 2, steps_before_giving_up = 10;
+// Beside each step: the next position is queued before it, the copy of its ids after it.
+constexpr std::int64_t launches_beside_a_step = 2;
 
 std::int64_t now_ns() {
     return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -25,6 +30,17 @@ std::int64_t now_ns() {
 
 std::size_t bytes_of_floats(std::int64_t count) {
     return static_cast<std::size_t>(count) * sizeof(float);
+}
+
+// What is not known of one step is not known of all.
+void add_step(const std::optional<HostWork>& step, std::optional<HostWork>& all) {
+    if (!step || !all) {
+        all.reset();
+        return;
+    }
+    all->launches += step->launches + launches_beside_a_step;
+    all->graph_nodes += step->graph_nodes;
+    all->syncs += step->syncs;
 }
 
 }  // namespace
@@ -160,11 +176,34 @@ Status CudaEngine::queue_step() {
 }
 
 Status CudaEngine::step() {
-    const auto queue = [this] { return queue_step(); };
     // A method that waits for the host cannot be captured.
-    return queues_only(decoder_, options_.batch)
-               ? graph_.run(backend_->stream(), backend_->allocated().workspace, queue)
-               : queue();
+    if (!queues_only(decoder_, options_.batch)) {
+        return step_that_waits();
+    }
+    return graph_.run(backend_->stream(), backend_->allocated().workspace,
+                      [this] { return queue_step(); });
+}
+
+// Its launches depend a little on how many outlier columns the token has: one step stands for all.
+Status CudaEngine::step_that_waits() {
+    const bool count = !counted_ && uncounted_steps_ >= steps_before_counting &&
+                       uncounted_steps_ < steps_before_giving_up;
+    ++uncounted_steps_;
+    if (count) {
+        auto work = count_host_work(*backend_, [this] { return queue_step(); });
+        if (work) {
+            counted_ = *work;
+            return {};
+        }
+    }
+    return queue_step();
+}
+
+std::optional<HostWork> CudaEngine::step_work() const {
+    if (graph_.nodes() > 0) {
+        return HostWork{.launches = 1, .graph_nodes = graph_.nodes()};
+    }
+    return counted_;
 }
 
 Status CudaEngine::forward(std::span<const std::int32_t> ids, std::int64_t tokens,
@@ -285,6 +324,7 @@ Status CudaEngine::run_of_steps(std::int64_t count, Sequence& sequence) {
     }
     std::int32_t not_finite = 0;
     TRY(backend_->copy_to_host(&not_finite, *choice_, bytes_of_floats(batch), sizeof not_finite));
+        add_step(step_work(), sequence.trace.host_work);
     position_ += count;
     if (not_finite != 0) {
         return make_error(ErrorCode::invalid_numbers,
@@ -293,6 +333,9 @@ Status CudaEngine::run_of_steps(std::int64_t count, Sequence& sequence) {
                               " hold NaN or infinity; a value left the range of its type");
     }
     for (std::int64_t i = 0; i < count; ++i) {
+    if (sequence.trace.host_work) {
+        ++sequence.trace.host_work->syncs;  // of the copy
+    }
         sequence.trace.token_ns.push_back(TRY(events.between_ns(i, i + 1)));
         sequence.new_ids.push_back(host[i * batch]);
     }
@@ -344,6 +387,7 @@ Result<Sequence> CudaEngine::generate_steps(const SequencePlan& plan, const Toke
             std::min(steps_at_once, plan.new_tokens - std::ssize(sequence.new_ids));
         begin = now_ns();
         TRY(run_of_steps(count, sequence));
+        sequence.trace.host_work.reset();  // of more steps than these
         sequence.trace.decode_ns += now_ns() - begin;
         if (sink) {
             sink(std::ssize(sequence.new_ids));

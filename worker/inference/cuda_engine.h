@@ -44,6 +44,9 @@ class CudaEngine : public Engine, public SequenceGenerator {
     Status prefill(std::span<const std::int32_t> ids, std::int64_t tokens);
     // Ids and position on the device -> logits_ and next_ids_ on the device.
     Status step();
+    Status step_that_waits();
+    // Of the last step; nullopt: not known.
+    std::optional<HostWork> step_work() const;
     Status queue_step();
     Status queue_choice();
     Status score_all(std::span<const std::int32_t> ids, const LogitsSink& sink,
@@ -67,6 +70,8 @@ class CudaEngine : public Engine, public SequenceGenerator {
     PinnedBlock pinned_;              // ids on their way in, chosen ids on their way out
     std::vector<float> host_logits_;
     StepGraph graph_;
+    std::optional<HostWork> counted_;  // of a step that no graph holds, counted once
+    int uncounted_steps_ = 0;
     std::unique_ptr<decode::StreamDecoder> stream_;
     StreamParts stream_parts_;
     std::string why_steps_;  // why the streaming kernel does not decode

@@ -1,6 +1,7 @@
 #include "worker/inference/step_graph.h"
 
 #include "worker/inference/backend/cuda/cuda_error.h"
+#include "worker/inference/launch_counter.h"
 
 namespace bitsweep {
 namespace {
@@ -18,6 +19,7 @@ void StepGraph::forget() {
         cudaGraphExecDestroy(graph_);
         graph_ = nullptr;
     }
+    nodes_ = 0;
     calls_ = 0;
 }
 
@@ -40,19 +42,19 @@ Status StepGraph::capture(cudaStream_t stream, const std::function<Status()>& qu
     TRY(cuda_status(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal),
                     "capturing a decode step"));
     const Status status = queue();
-    cudaGraph_t graph = nullptr;
-    const cudaError_t error = cudaStreamEndCapture(stream, &graph);
     if (!status.ok()) {
+        cudaGraph_t graph = nullptr;
+        cudaStreamEndCapture(stream, &graph);
         cudaGetLastError();
         if (graph != nullptr) {
             cudaGraphDestroy(graph);
         }
         return status;
     }
-    TRY(cuda_status(error, "capturing a decode step"));
-    const cudaError_t made = cudaGraphInstantiate(&graph_, graph, 0);
-    cudaGraphDestroy(graph);
-    return cuda_status(made, "capturing a decode step");
+    const CapturedWork work = TRY(end_capture(stream));
+    graph_ = work.run;
+    nodes_ = work.operations;
+    return {};
 }
 
 EventRow::~EventRow() {

@@ -23,11 +23,15 @@ class StepGraph {
     // number that changes when a buffer that the step uses has moved: then it is captured again.
     Status run(cudaStream_t stream, std::uint64_t memory, const std::function<Status()>& queue);
 
+    // Operations of one replay; 0: the last step was queued kernel by kernel.
+    std::int64_t nodes() const { return nodes_; }
+
  private:
     Status capture(cudaStream_t stream, const std::function<Status()>& queue);
     void forget();
 
     cudaGraphExec_t graph_ = nullptr;
+    std::int64_t nodes_ = 0;
     std::uint64_t memory_ = 0;
     int calls_ = 0;  // with the present memory
 };

@@ -66,6 +66,11 @@ Result<Sequence> generate_streaming(Engine& engine, decode::StreamDecoder& decod
         sequence.new_ids.insert(sequence.new_ids.end(), run.tokens.begin(), run.tokens.end());
         trace.token_ns.insert(trace.token_ns.end(), run.token_ns.begin(), run.token_ns.end());
         trace.decode_ns += run.host_ns;
+        trace.host_work->launches += 3;  // token in, kernel, tokens out
+        trace.host_work->syncs += 1;
+        if (stopped) {
+            trace.host_work.reset();  // of more tokens than these
+        }
         if (sink) {
             sink(static_cast<std::int64_t>(sequence.new_ids.size()));
         }

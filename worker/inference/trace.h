@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,13 @@ struct LayerOutliers {
     std::vector<std::uint8_t> seen;  // [in_features] 1 where counted, so that texts can be merged
 };
 
+// What the host did for a device. Operations are kernels, copies and clears.
+struct HostWork {
+    std::int64_t launches = 0;     // operations that it queued one by one; a graph is one
+    std::int64_t graph_nodes = 0;  // operations that graphs then ran
+    std::int64_t syncs = 0;        // how often it waited for the device
+};
+
 // One measured sequence: a prefill and then decode steps, times in nanoseconds. Where the host
 // takes part in every token, all of them are on its clock. Where tokens run free on a device,
 // token_ns is on the device's clock, which sees each token, and decode_ns on the host's, which sees
@@ -30,6 +38,8 @@ struct SequenceTrace {
     std::int64_t decode_ns = 0;          // host clock around all of token_ns; 0: their sum
     // On a device: "stream", tokens ran free in one launch; or "steps: why not". "" on the CPU.
     std::string decoded_by;
+    // For all of token_ns. Absent: not counted, as while a device's graphs are not made yet.
+    std::optional<HostWork> host_work = HostWork{};
 };
 
 // Time of the decode steps together, for time per output token: the host's clock.
@@ -60,3 +70,4 @@ struct Trace {
 };
 
 }  // namespace bitsweep
+    std::vector<LayerProbe> layers;  // where asked for

@@ -150,6 +150,10 @@ std::optional<double> DeviceMonitor::energy_period_s() const {
     return record_.energy_period_s ? std::optional(*record_.energy_period_s) : std::nullopt;
 }
 
+std::optional<double> DeviceMonitor::temperature_c() const {
+    return device_ ? (*device_)->sample().temperature_c : std::nullopt;
+}
+
 bool DeviceMonitor::reads_energy() const {
     return record_.before.energy_mj.ok() || record_.before.power_w.ok();
 }

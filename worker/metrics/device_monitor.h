@@ -38,7 +38,8 @@ class DeviceMonitor {
 
     // Of the card's energy counter; nullopt where it is not known.
     std::optional<double> energy_period_s() const;
-    bool reads_energy() const;  // whether a longer window would give an energy
+    std::optional<double> temperature_c() const;  // now
+    bool reads_energy() const;                    // whether a longer window would give an energy
 
  private:
     struct Sampler;

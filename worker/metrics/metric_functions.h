@@ -32,6 +32,12 @@ Value token_latency_mad(const MetricInput& input);
 Value token_latency_lag1(const MetricInput& input);
 std::vector<double> token_latencies(const Trace& trace);
 
+// host_work.cpp
+Value launches_per_token(const MetricInput& input);
+Value graph_nodes_per_token(const MetricInput& input);
+Value syncs_per_token(const MetricInput& input);
+Value host_gap_per_token(const MetricInput& input);
+
 // load.cpp
 Value load_ns(const MetricInput& input);
 Value open_ns(const MetricInput& input);

@@ -73,6 +73,10 @@ void CardWatch::window_begins() {
     began_ns_ = monotonic_ns();
 }
 
+std::optional<double> CardWatch::temperature() const {
+    return monitor_.temperature_c();
+}
+
 Result<CardReport> CardWatch::window_ends(const Trace& trace, Protocol protocol,
                                           const std::function<Result<Sequence>()>& sequence) {
     ASSERT(began_ns_ != 0);

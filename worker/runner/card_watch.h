@@ -29,7 +29,8 @@ class CardWatch {
     CardWatch(DeviceMonitor& monitor, const DeviceCeilings& ceilings, Provenance notes);
 
     void model_loaded();
-    void window_begins();  // just before the first measured sequence
+    void window_begins();                       // just before the first measured sequence
+    std::optional<double> temperature() const;  // C, now; nullopt: NVML does not say
 
     // Ends the window that holds `trace.sequences`. Where it was too short for the protocol's
     // resolution of the energy, `sequence` runs on until it is not; those runs are in the energy

@@ -120,7 +120,11 @@ Result<SpeedRun> run_speed(const JobSpec& spec, const JobPlan& plan, const Model
         }
     };
     speed.workload =
-        TRY(run_workload(sampling_rule(spec.protocol, spec.warmup), sequence, progress, warmed));
+        TRY(run_workload(sampling_rule(spec.protocol, spec.warmup), sequence, progress, warmed,
+                         card ? Thermometer([&] { return card->temperature(); }) : Thermometer{}));
+    if (!speed.workload.heat.empty()) {
+        speed.notes["warm_up_temperature"] = speed.workload.heat;
+    }
     if (card) {
         progress("energy");
         speed.card = TRY(card->window_ends(speed.workload.trace, spec.protocol, sequence));

@@ -1,6 +1,7 @@
 #include "worker/runner/workload.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "worker/metrics/statistics.h"
@@ -11,6 +12,7 @@ namespace {
 constexpr int steady_window = 5;
 constexpr double steady_variation = 0.01;
 constexpr int most_warmup = 20;
+constexpr double heat_window_s = 30, steady_heat_c = 1;
 
 // Decode rate of a sequence, or its prefill rate when nothing was decoded: what the stop rule
 // looks at.
@@ -24,6 +26,40 @@ double rate_of(const SequenceTrace& trace) {
 double seconds_since(std::int64_t start_ns) {
     return static_cast<double>(monotonic_ns() - start_ns) / 1e9;
 }
+
+// What the temperature says of a warm-up.
+class HeatRule {
+ public:
+    HeatRule(const SamplingRule& rule, const Thermometer& thermometer)
+        : rule_(rule), thermometer_(thermometer) {}
+
+    void note(double at_s) {
+        if (!rule_.steady_heat || !thermometer_ || lost_) {
+            return;
+        }
+        const std::optional<double> celsius = thermometer_();
+        lost_ = !celsius;
+        if (celsius) {
+            readings_.push_back({at_s, *celsius});
+        }
+    }
+    bool asks_for_more(double elapsed_s) const {
+        return rule_.steady_heat && thermometer_ && !lost_ && elapsed_s < rule_.budget_s &&
+               !heat_is_steady(readings_);
+    }
+    std::string verdict() const {
+        return !rule_.steady_heat || !thermometer_ ? ""
+               : lost_                             ? "not read"
+               : heat_is_steady(readings_)         ? "steady"
+                                                   : "still moving";
+    }
+
+ private:
+    const SamplingRule& rule_;
+    const Thermometer& thermometer_;
+    std::vector<HeatReading> readings_;
+    bool lost_ = false;
+};
 
 }  // namespace
 
@@ -48,6 +84,7 @@ SamplingRule sampling_rule(Protocol protocol, int warmup) {
         case Protocol::headline:
             return {.warmup = most_warmup,
                     .steady_warmup = true,
+                    .steady_heat = true,
                     .least_sequences = 30,
                     .least_seconds = 10,
                     .most_sequences = 0,
@@ -101,9 +138,36 @@ bool warm(const SamplingRule& rule, std::span<const double> rates, double elapse
     return variation && *variation < steady_variation;
 }
 
+bool heat_is_steady(std::span<const HeatReading> readings) {
+    if (readings.empty()) {
+        return false;
+    }
+    // The newest that is old enough, and what came after it.
+    std::size_t first = readings.size();
+    while (first > 0 && readings.back().at_s - readings[first - 1].at_s < heat_window_s) {
+        --first;
+    }
+    if (first == 0) {
+        return false;
+    }
+    const auto window = readings.subspan(first - 1);
+    double mean_s = 0, mean_c = 0;
+    for (const HeatReading& one : window) {
+        mean_s += one.at_s / static_cast<double>(window.size());
+        mean_c += one.celsius / static_cast<double>(window.size());
+    }
+    double up = 0, across = 0;
+    for (const HeatReading& one : window) {
+        up += (one.at_s - mean_s) * (one.celsius - mean_c);
+        across += (one.at_s - mean_s) * (one.at_s - mean_s);
+    }
+    return std::fabs(up / across) * heat_window_s < steady_heat_c;
+}
+
 Result<WorkloadResult> run_workload(const SamplingRule& rule,
                                     const std::function<Result<Sequence>()>& sequence,
-                                    const Progress& progress, const std::function<void()>& warmed) {
+                                    const Progress& progress, const std::function<void()>& warmed,
+                                    const Thermometer& thermometer) {
     const auto say = [&](const std::string& what) {
         if (progress) {
             progress(what);
@@ -112,12 +176,15 @@ Result<WorkloadResult> run_workload(const SamplingRule& rule,
     WorkloadResult result;
     std::vector<double> rates;
     std::int64_t start = monotonic_ns();
-    while (!warm(rule, rates, seconds_since(start))) {
+    HeatRule heat(rule, thermometer);
+    while (!warm(rule, rates, seconds_since(start)) || heat.asks_for_more(seconds_since(start))) {
         say("warm-up " + std::to_string(rates.size() + 1));
         Sequence one = TRY(sequence());
         rates.push_back(rate_of(one.trace));
         result.trace.warmup.push_back(std::move(one.trace));
+        heat.note(seconds_since(start));
     }
+    result.heat = heat.verdict();
     rates.clear();
     if (warmed) {
         warmed();

@@ -202,6 +202,15 @@ Status CudaBackend::copy_to_host(void* to, const Buffer& from, std::size_t offse
 }
 
 Status CudaBackend::copy_from(void* to, const void* from, std::size_t bytes) {
+    if (watcher_ == nullptr) {
+        return copy_in_pieces(to, from, bytes);
+    }
+    TRY(watcher_->before_wait());
+    TRY(copy_in_pieces(to, from, bytes));
+    return watcher_->after_wait();
+}
+
+Status CudaBackend::copy_in_pieces(void* to, const void* from, std::size_t bytes) {
     struct Pending {
         std::size_t at = 0, bytes = 0;
     };
@@ -231,7 +240,11 @@ Status CudaBackend::copy_from(void* to, const void* from, std::size_t bytes) {
 }
 
 Status CudaBackend::synchronize() {
-    return cuda_status(cudaStreamSynchronize(stream_), "waiting for the device");
+    if (watcher_ != nullptr) {
+        TRY(watcher_->before_wait());
+    }
+    TRY(cuda_status(cudaStreamSynchronize(stream_), "waiting for the device"));
+    return watcher_ == nullptr ? Status{} : watcher_->after_wait();
 }
 
 MemoryBytes CudaBackend::allocated() const {

@@ -35,6 +35,15 @@ class PinnedBlock {
     std::size_t bytes_ = 0;
 };
 
+// Told when the host is about to wait for the stream and when it has waited: for who counts
+// (launch_counter.h).
+class WaitWatcher {
+ public:
+    virtual ~WaitWatcher() = default;
+    virtual Status before_wait() = 0;
+    virtual Status after_wait() = 0;
+};
+
 class CudaBackend : public Backend {
  public:
     // "cuda:N". unsupported: no such device, no driver, or no code for its architecture;
@@ -62,6 +71,9 @@ class CudaBackend : public Backend {
     // copy_to_host from any device address.
     Status copy_from(void* to, const void* from, std::size_t bytes);
 
+    // Of synchronize() and copies to the host; null: nobody is told. Not owned.
+    void watch_waits(WaitWatcher* watcher) { watcher_ = watcher; }
+
     // For the calling thread.
     Status make_current();
 
@@ -76,6 +88,7 @@ class CudaBackend : public Backend {
 
     explicit CudaBackend(int ordinal);
     Status open_device();
+    Status copy_in_pieces(void* to, const void* from, std::size_t bytes);
 
     int ordinal_ = 0;
     int multiprocessors_ = 0;
@@ -83,6 +96,7 @@ class CudaBackend : public Backend {
     std::array<cudaEvent_t, 2> copied_{};
     std::array<PinnedBlock, 2> staging_;
     std::size_t next_upload_ = 0;
+    WaitWatcher* watcher_ = nullptr;
     std::shared_ptr<Ledger> ledger_;
     std::shared_ptr<DeviceArena> weights_;  // nullptr: each weight has its own cudaMalloc
     std::unique_ptr<Gemm> gemm_;
