@@ -317,6 +317,7 @@ Status CudaEngine::run_of_steps(std::int64_t count, Sequence& sequence) {
         TRY(cuda_status(device::advance(act_.position, act_.ids, chosen, batch, stream),
                         "the next position"));
         TRY(step());
+        add_step(step_work(), sequence.trace.host_work);
         TRY(cuda_status(cudaMemcpyAsync(host + i * batch, chosen, bytes_of_floats(batch),
                                         cudaMemcpyDeviceToHost, stream),
                         "chosen ids"));
@@ -324,8 +325,10 @@ Status CudaEngine::run_of_steps(std::int64_t count, Sequence& sequence) {
     }
     std::int32_t not_finite = 0;
     TRY(backend_->copy_to_host(&not_finite, *choice_, bytes_of_floats(batch), sizeof not_finite));
-        add_step(step_work(), sequence.trace.host_work);
     position_ += count;
+    if (sequence.trace.host_work) {
+        ++sequence.trace.host_work->syncs;  // of the copy
+    }
     if (not_finite != 0) {
         return make_error(ErrorCode::invalid_numbers,
                           config_.name + ", " + options_.method.text + ": logits before position " +
@@ -333,9 +336,6 @@ Status CudaEngine::run_of_steps(std::int64_t count, Sequence& sequence) {
                               " hold NaN or infinity; a value left the range of its type");
     }
     for (std::int64_t i = 0; i < count; ++i) {
-    if (sequence.trace.host_work) {
-        ++sequence.trace.host_work->syncs;  // of the copy
-    }
         sequence.trace.token_ns.push_back(TRY(events.between_ns(i, i + 1)));
         sequence.new_ids.push_back(host[i * batch]);
     }
@@ -380,6 +380,7 @@ Result<Sequence> CudaEngine::generate_steps(const SequencePlan& plan, const Toke
         const auto kept = static_cast<std::size_t>(at - sequence.new_ids.begin() + 1);
         sequence.new_ids.resize(kept);
         sequence.trace.token_ns.resize(kept - 1);
+        sequence.trace.host_work.reset();  // of more steps than these
         return true;
     };
     while (!stopped() && std::ssize(sequence.new_ids) < plan.new_tokens) {
@@ -387,7 +388,6 @@ Result<Sequence> CudaEngine::generate_steps(const SequencePlan& plan, const Toke
             std::min(steps_at_once, plan.new_tokens - std::ssize(sequence.new_ids));
         begin = now_ns();
         TRY(run_of_steps(count, sequence));
-        sequence.trace.host_work.reset();  // of more steps than these
         sequence.trace.decode_ns += now_ns() - begin;
         if (sink) {
             sink(std::ssize(sequence.new_ids));

@@ -70,4 +70,3 @@ struct Trace {
 };
 
 }  // namespace bitsweep
-    std::vector<LayerProbe> layers;  // where asked for

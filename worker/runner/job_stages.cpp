@@ -48,6 +48,7 @@ EngineOptions engine_options(const JobSpec& spec, const JobPlan& plan) {
     options.threads = plan.threads;
     options.batch = spec.batch;
     options.context = plan.context();
+    options.layers = plan.layers;
     return options;
 }
 
