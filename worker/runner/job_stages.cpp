@@ -48,7 +48,6 @@ EngineOptions engine_options(const JobSpec& spec, const JobPlan& plan) {
     options.threads = plan.threads;
     options.batch = spec.batch;
     options.context = plan.context();
-    options.layers = plan.layers;
     return options;
 }
 
