@@ -223,11 +223,23 @@ void fields(F& f, M& m) {
     f("window", m.window);
 }
 
+template <class F, Like<CalibrationSpec> M>
+void fields(F& f, M& m) {
+    f("text", m.text);
+    f("offset", m.offset);
+    f("tokens", m.tokens);
+    f("window", m.window);
+    f("seed", m.seed);
+}
+
 template <class F, Like<JobSpec> M>
 void fields(F& f, M& m) {
     f("model", m.model);
     f("method", m.method);
     f("threshold", m.threshold);
+    f("calibration", m.calibration);
+    f("alpha", m.alpha);
+    f("policy", m.policy);
     f("head_bits", m.head_bits);
     f("kv", m.kv);
     f("gpu", m.gpu);

@@ -15,7 +15,8 @@ namespace bitsweep {
 
 enum class WeightsSource { real, random };
 enum class Protocol { seed_report, quick, standard, headline };
-enum class QualityMode { off, once };
+// layers: as once, and every linear layer alone, in loss and in time.
+enum class QualityMode { off, once, layers };
 
 // The words of JSON, SQL and YAML: "real", "seed-report", "once" ...
 std::string_view to_string(WeightsSource source);
@@ -43,10 +44,23 @@ struct QualitySpec {
         512;  // tokens; clamped to the model's positions by the expander's default
 };
 
+// What a calibrating method reads before it packs: `tokens` of a text from token `offset` on, in
+// windows of `window`. Seed 0: the first ones; else windows drawn from the rest of the text.
+struct CalibrationSpec {
+    std::string text = "heldout-fiction";
+    std::int64_t offset = 200'000;  // beyond what quality evaluates
+    std::int64_t tokens = 8192;
+    std::int64_t window = 512;
+    std::uint64_t seed = 0;
+};
+
 struct JobSpec {
     ModelRef model;
     std::string method;               // "fp16", "int8", "llmint8-bnb", "nf4", "int4-g64", ...
     std::optional<double> threshold;  // outlier threshold; only for methods that read it
+    std::optional<CalibrationSpec> calibration;  // only for methods that calibrate real weights
+    std::optional<double> alpha;      // smoothquant's migration strength, 0 to 1
+    std::string policy;               // text of a policy file (policy.h); only for mixed
     int head_bits = 16;               // 16 | 8 | 4: output head and embedding
     std::string kv = "16";            // "16" | "int8" | "fp8"
     std::string gpu = "cpu";          // kind of device, "cpu" or a card's kind string

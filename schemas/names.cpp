@@ -27,7 +27,7 @@ constexpr std::array<std::string_view, 12> outcome_names = {
 constexpr std::array<std::string_view, 2> weights_names = {"real", "random"};
 constexpr std::array<std::string_view, 4> protocol_names = {"seed-report", "quick", "standard",
                                                             "headline"};
-constexpr std::array<std::string_view, 2> quality_names = {"off", "once"};
+constexpr std::array<std::string_view, 3> quality_names = {"off", "once", "layers"};
 constexpr std::array<std::string_view, 15> error_names = {
     "invalid_input",     "not_found",   "already_exists",  "corrupt",
     "unsupported",       "unavailable", "refused",         "out_of_memory",
@@ -39,7 +39,7 @@ constexpr std::array<std::string_view, 6> control_names = {"pause", "resume", "c
 static_assert(static_cast<std::size_t>(OutcomeClass::cancelled) + 1 == outcome_names.size());
 static_assert(static_cast<std::size_t>(WeightsSource::random) + 1 == weights_names.size());
 static_assert(static_cast<std::size_t>(Protocol::headline) + 1 == protocol_names.size());
-static_assert(static_cast<std::size_t>(QualityMode::once) + 1 == quality_names.size());
+static_assert(static_cast<std::size_t>(QualityMode::layers) + 1 == quality_names.size());
 static_assert(static_cast<std::size_t>(ErrorCode::internal) + 1 == error_names.size());
 static_assert(static_cast<std::size_t>(ControlAction::clear) + 1 == control_names.size());
 
@@ -74,7 +74,7 @@ std::optional<Protocol> protocol_from_string(std::string_view text) {
     return find_name<4, Protocol>(protocol_names, text);
 }
 std::optional<QualityMode> quality_mode_from_string(std::string_view text) {
-    return find_name<2, QualityMode>(quality_names, text);
+    return find_name<3, QualityMode>(quality_names, text);
 }
 std::optional<ErrorCode> error_code_from_string(std::string_view text) {
     return find_name<15, ErrorCode>(error_names, text);

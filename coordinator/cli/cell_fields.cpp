@@ -132,6 +132,11 @@ std::string name_of(const JobSpec& spec) {
         std::snprintf(number, sizeof number, " T=%g", *spec.threshold);
         text += number;
     }
+    if (spec.alpha) {
+        char number[32];
+        std::snprintf(number, sizeof number, " alpha=%g", *spec.alpha);
+        text += number;
+    }
     const auto add = [&](const char* name, std::int64_t value, std::int64_t common) {
         if (value != common) {
             text += " " + std::string(name) + " " + std::to_string(value);

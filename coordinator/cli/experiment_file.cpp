@@ -46,8 +46,8 @@ bool reads_text(const JobSpec& spec) {
     if (spec.model.weights == WeightsSource::random) {
         return false;
     }
-    return spec.prompt_tokens > 0 ||
-           (spec.quality.mode == QualityMode::once && spec.repeat == 0 && spec.quality.tokens > 0);
+    return spec.prompt_tokens > 0 || spec.calibration ||
+           (spec.quality.mode != QualityMode::off && spec.repeat == 0 && spec.quality.tokens > 0);
 }
 
 // Digests by name, so that each is looked up once however many cells name it. A content that is not

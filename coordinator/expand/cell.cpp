@@ -3,6 +3,7 @@
 
 #include "coordinator/expand/draft.h"
 #include "coordinator/expand/text.h"
+#include "schemas/catalog/layer_methods.h"
 #include "schemas/catalog/methods.h"
 #include "schemas/catalog/shapes.h"
 
@@ -70,7 +71,38 @@ QualitySpec quality_of(const Draft& draft, const JobSpec& spec, const ModelShape
     return quality;
 }
 
+// What a method that calibrates reads; nothing for random weights, whose codes need no text.
+std::optional<CalibrationSpec> calibration_of(const Draft& draft, const MethodRow& method,
+                                              const JobSpec& spec) {
+    if (!method.calibrates || spec.model.weights == WeightsSource::random) {
+        return std::nullopt;
+    }
+    CalibrationSpec slice;
+    slice.text = spec.quality.text;
+    slice.window = spec.quality.window;
+    if (const Value* value = draft[Field::calibration]) {
+        const auto& said = std::get<EvalValue>(value->data);
+        slice.text = said.text.value_or(slice.text);
+        slice.offset = said.offset.value_or(slice.offset);
+        slice.tokens = said.tokens.value_or(slice.tokens);
+        slice.window = said.window.value_or(slice.window);
+        slice.seed = static_cast<std::uint64_t>(said.seed.value_or(0));
+    }
+    return slice;
+}
+
 // ---- values that do not fit each other
+
+// One digest of one text is in a cell's key.
+Status check_calibration(const Matrix& matrix, const Draft& draft, const JobSpec& spec) {
+    if (!spec.calibration || spec.calibration->text == spec.quality.text) {
+        return {};
+    }
+    return error_at(matrix.file, draft[Field::calibration]->at,
+                    "`calibration` reads `" + shown(spec.calibration->text) +
+                        "`, but `eval` reads `" + shown(spec.quality.text) +
+                        "`: name the same text in both, at another offset");
+}
 
 Status check_model(const Matrix& matrix, const Draft& draft, const JobSpec& spec,
                    const ModelShape* shape, Notes& notes) {
@@ -120,6 +152,34 @@ Status check_method(const Matrix& matrix, const Draft& draft, const MethodId& me
     return {};
 }
 
+// The text of the cell's policy file, checked.
+Result<std::string> policy_of(const Matrix& matrix, const Draft& draft, const MethodId& method) {
+    if (method.family != MethodFamily::mixed) {
+        return std::string();
+    }
+    const Value* value = draft[Field::policy];
+    if (value == nullptr) {
+        return error_at(matrix.file, draft[Field::method]->at,
+                        "method `mixed` needs `policy`, a policy file beside this one; "
+                        "`bitsweep analyze policy` writes them");
+    }
+    if (!matrix.read) {
+        return error_at(matrix.file, value->at, "no policy file can be read here");
+    }
+    const auto refuse = [&](const Error& error) {
+        return error_at(matrix.file, value->at,
+                        "policy `" + shown(value->key) + "`: " + error.message);
+    };
+    const Result<std::string> text = matrix.read(std::get<std::string>(value->data));
+    if (!text) {
+        return refuse(text.error());
+    }
+    const Result<LayerPolicy> policy = policy_from_json(*text);
+    const Result<LayerMethods> methods =
+        policy ? layer_methods_of(*policy) : Result<LayerMethods>(policy.error());
+    return methods ? Result<std::string>(*text) : Result<std::string>(refuse(methods.error()));
+}
+
 Status check_context(const Matrix& matrix, const Draft& draft, const JobSpec& spec,
                      const ModelShape* shape) {
     if (shape == nullptr) {
@@ -127,7 +187,7 @@ Status check_context(const Matrix& matrix, const Draft& draft, const JobSpec& sp
     }
     const std::int64_t least = std::max<std::int64_t>(spec.prompt_tokens, 1) + spec.new_tokens;
     if (least <= shape->positions) {
-        const bool runs = spec.quality.mode == QualityMode::once;
+        const bool runs = spec.quality.mode != QualityMode::off;
         if (runs && spec.quality.window > shape->positions) {
             return error_at(matrix.file, draft[Field::eval]->at,
                             "a window of " + std::to_string(spec.quality.window) +
@@ -190,6 +250,7 @@ const std::vector<FieldValue>& built_in_values() {
         add_whole(Field::seed, 0);
         out.push_back({Field::stop_at_eos, Value{false, "false", {}}});
         out.push_back({Field::threshold, Value{6.0, "6", {}}});  // bitsandbytes' default
+        out.push_back({Field::alpha, Value{0.5, "0.5", {}}});    // SmoothQuant's for OPT
         return out;
     }();
     return values;
@@ -208,8 +269,14 @@ void drop_unread(Draft& draft, Notes& notes) {
         if (id && !method_row(*id).reads_threshold) {
             drop(Field::threshold, id->text + " does not read it");
         }
-        if (draft[Field::calibration] != nullptr) {
-            drop(Field::calibration, method->key + " does not calibrate");
+        if (id && !method_row(*id).calibrates) {
+            drop(Field::calibration, id->text + " does not calibrate");
+        }
+        if (id && !method_row(*id).reads_alpha) {
+            drop(Field::alpha, id->text + " does not read it");
+        }
+        if (id && id->family != MethodFamily::mixed) {
+            drop(Field::policy, id->text + " stores every layer alike");
         }
     }
 }
@@ -223,6 +290,10 @@ Result<JobSpec> spec_of(const Matrix& matrix, const Draft& draft, Notes& notes) 
     if (const Value* threshold = draft[Field::threshold]) {
         spec.threshold = std::get<double>(threshold->data);
     }
+    if (const Value* alpha = draft[Field::alpha]) {
+        spec.alpha = std::get<double>(alpha->data);
+    }
+    spec.policy = TRY(policy_of(matrix, draft, method));
     spec.head_bits = static_cast<int>(whole(draft, Field::head));
     spec.kv = word(draft, Field::kv);
     spec.gpu = word(draft, Field::gpu);
@@ -239,10 +310,12 @@ Result<JobSpec> spec_of(const Matrix& matrix, const Draft& draft, Notes& notes) 
 
     const ModelShape* shape = find_shape(spec.model.name);
     spec.quality = quality_of(draft, spec, shape);
-    if (spec.model.weights == WeightsSource::random && spec.quality.mode == QualityMode::once) {
+    if (spec.model.weights == WeightsSource::random && spec.quality.mode != QualityMode::off) {
         spec.quality.mode = QualityMode::off;
         notes.count("quality dropped: random weights have none");
     }
+    spec.calibration = calibration_of(draft, method_row(method), spec);
+    TRY(check_calibration(matrix, draft, spec));
     if (spec.kv != "16") {
         return error_at(matrix.file, draft[Field::kv]->at,
                         "`kv: " + spec.kv + "` is not in this build yet: the KV cache has 16 bits");

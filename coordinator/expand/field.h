@@ -26,13 +26,15 @@ enum class Field {
     quality,
     eval,
     calibration,
+    alpha,
+    policy,
     weights,
     weights_seed,
     threads,
     seed,
     repeat,
 };
-inline constexpr std::size_t field_count = 22;
+inline constexpr std::size_t field_count = 24;
 
 std::string_view to_string(Field field);
 

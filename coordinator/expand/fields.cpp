@@ -27,7 +27,7 @@ constexpr std::array<std::string_view, 3> head_words = {"16", "8", "4"};
 constexpr std::array<std::string_view, 3> kv_words = {"16", "int8", "fp8"};
 constexpr std::array<std::string_view, 4> protocol_words = {"seed-report", "quick", "standard",
                                                             "headline"};
-constexpr std::array<std::string_view, 2> quality_words = {"off", "once"};
+constexpr std::array<std::string_view, 3> quality_words = {"off", "once", "layers"};
 constexpr std::array<std::string_view, 2> weights_words = {"real", "random"};
 
 constexpr std::array<FieldRow, field_count> table = {{
@@ -48,6 +48,8 @@ constexpr std::array<FieldRow, field_count> table = {{
     {Field::quality, "quality", FieldType::word, 0, 0, quality_words},
     {Field::eval, "eval", FieldType::eval, 0, 0, {}},
     {Field::calibration, "calibration", FieldType::eval, 0, 0, {}},
+    {Field::alpha, "alpha", FieldType::number, 0, 1, {}},
+    {Field::policy, "policy", FieldType::text, 1, 1000, {}},
     {Field::weights, "weights", FieldType::word, 0, 0, weights_words},
     {Field::weights_seed, "weights_seed", FieldType::integer, 0, max_seed, {}},
     {Field::threads, "threads", FieldType::integer, 0, 1024, {}},
@@ -208,9 +210,12 @@ Result<Value> eval_value(const FieldRow& row, const Node& node, const Files& fil
         return wrong(node, quoted(row.name) + " must be a map of text, tokens and window", file);
     }
     static constexpr std::array<std::string_view, 3> eval_keys = {"text", "tokens", "window"};
-    static constexpr std::array<std::string_view, 3> calibration_keys = {"text", "offset",
-                                                                         "tokens"};
-    TRY(check_keys(node, row.field == Field::eval ? eval_keys : calibration_keys, file));
+    static constexpr std::array<std::string_view, 5> calibration_keys = {
+        "text", "offset", "tokens", "window", "seed"};
+    const bool evaluates = row.field == Field::eval;
+    TRY(check_keys(node,
+                   evaluates ? std::span<const std::string_view>(eval_keys) : calibration_keys,
+                   file));
     EvalValue eval;
     std::string key;
     if (const Node* text = node.find("text")) {
@@ -229,7 +234,8 @@ Result<Value> eval_value(const FieldRow& row, const Node& node, const Files& fil
         return {};
     };
     TRY(number("offset", 0, 1'000'000'000, eval.offset));
-    TRY(number("tokens", 0, 1'000'000'000, eval.tokens));
+    TRY(number("tokens", evaluates ? 0 : 1, 1'000'000'000, eval.tokens));
+    TRY(number("seed", 0, max_seed, eval.seed));
     TRY(number("window", 2, 1 << 20, eval.window));
     return Value{eval, key, node.at};
 }

@@ -25,6 +25,7 @@ struct EvalValue {
     std::optional<std::int64_t> offset;
     std::optional<std::int64_t> tokens;
     std::optional<std::int64_t> window;
+    std::optional<std::int64_t> seed;
 };
 
 struct ModelValue {
@@ -114,6 +115,7 @@ enum class OrderKind { shuffled, listed, interleaved };
 struct Matrix {
     Files file;
     BaseTexts bases;  // what it extends, nearest first
+    BaseReader read;  // of policy files, beside the experiment's; empty: none can be read
     std::string experiment;
     std::string question;
     std::string hypothesis;

@@ -240,6 +240,7 @@ Result<Matrix> parse_matrix(const ExperimentText& text) {
     Matrix matrix;
     matrix.file = text.file;
     matrix.overridden = !text.overrides.empty();
+    matrix.read = text.read_base;
     Node root = TRY(yaml::read_document(text.yaml, text.file));
     if (root.kind == Kind::map) {
         TRY(apply_extends(root, text.read_base, matrix.file, matrix.bases));

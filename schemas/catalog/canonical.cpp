@@ -122,12 +122,17 @@ bool reads_threshold(std::string_view method) {
     return !id || method_row(*id).reads_threshold;
 }
 
+bool method_is(std::string_view method, bool MethodRow::*property) {
+    const Result<MethodId> id = parse_method(method);
+    return !id || method_row(*id).*property;
+}
+
 bool reads_warmup(Protocol protocol) {
     return protocol == Protocol::seed_report || protocol == Protocol::quick;
 }
 
 bool runs_quality(const JobSpec& spec) {
-    return spec.quality.mode == QualityMode::once && spec.repeat == 0 &&
+    return spec.quality.mode != QualityMode::off && spec.repeat == 0 &&
            spec.model.weights == WeightsSource::real;
 }
 
@@ -142,13 +147,28 @@ std::string canonical_json(const JobSpec& spec) {
     }
 
     CanonicalObject cell;
+    if (spec.alpha && method_is(spec.method, &MethodRow::reads_alpha)) {
+        cell.number("alpha", *spec.alpha);
+    }
     cell.integer("batch", spec.batch);
+    if (spec.calibration && method_is(spec.method, &MethodRow::calibrates)) {
+        CanonicalObject slice;
+        slice.integer("offset", spec.calibration->offset);
+        slice.unsigned_integer("seed", spec.calibration->seed);
+        slice.text("text", spec.calibration->text);
+        slice.integer("tokens", spec.calibration->tokens);
+        slice.integer("window", spec.calibration->window);
+        cell.object("calibration", slice);
+    }
     cell.text("gpu", spec.gpu);
     cell.integer("head_bits", spec.head_bits);
     cell.text("kv", spec.kv);
     cell.text("method", spec.method);
     cell.object("model", model);
     cell.integer("new_tokens", spec.new_tokens);
+    if (spec.method == "mixed") {
+        cell.text("policy", sha256_hex(spec.policy));
+    }
     if (spec.prompt_tokens > 0) {
         cell.text("prompt_text", spec.quality.text);
         cell.integer("prompt_tokens", spec.prompt_tokens);
@@ -158,6 +178,9 @@ std::string canonical_json(const JobSpec& spec) {
     cell.text("protocol", to_string(spec.protocol));
     if (runs_quality(spec)) {
         CanonicalObject quality;
+        if (spec.quality.mode == QualityMode::layers) {
+            quality.boolean("layers", true);
+        }
         quality.text("text", spec.quality.text);
         quality.integer("tokens", spec.quality.tokens);
         quality.integer("window", spec.quality.window);

@@ -63,12 +63,16 @@ class CpuEngine : public Engine {
 Status CpuEngine::load(const WeightSource& weights, LoadTrace* trace) {
     const std::int64_t start = now_ns();
     set_gemm_threads(1);  // products are split over threads_ instead (gemm.h)
-    const LoaderOptions loader_options{options_.method, options_.threshold, options_.head_bits};
+    const LoaderOptions loader_options{options_.method, options_.threshold, options_.head_bits,
+                                       PairRows::no, options_.layers};
     const Packer packer = [this](const DenseWeight& weight, const MethodOptions& method) {
         return pack_linear(weight, method, *backend_);
     };
     Loader loader(config_, weights, loader_options, *backend_, packer, threads_);
     decoder_ = TRY(load_decoder(loader));
+    if (options_.clock != nullptr) {
+        prepare_clock(decoder_, *options_.clock);
+    }
     const KvType type = options_.method.family == MethodFamily::fp32 ? KvType::f32 : KvType::f16;
     kv_ = TRY(KvCache::create(*backend_, KvShape{.layers = config_.layers,
                                                  .sequences = options_.batch,
@@ -93,7 +97,8 @@ Status CpuEngine::forward(std::span<const std::int32_t> ids, std::int64_t tokens
     const std::int64_t batch = options_.batch;
     TRY(check_ids(config_, ids, batch, tokens));
     TRY(check_room(config_, options_, position_, tokens));
-    const Pass now{threads_, workspace_, *kv_, act_, nullptr};
+    Pass now{threads_, workspace_, *kv_, act_};
+    now.clock = tokens == 1 ? options_.clock : nullptr;
     const std::int64_t at_once = std::max<std::int64_t>(1, act_.rows / batch);
     std::int64_t taken = 0;
     for (std::int64_t done = 0; done < tokens; done += taken) {

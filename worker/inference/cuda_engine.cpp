@@ -56,12 +56,15 @@ CudaEngine::CudaEngine(const ModelConfig& config, const EngineOptions& options,
 Status CudaEngine::load(const WeightSource& weights, LoadTrace* trace) {
     const std::int64_t start = now_ns();
     const LoaderOptions loader_options{options_.method, options_.threshold, options_.head_bits,
-                                       PairRows::yes};
+                                       PairRows::yes, options_.layers};
     const Packer packer = [this](const DenseWeight& weight, const MethodOptions& method) {
         return pack_linear_cuda(weight, method, *backend_);
     };
     Loader loader(config_, weights, loader_options, *backend_, packer, threads_);
     decoder_ = TRY(load_decoder(loader));
+    if (options_.clock != nullptr) {  // names and bytes; a card keeps no time of single layers yet
+        prepare_clock(decoder_, *options_.clock);
+    }
     const bool wide = options_.method.family == MethodFamily::fp32;
     kv_ = TRY(KvCache::create(*backend_, KvShape{.layers = config_.layers,
                                                  .sequences = options_.batch,
@@ -95,6 +98,10 @@ Status CudaEngine::load(const WeightSource& weights, LoadTrace* trace) {
 Status CudaEngine::open_stream() {
     if (options_.decode_path == DecodePath::steps) {
         why_steps_ = "as asked for";
+        return {};
+    }
+    if (options_.method.family == MethodFamily::mixed) {
+        why_steps_ = "a policy mixes methods";
         return {};
     }
     if (options_.batch != 1) {

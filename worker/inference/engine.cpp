@@ -38,6 +38,19 @@ Status check_options(const ModelConfig& config, const EngineOptions& options) {
     return {};
 }
 
+// Random weights need none: their codes serve speed and memory only.
+Status check_calibration(const ModelFiles& files, const EngineOptions& options) {
+    const MethodId& method = options.method;
+    const bool needed = method_row(method).calibrates && files.format != "random";
+    if (needed && files.calibrated_for != method.text) {
+        return make_error(ErrorCode::invalid_input,
+                          files.config.name + ": " + method.text +
+                              " needs a calibration on a text: run it as a job, or with "
+                              "`bitsweep-runner perplexity`");
+    }
+    return {};
+}
+
 }  // namespace
 
 std::int64_t score_logits_rows(const ModelConfig& config) {
@@ -98,6 +111,27 @@ Status check_window(const ModelConfig& config, std::int64_t tokens) {
     return {};
 }
 
+void prepare_clock(const Decoder& decoder, LayerClock& clock) {
+    clock.layers.clear();
+    for (const LinearInput& input : decoder.linear_inputs) {
+        clock.layers.push_back({input.name, 0, {}});
+    }
+    const auto note = [&](const Projection& projection) {
+        clock.layers[projection.index].bytes = projection.bytes_per_call();
+    };
+    for (const DecoderLayer& layer : decoder.layers) {
+        for (const Projection* linear : {&layer.qkv, &layer.o, &layer.up, &layer.down}) {
+            note(*linear);
+        }
+    }
+    for (const auto* projection : {&decoder.project_in, &decoder.project_out}) {
+        if (*projection) {
+            note(**projection);
+        }
+    }
+    note(decoder.embeddings.head);
+}
+
 std::uint64_t step_bytes(const Decoder& decoder, const KvCache& kv, std::int64_t batch,
                          std::int64_t context) {
     const std::uint64_t per_key =
@@ -128,6 +162,7 @@ Status score_recorded(const Decoder& decoder, double threshold,
 Result<std::unique_ptr<Engine>> load_engine(const ModelFiles& files, const EngineOptions& options,
                                             LoadTrace* load) {
     TRY(check_options(files.config, options));
+    TRY(check_calibration(files, options));
     return options.device == "cpu" ? load_cpu_engine(files, options, load)
                                    : load_cuda_engine(files, options, load);
 }

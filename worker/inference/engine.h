@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "schemas/catalog/layer_methods.h"
 #include "schemas/catalog/memory.h"
 #include "schemas/catalog/methods.h"
 #include "schemas/status.h"
@@ -31,6 +32,9 @@ struct EngineOptions {
     std::int64_t prefill_rows =
         512;  // most rows (batch x tokens) in one forward; longer inputs are chunked
     DecodePath decode_path = DecodePath::automatic;
+    // Of method mixed: of every linear layer, by the names of linear_inputs (models/decoder.h).
+    LayerMethods layers;
+    LayerClock* clock = nullptr;  // told of every linear layer of a decode step; outlives the engine
 };
 
 // Receives logits of consecutive positions: rows [count, vocabulary], valid during the call.

@@ -38,6 +38,9 @@ Status check_window(const ModelConfig& config, std::int64_t tokens);
 Status check_logits(const ModelConfig& config, const EngineOptions& options, const float* logits,
                     std::int64_t rows, std::int64_t position);
 
+// Names and bytes of the clock's layers, every linear layer of the decoder; no times yet.
+void prepare_clock(const Decoder& decoder, LayerClock& clock);
+
 // Engine::bytes_per_token of a decoder and its cache.
 std::uint64_t step_bytes(const Decoder& decoder, const KvCache& kv, std::int64_t batch,
                          std::int64_t context);

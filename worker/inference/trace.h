@@ -59,6 +59,28 @@ struct LoadTrace {
     std::int64_t read_ns = 0;  // read and dequantise what the files store
     std::int64_t pack_ns = 0;  // quantise and lay out
     std::int64_t total_ns = 0;
+    // Of the calibration that this method's weights come from, as the run that made it saw it; not
+    // in total_ns. 0: the method does not calibrate.
+    std::int64_t calibration_ns = 0;
+    std::uint64_t calibration_peak_bytes = 0;
+};
+
+// Times of single linear layers inside decode steps, in the order of the layers.
+struct LayerClock {
+    struct Layer {
+        std::string name;
+        std::uint64_t bytes = 0;       // of weights, scales and bias that one step reads
+        std::vector<std::int64_t> ns;  // one for each step
+    };
+    std::vector<Layer> layers;
+};
+
+// One linear layer quantised alone, everything else in fp32; and its share of a decode step.
+struct LayerProbe {
+    std::string layer;
+    std::optional<double> kl;  // nat, mean per token
+    std::optional<double> ns;  // median
+    std::uint64_t bytes = 0;   // that one step reads of it
 };
 
 struct Trace {
@@ -67,6 +89,7 @@ struct Trace {
     std::vector<SequenceTrace> sequences;
     std::string stop_reason;  // why sampling ended: "half-width", "budget", "fixed"
     std::vector<LayerOutliers> outliers;
+    std::vector<LayerProbe> layers;  // where asked for
 };
 
 }  // namespace bitsweep

@@ -3,11 +3,11 @@
 namespace bitsweep {
 namespace {
 
-Value measured(std::int64_t ns) {
-    if (ns <= 0) {
+Value measured(std::int64_t value) {
+    if (value <= 0) {
         return std::nullopt;
     }
-    return static_cast<double>(ns);
+    return static_cast<double>(value);
 }
 
 }  // namespace
@@ -26,6 +26,14 @@ Value read_ns(const MetricInput& input) {
 
 Value pack_ns(const MetricInput& input) {
     return measured(input.trace.load.pack_ns);
+}
+
+Value calibration_ns(const MetricInput& input) {
+    return measured(input.trace.load.calibration_ns);
+}
+
+Value calibration_peak_bytes(const MetricInput& input) {
+    return measured(static_cast<std::int64_t>(input.trace.load.calibration_peak_bytes));
 }
 
 }  // namespace bitsweep

@@ -43,6 +43,8 @@ Value load_ns(const MetricInput& input);
 Value open_ns(const MetricInput& input);
 Value read_ns(const MetricInput& input);
 Value pack_ns(const MetricInput& input);
+Value calibration_ns(const MetricInput& input);
+Value calibration_peak_bytes(const MetricInput& input);
 
 // memory.cpp
 Value weights_codes_bytes(const MetricInput& input);
@@ -85,6 +87,11 @@ void outlier_columns_per_token_by_layer(const MetricInput& input, const PartSink
 void outlier_max_abs_by_layer(const MetricInput& input, const PartSink& sink);
 Value outlier_columns(const MetricInput& input);
 Value outlier_layers(const MetricInput& input);
+
+// layers.cpp
+void kl_by_layer(const MetricInput& input, const PartSink& sink);
+void latency_by_layer(const MetricInput& input, const PartSink& sink);
+void bytes_by_layer(const MetricInput& input, const PartSink& sink);
 
 // device_metrics.cpp
 Value energy_per_token(const MetricInput& input);

@@ -40,6 +40,10 @@ constexpr std::array table = {
     Row{"open_ns", "ns", "mapping and checking the files", open_ns},
     Row{"read_ns", "ns", "reading what the files store", read_ns},
     Row{"pack_ns", "ns", "quantising and laying out", pack_ns},
+    Row{"calibration_ns", "ns", "running the text and deciding, in the run that did",
+        calibration_ns},
+    Row{"calibration_peak_bytes", "B", "fp32 model, rows and statistics meanwhile",
+        calibration_peak_bytes},
     Row{"weights_codes_bytes", "B", "packed codes of all linear layers", weights_codes_bytes},
     Row{"weights_scales_bytes", "B", "their scales", weights_scales_bytes},
     Row{"embeddings_bytes", "B", "embeddings and output head", embeddings_bytes},
@@ -109,6 +113,11 @@ constexpr std::array table = {
     Row{"outlier_columns", "1", "by layer", nullptr, outlier_columns_by_layer},
     Row{"outlier_columns_per_token", "1", "by layer", nullptr, outlier_columns_per_token_by_layer},
     Row{"outlier_max_abs", "1", "by layer", nullptr, outlier_max_abs_by_layer},
+    Row{"layer_kl", "nat", "mean, that linear layer alone quantised", nullptr, kl_by_layer},
+    Row{"layer_latency", "ns", "median of that linear layer in a decode step", nullptr,
+        latency_by_layer},
+    Row{"layer_bytes", "B", "of that linear layer that a decode step reads", nullptr,
+        bytes_by_layer},
 };
 
 void add(std::vector<Measurement>& all, std::string metric, std::string_view unit, double value) {

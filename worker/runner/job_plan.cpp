@@ -68,7 +68,7 @@ Status check_context(const JobPlan& plan, const ModelConfig& config) {
 }
 
 void plan_quality(const JobSpec& spec, JobPlan& plan) {
-    if (spec.quality.mode != QualityMode::once || spec.repeat != 0) {
+    if (spec.quality.mode == QualityMode::off || spec.repeat != 0) {
         return;
     }
     if (spec.model.weights == WeightsSource::random) {
@@ -78,6 +78,41 @@ void plan_quality(const JobSpec& spec, JobPlan& plan) {
     plan.compare_text = true;
     // The seed's protocol compares texts only.
     plan.score_text = spec.quality.tokens > 0 && spec.protocol != Protocol::seed_report;
+    plan.probe_layers = plan.score_text && spec.quality.mode == QualityMode::layers;
+}
+
+Result<LayerMethods> layers_of(const JobSpec& spec) {
+    const LayerPolicy policy = TRY(policy_from_json(spec.policy));
+    if (!policy.model.empty() && policy.model != spec.model.name) {
+        return bad("the policy was made for " + policy.model.substr(0, 200) + ", this model is " +
+                   spec.model.name + ": leave `model` out of it to use it all the same");
+    }
+    return layer_methods_of(policy);
+}
+
+// A calibrated method must not have seen what it is judged by.
+Status plan_calibration(const JobSpec& spec, const OpenedModel& model, ModelSession& session,
+                        JobPlan& plan) {
+    if (!method_row(plan.method).calibrates || !model.files.tokenizer) {
+        return {};
+    }
+    const CalibrationSpec slice = spec.calibration.value_or(
+        CalibrationSpec{.text = spec.quality.text, .window = spec.quality.window});
+    TRY(check_range("calibration offset", slice.offset, 0, 1'000'000'000));
+    TRY(check_range("calibration tokens", slice.tokens, 1, 1'000'000'000));
+    TRY(check_range("calibration window", slice.window, 2, 1 << 20));
+    if (slice.text != spec.quality.text) {
+        return bad("calibration reads " + slice.text + ", quality " + spec.quality.text +
+                   ": name the same text in both, at another offset");
+    }
+    if (plan.score_text && slice.offset < spec.quality.tokens) {
+        return bad("calibration begins at token " + std::to_string(slice.offset) + " of " +
+                   slice.text + ", inside the " + std::to_string(spec.quality.tokens) +
+                   " that quality evaluates: raise its offset or lower quality's tokens");
+    }
+    plan.dataset_digest = TRY(session.text_digest(slice.text));
+    plan.calibration = slice;
+    return {};
 }
 
 }  // namespace
@@ -92,6 +127,9 @@ Status check_spec(const JobSpec& spec, const Device& device) {
     if (spec.threshold && (!std::isfinite(*spec.threshold) || *spec.threshold < 0)) {
         return bad("threshold is " + std::to_string(*spec.threshold) +
                    "; it must be a number >= 0 (0: no outlier decomposition)");
+    }
+    if (spec.alpha && !(*spec.alpha >= 0 && *spec.alpha <= 1)) {
+        return bad("alpha is " + std::to_string(*spec.alpha) + "; it must be 0 to 1");
     }
     if (spec.head_bits != 16 && spec.head_bits != 8 && spec.head_bits != 4) {
         return bad("head is " + std::to_string(spec.head_bits) + "; it must be 16, 8 or 4");
@@ -108,7 +146,7 @@ Status check_spec(const JobSpec& spec, const Device& device) {
     if (spec.prompt_tokens == 0 && spec.prompt.empty()) {
         return bad("prompt is empty; give a prompt or prompt_tokens");
     }
-    if (spec.quality.mode == QualityMode::once) {
+    if (spec.quality.mode != QualityMode::off) {
         TRY(check_range("quality tokens", spec.quality.tokens, 0, std::int64_t{1} << 40));
         TRY(check_range("quality window", spec.quality.window, 2, 1 << 20));
     }
@@ -132,7 +170,17 @@ Result<JobPlan> plan_job(const JobSpec& spec, const Device& device, OpenedModel&
     plan.sequence.stop_id = spec.stop_at_eos ? config.eos_id : -1;
     plan.sequence.vocabulary = config.vocabulary;
     TRY(check_context(plan, config));
+    if (plan.method.family == MethodFamily::mixed) {
+        plan.layers = TRY(layers_of(spec));
+    }
     plan_quality(spec, plan);
+    if (plan.probe_layers && method_row(plan.method).calibrates) {
+        return make_error(ErrorCode::unsupported,
+                          "quality `layers` packs one layer alone, and " + plan.method.text +
+                              " calibrates the whole model: ask for quality `once`");
+    }
+    plan.alpha = spec.alpha.value_or(default_alpha);
+    TRY(plan_calibration(spec, model, session, plan));
     if (plan.score_text) {
         const auto* text = TRY(session.text(spec.quality.text, spec.quality.tokens));
         plan.text = &text->tokens;

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
+#include "schemas/catalog/layer_methods.h"
 #include "schemas/catalog/methods.h"
 #include "schemas/job.h"
 #include "schemas/status.h"
@@ -14,15 +16,22 @@
 
 namespace bitsweep {
 
+// SmoothQuant's for OPT, where a job names none.
+inline constexpr double default_alpha = 0.5;
+
 struct JobPlan {
     Device device;
     MethodId method;
     double threshold = 0;  // 0 where the method reads none
     bool reads_threshold = false;
+    std::optional<CalibrationSpec> calibration;  // where the method calibrates on this model
+    double alpha = default_alpha;
+    LayerMethods layers;  // of method mixed
     int threads = 1;
     SequencePlan sequence;
     bool compare_text = false;         // greedy text against fp32's
     bool score_text = false;           // perplexity, KL divergence ...
+    bool probe_layers = false;         // and of every linear layer alone
     std::string quality_note;          // why quality was asked for and is not measured; else empty
     std::string dataset_digest;        // of the text that is read, if any
     const TextTokens* text = nullptr;  // owned by the session, when score_text

@@ -8,6 +8,7 @@
 #include "worker/inference/ceilings/ceilings.h"
 #include "worker/metrics/rapl.h"
 #include "worker/metrics/text.h"
+#include "worker/runner/layer_probe.h"
 #include "worker/runner/process_memory.h"
 #include "worker/runner/ram_bandwidth.h"
 
@@ -48,11 +49,12 @@ EngineOptions engine_options(const JobSpec& spec, const JobPlan& plan) {
     options.threads = plan.threads;
     options.batch = spec.batch;
     options.context = plan.context();
+    options.layers = plan.layers;
     return options;
 }
 
 bool multiplies_int8(const MethodId& method) {
-    return method.family == MethodFamily::w8a8 || method.family == MethodFamily::llmint8;
+    return method.rounds_activations;
 }
 
 // Since `before`; what cannot be read is a reason in the provenance.
@@ -171,6 +173,11 @@ Status run_quality(const JobSpec& spec, const JobPlan& plan, OpenedModel& model,
         TRY(score_quality(*speed.engine, model.reference, *plan.text, windows, config.vocabulary,
                           outliers ? Outliers::record : Outliers::ignore, progress));
     speed.workload.trace.outliers = to.run->outliers;
+    if (plan.probe_layers) {
+        speed.workload.trace.layers = TRY(
+            probe_layers(model.files, engine_options(spec, plan),
+                         {model.reference, *plan.text, windows, plan.sequence.prompt}, progress));
+    }
     return {};
 }
 

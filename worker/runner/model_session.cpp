@@ -6,11 +6,14 @@
 #include <utility>
 
 #include "schemas/content.h"
+#include "worker/runner/calibrated_model.h"
 
 namespace bitsweep {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::int64_t whole_text = 1'000'000'000;  // tokens: more than any text has
 
 std::vector<fs::path> with_defaults(std::vector<fs::path> dirs, std::vector<fs::path> defaults) {
     dirs.insert(dirs.end(), defaults.begin(), defaults.end());
@@ -86,6 +89,20 @@ Result<const ModelSession::Text*> ModelSession::text(const std::string& name, st
         text_key_ = key;
     }
     return &text_;
+}
+
+Result<std::vector<std::int32_t>> ModelSession::calibration_ids(const CalibrationSpec& slice) {
+    ASSERT(model_ != nullptr && model_->files.tokenizer != nullptr);
+    const fs::path file =
+        TRY(find_text(slice.text, with_defaults(options_.data_dirs, default_data_dirs())));
+    // A seed draws from the whole text.
+    const std::int64_t tokens = slice.seed == 0 ? slice.offset + slice.tokens : whole_text;
+    return slice_of(TRY(first_tokens(*model_->files.tokenizer, file, tokens)).ids, slice);
+}
+
+Result<std::string> ModelSession::text_digest(const std::string& name) {
+    return digests_.of_file(
+        TRY(find_text(name, with_defaults(options_.data_dirs, default_data_dirs()))));
 }
 
 }  // namespace bitsweep

@@ -21,6 +21,7 @@ struct RunnerOptions {
     std::string device = "cpu";
     std::vector<std::filesystem::path> model_dirs;  // searched before the default ones
     std::vector<std::filesystem::path> data_dirs;
+    std::filesystem::path calibration_dir;  // calibration_store.h; empty: the user's cache
     std::uint64_t reference_bytes = 1ULL << 30;  // most fp32 logits kept between jobs
 };
 
@@ -46,6 +47,11 @@ class ModelSession {
     };
     // The first `tokens` ids of a data set in the present model's tokenizer.
     Result<const Text*> text(const std::string& name, std::int64_t tokens);
+
+    // The ids of a calibration's slice; the text in use stays.
+    Result<std::vector<std::int32_t>> calibration_ids(const CalibrationSpec& slice);
+    // The digest of a data set.
+    Result<std::string> text_digest(const std::string& name);
 
  private:
     RunnerOptions options_;

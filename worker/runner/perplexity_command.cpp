@@ -9,7 +9,9 @@
 
 #include "schemas/content.h"
 #include "worker/metrics/statistics.h"
+#include "worker/runner/calibrated_model.h"
 #include "worker/runner/command.h"
+#include "worker/runner/job_plan.h"
 #include "worker/runner/options.h"
 #include "worker/runner/quality_run.h"
 
@@ -26,6 +28,8 @@ struct PerplexityOptions {
     std::int64_t tokens = 2048;
     std::int64_t window = 256;
     std::string format = "text";
+    CalibrationSpec calibration;  // of methods that calibrate; its text is `text`
+    double alpha = default_alpha;
 };
 
 constexpr std::uint64_t kept_reference_bytes = std::uint64_t{1} << 30;
@@ -62,6 +66,37 @@ nlohmann::ordered_json figures_of(const QualityScores& scores, std::int64_t wind
             {"top1_agreement", static_cast<double>(scores.same_top) / tokens}};
 }
 
+// Null where the method does not calibrate.
+Result<std::unique_ptr<CalibratedModel>> calibrate_for(const PerplexityOptions& options,
+                                                       const ModelFiles& files,
+                                                       const EngineOptions& engine,
+                                                       const Progress& progress) {
+    if (!method_row(engine.method).calibrates) {
+        return std::unique_ptr<CalibratedModel>();
+    }
+    CalibrationSpec slice = options.calibration;
+    slice.text = options.text;
+    slice.window = options.window;
+    if (slice.offset < options.tokens || slice.tokens < 1) {
+        return make_error(ErrorCode::invalid_input,
+                          "calibration must begin behind the " + std::to_string(options.tokens) +
+                              " tokens that are scored, and have at least one: raise "
+                              "--calibration-offset");
+    }
+    const auto file = TRY(locate_text(options));
+    const CalibrationIdentity identity{TRY(model_digest(files.path)), TRY(file_digest(file)),
+                                       slice};
+    const CalibrationOptions how{.method = engine.method,
+                                 .alpha = options.alpha,
+                                 .window = slice.window,
+                                 .threads = engine.threads};
+    const auto ids = [&]() -> Result<std::vector<std::int32_t>> {
+        const auto text = TRY(first_tokens(*files.tokenizer, file, slice.offset + slice.tokens));
+        return slice_of(text.ids, slice);
+    };
+    return calibrated_model(files, identity, how, CalibrationStore(), ids, progress);
+}
+
 Result<nlohmann::ordered_json> perplexity(const PerplexityOptions& options) {
     TRY(check(options));
     EngineOptions engine_options = TRY(engine_options_of(options.method, options.model.device));
@@ -80,7 +115,9 @@ Result<nlohmann::ordered_json> perplexity(const PerplexityOptions& options) {
     Reference reference(kept_reference_bytes);
     TRY(reference.prepare(files, windows, engine_options.threads, progress));
     engine_options.context = windows.window;
-    const auto engine = TRY(load_engine(files, engine_options, nullptr));
+    const auto calibrated = TRY(calibrate_for(options, files, engine_options, progress));
+    const auto engine =
+        TRY(load_engine(calibrated ? calibrated->files : files, engine_options, nullptr));
     const QualityRun run = TRY(score_quality(*engine, reference, text, windows,
                                              files.config.vocabulary, Outliers::ignore, {}));
     return figures_of(run.scores, windows.window);
@@ -100,6 +137,12 @@ int command_perplexity(const Arguments& arguments) {
                       "at most so many of it (2048)");
     all.add_options()("window", po::value(&options.window)->value_name("N"),
                       "tokens of a window; windows do not overlap (256)");
+    all.add_options()("calibration-offset", po::value(&options.calibration.offset)->value_name("N"),
+                      "methods that calibrate read the text from this token on (200000)");
+    all.add_options()("calibration-tokens", po::value(&options.calibration.tokens)->value_name("N"),
+                      "so many (8192)");
+    all.add_options()("alpha", po::value(&options.alpha)->value_name("A"),
+                      "smoothquant's migration strength (0.5)");
     all.add_options()("format", po::value(&options.format)->value_name("text|json"), "(text)");
     if (parse(arguments, "perplexity --model PATH --method M [--device D] [--text NAME]", all) ==
         Parsed::help_shown) {

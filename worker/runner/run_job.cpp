@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "worker/runner/calibrated_model.h"
 #include "worker/runner/devices.h"
 #include "worker/runner/job_plan.h"
 #include "worker/runner/job_stages.h"
@@ -59,6 +60,35 @@ Result<Device> device_of(const Dispatch& job, const RunnerOptions& options) {
     return device;
 }
 
+// Null where the method does not calibrate, or the weights are random.
+Result<std::unique_ptr<CalibratedModel>> calibrate_model(const JobPlan& plan,
+                                                         const OpenedModel& model,
+                                                         ModelSession& session,
+                                                         const Progress& progress) {
+    if (!plan.calibration) {
+        return std::unique_ptr<CalibratedModel>();
+    }
+    const CalibrationOptions options{.method = plan.method,
+                                     .alpha = plan.alpha,
+                                     .window = plan.calibration->window,
+                                     .threads = plan.threads};
+    return calibrated_model(
+        model.files, {model.digest, plan.dataset_digest, *plan.calibration}, options,
+        CalibrationStore(session.options().calibration_dir),
+        [&] { return session.calibration_ids(*plan.calibration); }, progress);
+}
+
+void note_calibration(const JobPlan& plan, const CalibratedModel& calibrated, LoadTrace& load,
+                      Provenance& notes) {
+    load.calibration_ns = calibrated.calibration.time_ns;
+    load.calibration_peak_bytes = calibrated.calibration.peak_bytes;
+    const CalibrationSpec& slice = *plan.calibration;
+    notes["calibration"] = slice.text + ", " + std::to_string(slice.tokens) + " tokens from " +
+                           std::to_string(slice.offset) + ", windows of " +
+                           std::to_string(slice.window) + ", seed " + std::to_string(slice.seed) +
+                           (calibrated.was_kept ? ", kept from an earlier job" : "");
+}
+
 Status run_stages(const Dispatch& job, ModelSession& session, const Progress& progress,
                   RunResult& result) {
     const JobSpec& spec = job.spec;
@@ -75,7 +105,12 @@ Status run_stages(const Dispatch& job, ModelSession& session, const Progress& pr
     note_plan(spec, plan, result.provenance);
 
     const ReferenceEngineGuard guard(model.reference);
-    SpeedRun speed = TRY(run_speed(spec, plan, model.files, progress));
+    const auto calibrated = TRY(calibrate_model(plan, model, session, progress));
+    SpeedRun speed =
+        TRY(run_speed(spec, plan, calibrated ? calibrated->files : model.files, progress));
+    if (calibrated) {
+        note_calibration(plan, *calibrated, speed.workload.trace.load, result.provenance);
+    }
     result.generated.prompt_ids = plan.sequence.prompt;
     result.generated.new_ids = speed.workload.new_ids;
     if (model.files.tokenizer) {

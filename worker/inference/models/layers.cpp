@@ -1,12 +1,19 @@
 #include "worker/inference/models/layers.h"
 
 #include <algorithm>
+#include <chrono>
 
 namespace bitsweep {
 namespace {
 
 // Rows per share: fewer are not worth a hand-over (a row takes about 1 us, a hand-over 1-2 us).
 constexpr std::int64_t rows_per_share = 4;
+
+std::int64_t now_ns() {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(
+               std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+}
 
 }  // namespace
 
@@ -15,6 +22,10 @@ Status Projection::apply(const Pass& pass, const float* x, float* y, std::int64_
     if (pass.outliers != nullptr) {
         (*pass.outliers)[index].add(x, rows);
     }
+    if (pass.observer != nullptr) {
+        (*pass.observer)(index, x, rows);
+    }
+    const std::int64_t start = pass.clock != nullptr ? now_ns() : 0;
     std::int64_t column = 0;
     for (const Part& part : parts) {
         // One row's outputs are contiguous even side by side with others.
@@ -32,6 +43,9 @@ Status Projection::apply(const Pass& pass, const float* x, float* y, std::int64_
                         y + row * out_features + column);
         }
         column += part.out_features;
+    }
+    if (pass.clock != nullptr) {
+        pass.clock->layers[index].ns.push_back(now_ns() - start);
     }
     return {};
 }

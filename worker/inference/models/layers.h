@@ -29,6 +29,9 @@ struct Chunk {
     std::int64_t rows() const { return sequences * tokens; }
 };
 
+using InputObserver =
+    std::function<void(std::size_t projection, const float* x, std::int64_t rows)>;
+
 // What one forward pass works with; owned by the engine.
 struct Pass {
     ThreadPool& threads;
@@ -37,6 +40,9 @@ struct Pass {
     const Activations& act;
     // One recorder for each Projection (by its index), or null.
     std::vector<OutlierRecorder>* outliers = nullptr;
+    // Told of every Projection's input x[rows, in_features], by its index; or null.
+    const InputObserver* observer = nullptr;
+    LayerClock* clock = nullptr;  // by Projection::index; or null
 };
 
 // One packed linear layer, or several that read the same input (q, k and v; gate and up): then

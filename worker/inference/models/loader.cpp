@@ -5,6 +5,9 @@
 #include <cstring>
 #include <utility>
 
+#include "schemas/catalog/edit_distance.h"
+#include "worker/inference/weights.h"
+
 namespace bitsweep {
 namespace {
 
@@ -33,6 +36,39 @@ std::int64_t Loader::Joint::out_features() const {
         sum += piece.out_features;
     }
     return sum;
+}
+
+Result<MethodOptions> Loader::method_of(const std::string& name) const {
+    if (options_.method.family != MethodFamily::mixed) {
+        return MethodOptions{options_.method, options_.threshold};
+    }
+    const auto found = options_.layers.find(name);
+    if (found == options_.layers.end()) {
+        return make_error(ErrorCode::invalid_input, config_.name + ": the policy says nothing of " +
+                                                        "layer " + name +
+                                                        "; it must name every linear layer");
+    }
+    return MethodOptions{found->second.method, found->second.threshold};
+}
+
+Status Loader::check_layers(const std::vector<LinearInput>& inputs) const {
+    for (const auto& [wanted, method] : options_.layers) {
+        const bool known = std::ranges::any_of(
+            inputs, [&](const LinearInput& input) { return input.name == wanted; });
+        if (known || inputs.empty()) {
+            continue;
+        }
+        // Bounded: a policy comes from a file.
+        const std::string name = wanted.substr(0, 200);
+        const auto nearest = std::ranges::min_element(inputs, {}, [&](const LinearInput& input) {
+            return edit_distance(name, input.name);
+        });
+        return make_error(ErrorCode::invalid_input,
+                          config_.name + ": the policy names layer " + name +
+                              ", which this model does not have; did you mean " + nearest->name +
+                              "?");
+    }
+    return {};
 }
 
 Status Loader::check_shape(const std::string& name, std::vector<std::int64_t> wanted) const {
@@ -94,6 +130,29 @@ Status Loader::read_ordered(const Joint& joint, std::int64_t begin, std::int64_t
     return {};
 }
 
+// What a calibrated source holds beside the weights (calibration/calibrated_weights.h).
+Status Loader::add_calibration(const Joint& joint, DenseWeight& weight) {
+    const std::string input = input_absmax_name(joint.pieces.front().name);
+    if (weights_.contains(input)) {
+        TRY(weights_.read_rows(input, 0, 1, &weight.input_absmax));
+    }
+    const std::string first = grid_name(joint.pieces.front().name);
+    if (!weights_.contains(first)) {
+        return {};
+    }
+    weight.grid_width = TRY(weights_.shape(first))[1];
+    Joint grid = joint;
+    grid.in_features = weight.grid_width;
+    for (Piece& piece : grid.pieces) {
+        piece.name = grid_name(piece.name);
+        TRY(check_shape(piece.name, {piece.out_features, weight.grid_width}));
+    }
+    weight.grid = [this, grid](std::int64_t begin, std::int64_t end, float* dst) {
+        return read_ordered(grid, begin, end, dst);
+    };
+    return {};
+}
+
 Result<std::unique_ptr<Linear>> Loader::pack(const Joint& joint, std::vector<float> bias,
                                              const MethodOptions& method) {
     DenseWeight weight;
@@ -108,6 +167,7 @@ Result<std::unique_ptr<Linear>> Loader::pack(const Joint& joint, std::vector<flo
         const std::int64_t source = source_row(joint, static_cast<std::int64_t>(row));
         weight.bias[row] = bias[static_cast<std::size_t>(source)];
     }
+    TRY(add_calibration(joint, weight));
     const std::int64_t reading_before = read_ns_;
     weight.rows = [&](std::int64_t begin, std::int64_t end, float* dst) -> Status {
         const std::int64_t start = now_ns();
@@ -146,7 +206,8 @@ Result<Projection> Loader::projection(const std::string& name, const std::string
     projection.in_features = in_features;
     projection.index = inputs_.size();
     inputs_.push_back({name, in_features});
-    const bool joined = joins_rows(options_.method, in_features);
+    const MethodOptions method = TRY(method_of(name));
+    const bool joined = joins_rows(method.method, in_features);
     const bool halves = order != RowOrder::head_halves || config_.head_dim % 2 == 0;
     projection.paired =
         options_.pair_rows == PairRows::yes && order != RowOrder::natural && joined && halves;
@@ -166,8 +227,7 @@ Result<Projection> Loader::projection(const std::string& name, const std::string
         const bool last = &part == &parts.back();
         if (!joined || last) {
             const std::int64_t rows = joint.out_features();
-            auto packed = TRY(
-                pack(joint, std::move(biases), MethodOptions{options_.method, options_.threshold}));
+            auto packed = TRY(pack(joint, std::move(biases), method));
             projection.parts.push_back({std::move(packed), rows});
             joint.pieces.clear();
             biases.clear();

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "schemas/catalog/layer_methods.h"
 #include "schemas/catalog/memory.h"
 #include "schemas/status.h"
 #include "worker/inference/backend/backend.h"
@@ -34,6 +35,7 @@ struct LoaderOptions {
     double threshold = 0;
     int head_bits = 16;
     PairRows pair_rows = PairRows::no;
+    LayerMethods layers;  // of every projection, where the method is mixed
 };
 
 // Lives as long as loading; the parts it made do not refer to it. Checks shapes against what the
@@ -74,6 +76,10 @@ class Loader {
     // Every projection made so far, in order.
     std::vector<LinearInput> take_inputs() { return std::move(inputs_); }
 
+    // invalid_input: the policy names a layer that no projection had (with the nearest that one
+    // has).
+    Status check_layers(const std::vector<LinearInput>& inputs) const;
+
     std::int64_t read_ns() const { return read_ns_; }
     std::int64_t pack_ns() const { return pack_ns_; }
 
@@ -91,6 +97,8 @@ class Loader {
 
         std::int64_t out_features() const;
     };
+    // Of the projection of that name; invalid_input where a policy does not say.
+    Result<MethodOptions> method_of(const std::string& name) const;
     Status check_shape(const std::string& name, std::vector<std::int64_t> wanted) const;
     Result<std::vector<float>> read_vector(const std::string& name, std::int64_t width);
     std::int64_t source_row(const Joint& joint, std::int64_t row) const;
@@ -98,6 +106,7 @@ class Loader {
     Status read_ordered(const Joint& joint, std::int64_t begin, std::int64_t end, float* dst);
     Result<std::unique_ptr<Linear>> pack(const Joint& joint, std::vector<float> bias,
                                          const MethodOptions& method);
+    Status add_calibration(const Joint& joint, DenseWeight& weight);
     Result<Norm> norm(Norm::Kind kind, const std::string& name, std::int64_t vectors);
 
     const ModelConfig& config_;

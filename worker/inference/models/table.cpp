@@ -21,7 +21,9 @@ std::span<const ModelFamilyRow> model_families() {
 Result<Decoder> load_decoder(Loader& loader) {
     const auto* row = std::ranges::find(table, loader.config().family, &ModelFamilyRow::family);
     ASSERT(row != std::end(table));
-    return row->load(loader);
+    Decoder decoder = TRY(row->load(loader));
+    TRY(loader.check_layers(decoder.linear_inputs));
+    return decoder;
 }
 
 }  // namespace bitsweep
