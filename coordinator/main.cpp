@@ -37,6 +37,7 @@ constexpr Command commands[] = {
     {"analyze", "the statistics: who is faster, from which size, why", bitsweep::command_analyze},
     {"import", "other tools' results beside ours", bitsweep::command_import},
     {"merge", "results of other databases into this one", bitsweep::command_merge},
+    {"verify", "measures a random sample of cells again", bitsweep::command_verify},
     {"keys", "access files: new, list, revoke", bitsweep::command_keys},
     {"doctor", "what this machine has and lacks", bitsweep::command_doctor},
 };

@@ -50,5 +50,6 @@ int command_clear(const Arguments&);
 int command_launch(const Arguments&);
 int command_logs(const Arguments&);
 int command_dashboard(const Arguments&);
+int command_verify(const Arguments&);
 
 }  // namespace bitsweep

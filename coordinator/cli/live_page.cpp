@@ -11,7 +11,7 @@
 #include "coordinator/cli/client.h"
 #include "coordinator/cli/live_results.h"
 #include "coordinator/cli/page/embedded_page.h"
-#include "results/analysis/summary.h"
+#include "results/analysis/report.h"
 #include "results/store/store.h"
 #include "schemas/codec.h"
 
@@ -157,7 +157,7 @@ class HttpPage final : public LivePage {
     }
 
     void report(const httplib::Request& request, httplib::Response& response) {
-        answer(summary_of({request.get_param_value("experiment")}), "text/html; charset=utf-8",
+        answer(report_of({request.get_param_value("experiment")}), "text/html; charset=utf-8",
                response);
     }
 
@@ -171,9 +171,10 @@ class HttpPage final : public LivePage {
         response.set_content(text.error().message + "\n", "text/plain; charset=utf-8");
     }
 
-    Result<std::string> summary_of(const ExperimentName& experiment) const {
+    // The page that `bitsweep report` writes: the same estimates and intervals.
+    Result<std::string> report_of(const ExperimentName& experiment) const {
         const auto store = TRY(Store::open(db_, OpenMode::read_only));
-        return to_html(TRY(summarize(*store, experiment)));
+        return to_html(TRY(make_report(*store, experiment)));
     }
 
     httplib::Server server_;

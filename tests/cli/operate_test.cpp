@@ -288,7 +288,9 @@ TEST_F(Page, ShowsProgressMetricsAndResults) {
               std::string::npos)
         << results;
     EXPECT_NE(get(port_, "/results.json?experiment=o'clock").find("404"), std::string::npos);
-    EXPECT_NE(get(port_, "/report?experiment=small").find("200 OK"), std::string::npos);
+    const std::string report = get(port_, "/report?experiment=small");
+    EXPECT_NE(report.find("200 OK"), std::string::npos);
+    EXPECT_NE(report.find("<section id=\"provenance\""), std::string::npos) << "the whole report";
     EXPECT_NE(get(port_, "/report?experiment=none").find("404"), std::string::npos);
 }
 

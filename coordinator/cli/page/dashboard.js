@@ -78,13 +78,25 @@ function gridCell(cell, estimates) {
   return made;
 }
 
+// What was last known of each experiment's results: shown at once, while new ones are read.
+const lastResults = new Map();
+
+function show(box, name) {
+  box.querySelectorAll('.results').forEach(old => old.remove());
+  const results = lastResults.get(name);
+  if (!results) return;
+  const part = element('div', undefined, 'results');
+  part.append(grid(results));
+  if (results.answer) part.append(element('p', results.answer));
+  box.append(part);
+}
+
 // The results of one experiment, below its bar; not there when the page has no database to read.
 async function fill(box, name) {
   const answer = await fetch('results.json?experiment=' + encodeURIComponent(name));
   if (!answer.ok) return;
-  const results = await answer.json();
-  box.append(grid(results));
-  if (results.answer) box.append(element('p', results.answer));
+  lastResults.set(name, await answer.json());
+  show(box, name);
 }
 
 function worker(status) {
@@ -108,14 +120,20 @@ async function draw() {
     state.textContent = status.state;
     state.className = status.state === 'running' ? '' : 'trouble';
     const boxes = status.experiments.map(experiment);
-    await Promise.all(status.experiments.map((one, i) => fill(boxes[i], one.experiment)));
+    status.experiments.forEach((one, i) => show(boxes[i], one.experiment));
     document.getElementById('experiments').replaceChildren(...boxes);
     document.getElementById('workers').replaceChildren(...status.workers.map(worker));
+    await Promise.all(status.experiments.map((one, i) => fill(boxes[i], one.experiment)));
   } catch (failure) {
     state.textContent = failure.message;
     state.className = 'trouble';
   }
 }
 
-draw();
-setInterval(draw, 2000);
+// One drawing at a time, however long a large database takes to read.
+async function keepDrawing() {
+  await draw();
+  setTimeout(keepDrawing, 2000);
+}
+
+keepDrawing();

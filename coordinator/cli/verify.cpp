@@ -1,0 +1,198 @@
+// `bitsweep verify`: measures a random sample of an experiment's cells again and says which differ.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <map>
+
+#include "coordinator/cli/client.h"
+#include "coordinator/cli/command.h"
+#include "coordinator/cli/interrupt.h"
+#include "coordinator/cli/options.h"
+#include "coordinator/cli/progress.h"
+#include "coordinator/cli/tables.h"
+#include "results/analysis/random.h"
+#include "results/analysis/table_row.h"
+#include "results/store/store.h"
+
+namespace bitsweep {
+
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr Duration submit_limit{120'000};
+constexpr int most_sampled = 10'000;
+
+struct VerifyPlan {
+    ExperimentName experiment;
+    int sample = 10;
+    std::uint64_t seed = 1;
+    double tolerance = 0.05;  // of a decode rate
+};
+
+Result<VerifyPlan> read_plan(const Parsed& parsed) {
+    VerifyPlan plan;
+    plan.experiment.value = parsed.get<std::string>("experiment");
+    plan.sample = parsed.get<int>("sample", plan.sample);
+    plan.seed = parsed.get<std::uint64_t>("seed", plan.seed);
+    plan.tolerance = parsed.get<double>("tolerance", 5) / 100;
+    if (plan.experiment.value.empty()) {
+        return make_error(ErrorCode::invalid_input,
+                          "which experiment? usage: bitsweep verify EXPERIMENT [--sample N]");
+    }
+    if (plan.sample < 1 || plan.sample > most_sampled) {
+        return make_error(ErrorCode::invalid_input, "--sample " + std::to_string(plan.sample) +
+                                                        ": 1 to " + std::to_string(most_sampled));
+    }
+    if (!(plan.tolerance > 0 && plan.tolerance < 1)) {
+        return make_error(ErrorCode::invalid_input,
+                          "--tolerance: a percentage above 0 and below 100");
+    }
+    return plan;
+}
+
+// Done cells, shuffled by the seed, the first so many.
+Result<std::vector<StoredJob>> sampled(Store& store, const VerifyPlan& plan) {
+    std::vector<StoredJob> jobs = TRY(store.jobs(plan.experiment));
+    std::erase_if(jobs, [](const StoredJob& job) { return job.state != "done"; });
+    if (jobs.empty()) {
+        return make_error(ErrorCode::not_found, "`" + plan.experiment.value +
+                                                    "` has no cell with a result in this database");
+    }
+    Random random(plan.seed);
+    for (std::size_t i = jobs.size(); i > 1; --i) {
+        std::swap(jobs[i - 1], jobs[random.index(i)]);
+    }
+    jobs.resize(std::min(jobs.size(), static_cast<std::size_t>(plan.sample)));
+    return jobs;
+}
+
+// What a cell's newest result says.
+struct Answer {
+    double rate = std::nan("");  // decode_tokens_per_s; NaN: not measured
+    std::string new_ids;
+    std::int64_t run = 0;
+};
+
+using Answers = std::map<std::string, Answer>;  // by the cell's key
+
+Result<Answers> answers_of(Store& store, const std::vector<StoredJob>& jobs) {
+    Answers answers;
+    for (const StoredJob& job : jobs) {
+        const std::string& key = job.key.value;
+        const Table table = TRY(
+            store.query("SELECT r.id, r.new_ids, m.value FROM jobs j JOIN runs r ON r.id = j.result"
+                        " LEFT JOIN measurements m ON m.run = r.id AND m.sample = 0"
+                        " AND m.metric = 'decode_tokens_per_s' WHERE j.key = " +
+                        sql_text(key)));
+        if (!table.rows.empty()) {
+            const auto& row = table.rows.front();
+            answers[key] = {row[2].kind == Table::Kind::null ? std::nan("") : row[2].real,
+                            row[1].text, row[0].integer};
+        }
+    }
+    return answers;
+}
+
+std::string percent(double ratio) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%+.2f %%", 100 * (ratio - 1));
+    return text;
+}
+
+// "llmint8-bnb T=6"
+std::string method_text(const JobSpec& spec) {
+    char threshold[32] = "";
+    if (spec.threshold) {
+        std::snprintf(threshold, sizeof threshold, " T=%g", *spec.threshold);
+    }
+    return spec.method + threshold;
+}
+
+Table::Value number(double value) {
+    return {.kind = std::isfinite(value) ? Table::Kind::real : Table::Kind::null, .real = value};
+}
+
+// A row for each cell; counts those that do not agree.
+Table compare(const std::vector<StoredJob>& jobs, const Answers& before, const Answers& after,
+              double tolerance, int& differing) {
+    Table table;
+    table.columns = {"model", "method", "gpu",    "repeat", "before token/s",
+                     "again", "change", "tokens", "verdict"};
+    for (const StoredJob& job : jobs) {
+        const JobSpec& spec = job.cell.spec;
+        const Answer& first = before.at(job.key.value);
+        const auto found = after.find(job.key.value);
+        const bool ran = found != after.end() && found->second.run != first.run;
+        const double ratio = ran ? found->second.rate / first.rate : std::nan("");
+        const bool same_ids = ran && found->second.new_ids == first.new_ids;
+        const bool near = !std::isfinite(ratio) || std::fabs(ratio - 1) <= tolerance;
+        const std::string verdict = !ran        ? "not measured again"
+                                    : !same_ids ? "other tokens"
+                                    : near      ? "agrees"
+                                    : ratio < 1 ? "slower"
+                                                : "faster";
+        differing += verdict == "agrees" ? 0 : 1;
+        table.rows.push_back({cell(spec.model.name), cell(method_text(spec)), cell(spec.gpu),
+                              cell(std::int64_t{spec.repeat}), number(first.rate),
+                              number(ran ? found->second.rate : std::nan("")),
+                              cell(std::isfinite(ratio) ? percent(ratio) : std::string()),
+                              cell(std::string(!ran       ? ""
+                                               : same_ids ? "same"
+                                                          : "differ")),
+                              cell(verdict)});
+    }
+    return table;
+}
+
+Result<int> verify(const Parsed& parsed) {
+    const VerifyPlan plan = TRY(read_plan(parsed));
+    const auto store = TRY(Store::open(parsed.shared.db, OpenMode::read_only));
+    Submit submit;
+    submit.experiment.value = "verify-" + plan.experiment.value;
+    submit.yaml = "# " + std::to_string(plan.sample) + " random cells of " + plan.experiment.value +
+                  " again, seed " + std::to_string(plan.seed) +
+                  "\nexperiment: " + submit.experiment.value + "\n";
+    const std::vector<StoredJob> jobs = TRY(sampled(*store, plan));
+    for (const StoredJob& job : jobs) {
+        submit.cells.push_back(job.cell);
+    }
+    submit.force = true;
+    const Answers before = TRY(answers_of(*store, jobs));
+    interrupts();
+    Client client = TRY(Client::connect(TRY(find_access(parsed.shared, "client"))));
+    TRY(client.ask_for<Submitted>(submit, submit_limit));
+    const ExperimentStatus end = TRY(wait_for_end(client, submit.experiment, {}));
+    std::fprintf(stderr, "%s\n", progress_words(end).c_str());
+    const Answers after = TRY(answers_of(*store, jobs));
+    int differing = 0;
+    print_table(compare(jobs, before, after, plan.tolerance, differing), parsed.shared);
+    std::fprintf(stderr, "%zu cells measured again, %d do not agree within %.3g %%\n", jobs.size(),
+                 differing, 100 * plan.tolerance);
+    return int{differing > 0 ? exit_some_failed : exit_done};
+}
+
+}  // namespace
+
+int command_verify(const Arguments& arguments) {
+    OptionSet options("verify EXPERIMENT [--sample N] [--seed S] [--tolerance PERCENT]",
+                      "Measures a random sample of cells again, through the coordinator of this\n"
+                      "database, and compares decode rates and chosen tokens with what is stored.\n"
+                      "Both attempts are kept; exit code 1 when a cell does not agree.");
+    // clang-format off
+    options.add()
+        ("sample", po::value<int>()->value_name("N"), "so many cells (default 10)")
+        ("seed", po::value<std::uint64_t>()->value_name("S"), "which ones (default 1)")
+        ("tolerance", po::value<double>()->value_name("PERCENT"),
+            "a decode rate may differ by so much (default 5)");
+    // clang-format on
+    options.positional("experiment", 1);
+    const Parsed parsed = options.parse(arguments);
+    if (parsed.stop) {
+        return *parsed.stop;
+    }
+    const Result<int> code = verify(parsed);
+    return code ? *code : report(code.error());
+}
+
+}  // namespace bitsweep
