@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <fstream>
 #include <iostream>
 
 #include "coordinator/cli/command.h"
@@ -12,6 +13,7 @@
 #include "results/analysis/finding.h"
 #include "results/analysis/latency.h"
 #include "results/analysis/pareto.h"
+#include "results/analysis/policy.h"
 #include "results/analysis/scaling.h"
 #include "results/analysis/summary.h"
 #include "results/store/store.h"
@@ -122,6 +124,78 @@ Result<Finding> run_latency(Store& store, const Parsed& parsed, const Words& wor
     return latency_finding(split_latency(evidence, fit_scaling(evidence, {}), {}), method);
 }
 
+// "350us", "1.2 ms": nanoseconds; nothing for other text.
+std::optional<double> parse_time(const std::string& text) {
+    char* rest = nullptr;
+    const double number = std::strtod(text.c_str(), &rest);
+    while (*rest == ' ') {
+        ++rest;
+    }
+    const std::string unit = rest;
+    const double ns = unit == "us" ? 1e3 : unit == "ms" ? 1e6 : unit == "s" ? 1e9 : 0;
+    const bool good = ns > 0 && std::isfinite(number) && number > 0;
+    return good ? std::optional(number * ns) : std::nullopt;
+}
+
+Result<PolicyQuestion> policy_question(const Parsed& parsed) {
+    PolicyQuestion question{.model = parsed.get<std::string>("model"),
+                            .device = parsed.get<std::string>("device")};
+    const auto by = parsed.get<std::string>("by");
+    if (by != "time" && by != "memory") {
+        return make_error(ErrorCode::invalid_input, "--by " + by + ": time or memory");
+    }
+    const auto budget = parsed.get<std::string>("budget");
+    if (const auto time = parse_time(budget)) {
+        question.budget = *time;
+    } else if (parsed.has("memory")) {
+        question.budget = TRY(parse_bytes(parsed.get<std::string>("memory")));
+    } else {
+        question.like = budget;
+    }
+    question.cost = by == "memory" || parsed.has("memory") ? PolicyCost::memory : PolicyCost::time;
+    return question;
+}
+
+Status write_policy(const std::string& file, const LayerPolicy& policy) {
+    std::ofstream out(file, std::ios::binary | std::ios::trunc);
+    out << to_json(policy);
+    out.close();
+    return out ? Status() : Status(make_error(ErrorCode::io, "cannot write " + file));
+}
+
+// "p.json", 3 -> "p-random-3.json"
+std::string numbered(const std::string& file, int number) {
+    const std::size_t dot = file.rfind(".json");
+    return file.substr(0, dot) + "-random-" + std::to_string(number) + ".json";
+}
+
+Result<Finding> run_policy(Store& store, const Parsed& parsed, const Words& words) {
+    if (!words.empty()) {
+        return usage_error("policy [--budget METHOD|TIME] [--memory SIZE] [--out F.json]",
+                           "policy takes no words");
+    }
+    PolicyQuestion question = TRY(policy_question(parsed));
+    const PolicyTable table = TRY(read_policy_table(store, question));
+    const PolicyChoice choice = TRY(search_policy(table, question));
+    Finding finding = TRY(policy_finding(store, table, choice, question));
+    if (!parsed.has("out")) {
+        return finding;
+    }
+    const auto file = parsed.get<std::string>("out");
+    const std::string label = question.like.empty() ? "of a budget" : "like " + question.like;
+    TRY(write_policy(file, to_policy(table, choice, question, "found " + label)));
+    const int random = parsed.get<int>("random");
+    for (int i = 1; i <= random; ++i) {
+        const PolicyChoice drawn = random_policy(table.layers, static_cast<std::uint64_t>(i));
+        TRY(write_policy(numbered(file, i),
+                         to_policy(table, drawn, question, "random " + std::to_string(i))));
+    }
+    finding.sentences.push_back(
+        "Written to " + file +
+        (random > 0 ? " and " + std::to_string(random) + " random ones beside it." : "."));
+    return finding;
+}
+
 constexpr Analysis analyses[] = {
     {"compare", "A B [--margin PERCENT]", "is A faster than B: SAME, FASTER or SLOWER",
      run_compare},
@@ -131,6 +205,8 @@ constexpr Analysis analyses[] = {
      run_scaling},
     {"pareto", "[--loss kl|bits-per-byte] [--max-loss X] [--memory SIZE]",
      "what is worth running: speed, loss, memory, energy", run_pareto},
+    {"policy", "[--budget METHOD|TIME] [--by time|memory] [--memory SIZE] [--out F.json]",
+     "which method should each layer have, from cells of quality `layers`", run_policy},
     {"latency", "[METHOD]", "why is METHOD slower here: where a token's time goes", run_latency},
 };
 
@@ -204,7 +280,15 @@ int command_analyze(const Arguments& arguments) {
         ("loss", po::value<std::string>()->value_name("L")->default_value("kl"),
          "pareto: kl, or bits-per-byte across models of different tokenizers")
         ("max-loss", po::value<double>()->value_name("X"), "pareto: at most this loss")
-        ("memory", po::value<std::string>()->value_name("SIZE"), "pareto: fits in, e.g. 8GiB");
+        ("memory", po::value<std::string>()->value_name("SIZE"),
+         "pareto: fits in, e.g. 8GiB; policy: of all linear layers")
+        ("budget", po::value<std::string>()->value_name("B")->default_value("int4-g64"),
+         "policy: what this method costs in every layer, or a time of all linear layers: 350us")
+        ("by", po::value<std::string>()->value_name("time|memory")->default_value("time"),
+         "policy: what the budget is of")
+        ("out", po::value<std::string>()->value_name("F.json"), "policy: writes the policy file")
+        ("random", po::value<int>()->value_name("N")->default_value(0),
+         "policy: and N random ones beside it");
     // clang-format on
     options.positional("words", -1);
     const Parsed parsed = options.parse(arguments);

@@ -196,7 +196,7 @@ Needs needs_of(const JobSpec& spec) {
     question.kv_bits = spec.kv == "16" ? 16 : 8;
     question.batch = spec.batch;
     // A typed prompt has at most a token for each byte; a scored window is in the cache as well.
-    const bool scored = spec.quality.mode == QualityMode::once && spec.repeat == 0;
+    const bool scored = spec.quality.mode != QualityMode::off && spec.repeat == 0;
     const std::int64_t prompt =
         spec.prompt_tokens > 0 ? spec.prompt_tokens : static_cast<std::int64_t>(spec.prompt.size());
     question.context = std::max(prompt + spec.new_tokens,
