@@ -34,7 +34,7 @@ struct EngineOptions {
     DecodePath decode_path = DecodePath::automatic;
     // Of method mixed: of every linear layer, by the names of linear_inputs (models/decoder.h).
     LayerMethods layers;
-    LayerClock* clock = nullptr;  // told of every linear layer of a decode step; outlives the engine
+    LayerClock* clock = nullptr;  // told of every linear layer of a step; outlives the engine
 };
 
 // Receives logits of consecutive positions: rows [count, vocabulary], valid during the call.
