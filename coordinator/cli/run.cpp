@@ -116,6 +116,7 @@ struct RunPlan {
     fs::path state;  // keys, outboxes and logs of this database's runs; private
     fs::path report;
     int workers = 0;  // 0: as many as make sense
+    bool clear = false;
 };
 
 Result<RunPlan> read_plan(const Parsed& parsed) {
@@ -134,6 +135,7 @@ Result<RunPlan> read_plan(const Parsed& parsed) {
     }
     plan.request.force = parsed.has("force");
     plan.request.retry_failed = parsed.has("retry-failed");
+    plan.clear = parsed.has("clear");
     const std::string workers = parsed.get<std::string>("workers", "auto");
     if (workers != "auto") {
         plan.workers = std::atoi(workers.c_str());
@@ -161,9 +163,17 @@ Result<Access> access_of(const fs::path& keys, const std::string& name, Role rol
     return access;
 }
 
+// The CPU is measured where a cell names it, where somebody asks for several workers, and, by the
+// worker's own rule, where there is no card. `gpu: {each: any}` alone means the cards: both at once
+// would measure each other.
+bool wants_cpu(const RunPlan& plan, const std::vector<Cell>& cells) {
+    return plan.workers > 1 || std::any_of(cells.begin(), cells.end(),
+                                           [](const Cell& cell) { return cell.spec.gpu == "cpu"; });
+}
+
 // One worker for everything by default: two jobs at a time would measure each other. Several share
 // the cores, and only the first has the GPUs.
-std::vector<WorkerOrder> orders_of(const RunPlan& plan, const std::string& url) {
+std::vector<WorkerOrder> orders_of(const RunPlan& plan, const std::string& url, bool cpu) {
     std::error_code code;
     const int count = std::max(plan.workers, 1);
     const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
@@ -173,18 +183,19 @@ std::vector<WorkerOrder> orders_of(const RunPlan& plan, const std::string& url) 
         WorkerOrder order;
         order.program = fs::read_symlink("/proc/self/exe", code);
         order.log = plan.state / (name + ".log");
-        order.arguments = {"--access",
-                           (plan.state / "keys/access/worker.json").string(),
-                           "--connect",
-                           url,
-                           "--state",
-                           (plan.state / name).string(),
-                           "--name",
-                           name,
-                           "--end-with-parent",
-                           "--cpu"};
-        if (i == 1) {
+        order.arguments = {"--access",         (plan.state / "keys/access/worker.json").string(),
+                           "--connect",        url,
+                           "--state",          (plan.state / name).string(),
+                           "--name",           name,
+                           "--end-with-parent"};
+        if (cpu) {
+            order.arguments.push_back("--cpu");
+        }
+        if (cpu && i == 1) {
             order.arguments.insert(order.arguments.end(), {"--gpus", "all"});
+        }
+        if (plan.clear) {
+            order.arguments.push_back("--clear");
         }
         if (count > 1) {
             order.arguments.insert(order.arguments.end(),
@@ -227,7 +238,7 @@ Status give_up_on_impossible(const StatusReply& reply, const Tally& tally, std::
 }
 
 Status work(const RunPlan& plan, Client& client, const ExperimentName& experiment,
-            const std::string& url) {
+            const std::string& url, bool cpu) {
     const StatusReply before =
         TRY(client.ask_for<StatusReply>(StatusRequest{experiment}, submit_limit));
     if (!before.experiments.empty() && tally_of(before.experiments.front()).finished()) {
@@ -235,7 +246,7 @@ Status work(const RunPlan& plan, Client& client, const ExperimentName& experimen
     }
     const std::unique_ptr<Launcher> launcher = TRY(make_launcher("local"));
     HostedWorkers workers;
-    const std::vector<WorkerOrder> orders = orders_of(plan, url);
+    const std::vector<WorkerOrder> orders = orders_of(plan, url, cpu);
     TRY(workers.start(*launcher, orders));
     WaitRules rules;
     rules.look = [&](const StatusReply& reply, const Tally& tally) -> Status {
@@ -282,7 +293,8 @@ Result<int> run(const Parsed& parsed) {
     Client client = TRY(Client::connect(TRY(access_of(keys, "client", Role::submit, url))));
     const Submitted submitted = TRY(client.ask_for<Submitted>(prepared.submit, submit_limit));
     print_submitted(submitted, prepared.submit.cells.size());
-    const Status worked = work(plan, client, submitted.experiment, url);
+    const Status worked =
+        work(plan, client, submitted.experiment, url, wants_cpu(plan, prepared.submit.cells));
     TRY(coordinator->stop());
     if (!worked && worked.error().code == ErrorCode::interrupted) {
         return make_error(ErrorCode::interrupted,
@@ -310,6 +322,7 @@ int command_run(const Arguments& arguments) {
         ("report", po::value<std::string>()->value_name("F"), "writes the summary as one HTML file")
         ("force", "run the cells again that are done")
         ("retry-failed", "run the cells again that failed")
+        ("clear", "this machine's devices are sound again: lifts what a GPU fault set aside")
         ("set", po::value<std::vector<std::string>>()->composing()->value_name("key=value"),
             "replaces a value of the file; may be given several times")
         ("models", po::value<std::vector<std::string>>()->composing()->value_name("DIR"),

@@ -107,6 +107,9 @@ const std::string& expected_dataset(const State& state, const Cell& cell);
 // Makes the templates of an experiment concrete for every attached kind it has not met.
 void instantiate(Step& step, Experiment& experiment);
 
+// Says the running attempt of a job to its worker; heard twice it changes nothing there.
+void send_dispatch(Step& step, JobIndex index);
+
 // Gives waiting jobs to free devices until nothing fits.
 void place(Step& step);
 

@@ -23,17 +23,7 @@ void hand_out(Step& step, JobIndex index, Worker& worker, const Device& device) 
     step.change(index, HandOut{worker.name, worker.session, device.info.id, step.now, lease});
     step.store(index);
 
-    const Job& job = step.state.job(index);
-    const Cell& cell = *job.cell;
-    Dispatch dispatch;
-    dispatch.key = job.key;
-    dispatch.attempt = job.attempt;
-    dispatch.device = device.info.id;
-    dispatch.timeout = cell.policy.timeout;
-    dispatch.spec = cell.spec;
-    dispatch.weights_digest = expected_weights(step.state, cell);
-    dispatch.dataset_digest = expected_dataset(step.state, cell);
-    step.send(worker.session, std::move(dispatch));
+    send_dispatch(step, index);
 }
 
 }  // namespace
@@ -48,6 +38,21 @@ const std::string& expected_weights(const State& state, const Cell& cell) {
 const std::string& expected_dataset(const State& state, const Cell& cell) {
     return cell.identity.dataset_digest.empty() ? bound(state.bound_texts, cell.spec.quality.text)
                                                 : cell.identity.dataset_digest;
+}
+
+void send_dispatch(Step& step, JobIndex index) {
+    const Job& job = step.state.job(index);
+    const auto& running = std::get<Running>(job.state);
+    const Cell& cell = *job.cell;
+    Dispatch dispatch;
+    dispatch.key = job.key;
+    dispatch.attempt = job.attempt;
+    dispatch.device = running.device;
+    dispatch.timeout = cell.policy.timeout;
+    dispatch.spec = cell.spec;
+    dispatch.weights_digest = expected_weights(step.state, cell);
+    dispatch.dataset_digest = expected_dataset(step.state, cell);
+    step.send(running.session, std::move(dispatch));
 }
 
 void Step::change(JobIndex index, const Trigger& trigger) {

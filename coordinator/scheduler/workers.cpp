@@ -148,6 +148,21 @@ void reconcile(Step& step, const Worker& worker, const std::vector<RunningJob>& 
     }
 }
 
+// A connection that broke takes with it what was on its way. The worker has said what it runs, so
+// what it does not list it never got, or its result is about to come again: then it answers with
+// that. Waiting for the lease instead would leave the device idle for ten seconds.
+void repeat_lost(Step& step, const Hello& hello) {
+    if (step.state.store_away) {
+        return;  // the hand-out may not be stored yet
+    }
+    for (const JobIndex index : step.state.running()) {
+        const Job& job = step.state.job(index);
+        if (std::get<Running>(job.state).session == hello.session && !lists(hello.running, job)) {
+            send_dispatch(step, index);
+        }
+    }
+}
+
 void expire(Step& step, JobIndex index) {
     const Job& job = step.state.job(index);
     const Running running = std::get<Running>(job.state);
@@ -222,6 +237,7 @@ void on(Step& step, const Hello& hello) {
     state.attach(std::move(worker));
     step.send(hello.session, Welcome{step.options.heartbeat, step.options.lease});
     reconcile(step, *state.find_worker(hello.session), hello.running);
+    repeat_lost(step, hello);
     for (Experiment& experiment : state.experiments()) {
         instantiate(step, experiment);
     }

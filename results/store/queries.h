@@ -35,6 +35,11 @@ inline constexpr std::string_view link_job =
     " retries_fail) SELECT ?1, id, ?3, ?4, ?5, ?6, ?7 FROM jobs WHERE key = ?2"
     " ON CONFLICT (experiment, job) DO UPDATE SET yaml_line = ?3, priority = ?4,"
     " timeout_ms = ?5, retries_crash = ?6, retries_fail = ?7, asked = 1";
+// A job has one policy, whichever of its experiments a restart reads it through.
+inline constexpr std::string_view share_policy =
+    "UPDATE experiment_jobs SET priority = ?2, timeout_ms = ?3, retries_crash = ?4,"
+    " retries_fail = ?5 WHERE job = (SELECT id FROM jobs WHERE key = ?1)"
+    " AND (priority, timeout_ms, retries_crash, retries_fail) IS NOT (?2, ?3, ?4, ?5)";
 inline constexpr std::string_view unlink_job =
     "UPDATE experiment_jobs SET asked = 0"
     " WHERE experiment = ?1 AND job = (SELECT id FROM jobs WHERE key = ?2)";

@@ -84,10 +84,18 @@ Status SqliteWriter::put_job(const ExperimentName& experiment, const StoredJob& 
         insert.bind_null(threshold_column);
     }
     TRY(insert.run());
+    const bool is_new = sqlite3_changes64(connection_.raw()) > 0;
     const JobPolicy& policy = job.cell.policy;
-    return TRY(connection_.cached(sql::link_job))
-        ->bind_all(experiment.value, job.key.value, job.cell.yaml_line, policy.priority,
-                   policy.timeout.ms, policy.retries_crash, policy.retries_fail)
+    TRY(TRY(connection_.cached(sql::link_job))
+            ->bind_all(experiment.value, job.key.value, job.cell.yaml_line, policy.priority,
+                       policy.timeout.ms, policy.retries_crash, policy.retries_fail)
+            .run());
+    if (is_new) {
+        return {};
+    }
+    return TRY(connection_.cached(sql::share_policy))
+        ->bind_all(job.key.value, policy.priority, policy.timeout.ms, policy.retries_crash,
+                   policy.retries_fail)
         .run();
 }
 

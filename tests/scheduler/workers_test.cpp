@@ -85,6 +85,21 @@ TEST_F(Workers, saying_hello_twice_changes_nothing) {
     finish("w1-1", "a#1");
 }
 
+TEST_F(Workers, a_dispatch_that_was_lost_with_its_connection_is_repeated_with_the_next_hello) {
+    run_a();
+    step(hello("w1-1"));
+    claim_all({"w1-1 <- dispatch a#1 on cpu", "w1-1 <- welcome"});
+    finish("w1-1", "a#1");
+}
+
+TEST_F(Workers, after_a_restart_a_worker_that_never_got_the_job_is_told_again) {
+    run_a();
+    restart();
+    join("w1-1");
+    claim("w1-1 <- dispatch a#1 on cpu");
+    finish("w1-1", "a#1");
+}
+
 TEST_F(Workers, after_a_restart_the_running_attempt_is_adopted) {
     run_a();
     restart();

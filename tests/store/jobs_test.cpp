@@ -86,7 +86,7 @@ TEST(Jobs, aStateThatDoesNotExistIsRefusedByTheDatabase) {
     EXPECT_EQ(done.error().code, ErrorCode::internal);
 }
 
-TEST(Jobs, theSameCellOfTwoExperimentsIsOneJobWithItsOwnPolicyInEach) {
+TEST(Jobs, theSameCellOfTwoExperimentsIsOneJobWithThePolicyOfTheNewestRequest) {
     TempFolder folder;
     auto store = open_store(folder / "a.db");
     StoredJob job = make_job("fp16");
@@ -100,13 +100,14 @@ TEST(Jobs, theSameCellOfTwoExperimentsIsOneJobWithItsOwnPolicyInEach) {
     const auto second = store->jobs({"second"}).value();
     ASSERT_EQ(first.size(), 1u);
     ASSERT_EQ(second.size(), 2u);
-    EXPECT_EQ(first[0].cell.policy.priority, 0);
+    EXPECT_EQ(first[0].cell.policy.priority, 9);
     EXPECT_EQ(second[0].cell.policy.priority, 9);
     EXPECT_EQ(second[0].cell.yaml_line, 70);
     EXPECT_EQ(second[0].state, "waiting");
     const auto all = store->jobs({}).value();
     ASSERT_EQ(all.size(), 2u);
-    EXPECT_EQ(all[0].cell.policy.priority, 0);
+    EXPECT_EQ(all[0].cell.policy.priority, 9) << "what a restart reads";
+    EXPECT_EQ(all[1].cell.policy.priority, 0) << "another job";
 }
 
 TEST(Jobs, aJobOfAnUnknownExperimentBreaksAForeignKeyAndChangesNothing) {
