@@ -61,7 +61,8 @@ class StoreWriter {
     virtual ~StoreWriter() = default;
     virtual Status put_experiment(const StoredExperiment& experiment) = 0;  // insert or replace
     // Inserts the job if its key is new, and links it to the experiment either way; its policy
-    // becomes that of every link, since a job has one. As a former member: only says so of its link.
+    // becomes that of every link, since a job has one. As a former member: only says so of its
+    // link.
     virtual Status put_job(const ExperimentName& experiment, const StoredJob& job,
                            Membership membership = Membership::asked) = 0;
     // Updates state, attempt, counters, worker, session, device, last outcome and exclusions of an
