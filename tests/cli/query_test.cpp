@@ -46,7 +46,7 @@ TEST_F(QueryCommand, withoutArgumentsListsEveryViewWithALine) {
     const Printed printed = query({"--format", "json"});
     EXPECT_EQ(printed.code, exit_done);
     const auto views = nlohmann::json::parse(printed.out);
-    ASSERT_EQ(views.size(), 11u);
+    ASSERT_EQ(views.size(), 12u);
     for (const auto& view : views) {
         EXPECT_EQ(view["view"].get<std::string>().substr(0, 2), "v_");
         EXPECT_GT(view["what it shows"].get<std::string>().size(), 20u);

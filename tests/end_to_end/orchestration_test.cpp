@@ -98,6 +98,14 @@ class Orchestration : public testing::Test {
         return keys;
     }
 
+    // Whether `count` jobs were started within so many seconds.
+    bool start(std::size_t count, int seconds) {
+        for (int i = 0; i < seconds * 50 && started_jobs().size() < count; ++i) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        }
+        return started_jobs().size() >= count;
+    }
+
     // Every cell has exactly one result that counts.
     void expect_each_cell_once() {
         EXPECT_EQ(number("SELECT COUNT(*) FROM jobs WHERE state = 'done'"), cells);
@@ -121,6 +129,7 @@ TEST_F(Orchestration, AKilledWorkersJobIsDoneAgainByTheOther) {
     const auto client = submit();
     ASSERT_TRUE(reaches(running_count, 2, 10)) << client->err();
     ASSERT_TRUE(first->says("on cpu", 10));
+    ASSERT_TRUE(start(2, 10));  // dispatched is not yet started
     first->signal(SIGKILL);
     EXPECT_EQ(client->wait(40), 0) << client->err() << server_->err();
     expect_each_cell_once();
