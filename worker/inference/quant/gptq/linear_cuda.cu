@@ -55,7 +55,7 @@ PackResult pack_gptq_cuda(const DenseWeight& weight, const MethodOptions& option
         return cudaGetLastError();
     };
     TRY(pack_rows(weight, plan, body));
-    return make_plain_groups(std::move(body));
+    return make_groups(std::move(body));
 }
 
 }  // namespace bitsweep::quant

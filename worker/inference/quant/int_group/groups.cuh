@@ -1,8 +1,10 @@
 // Codes in groups on a CUDA device: the form of each width, and its layer.
 #pragma once
 
+#include <cuda_fp16.h>
+
 #include "worker/inference/quant/int_group/int_group.h"
-#include "worker/inference/quant/shared/weight_only.cuh"
+#include "worker/inference/quant/shared/device_layer.h"
 
 namespace bitsweep::quant {
 
@@ -15,33 +17,8 @@ inline DeviceFormat group_format(const MethodId& method, GroupZeros zeros = Grou
     return {.kind = kind, .bits = bits, .group = method.group, .zeros = zeros == GroupZeros::yes};
 }
 
-// The layer of a packed body; `Form` wraps the Unpack of its codes.
-template <template <class> class Form>
-std::unique_ptr<Linear> make_groups(DeviceBody body) {
-    using decode::Codes;
-    const auto made = [&]<class Weights>(Weights) {
-        return make_weight_only<Form<Weights>, __half>(std::move(body));
-    };
-    switch (body.matrix.bits) {
-        case 2:
-            return made(device::Unpack<Codes::planes, 2>{});
-        case 3:
-            return made(device::Unpack<Codes::planes, 3>{});
-        case 4:
-            return made(device::Unpack<Codes::i4_group>{});
-        case 5:
-            return made(device::Unpack<Codes::planes, 5>{});
-        case 6:
-            return made(device::Unpack<Codes::planes, 6>{});
-        case 7:
-            return made(device::Unpack<Codes::planes, 7>{});
-        default:
-            return made(device::Unpack<Codes::i8_group>{});
-    }
-}
-
-// make_groups without zeros, compiled once (linear_cuda.cu): intB-gN and gptq-intB-gN.
-std::unique_ptr<Linear> make_plain_groups(DeviceBody body);
+// The layer of a packed body, with zeros or without (groups_cuda.cu).
+std::unique_ptr<Linear> make_groups(DeviceBody body);
 
 // The groups of consecutive rows on the device, for a kernel whose warps take one each.
 struct GroupChunk {
@@ -54,7 +31,7 @@ struct GroupChunk {
 };
 
 // A layer with zeros whose kernel<<<blocks, 128>>>(chunk) takes four groups a block
-// (int_group/zeros_cuda.cu).
+// (groups_cuda.cu).
 using GroupKernel = void (*)(GroupChunk);
 PackResult pack_groups_cuda(const DenseWeight& weight, const MethodOptions& options,
                             CudaBackend& backend, GroupKernel kernel);

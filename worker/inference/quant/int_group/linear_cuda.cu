@@ -4,9 +4,6 @@
 namespace bitsweep::quant {
 namespace {
 
-template <class Weights>
-using Plain = Weights;
-
 // A warp takes a group: the arithmetic of pack.cpp. 8-bit codes are stored signed.
 __global__ void group_kernel(PackChunk chunk, int bits, int group, int groups, __half* scales) {
     const std::int64_t at =
@@ -48,10 +45,6 @@ __global__ void group_kernel(PackChunk chunk, int bits, int group, int groups, _
 
 }  // namespace
 
-std::unique_ptr<Linear> make_plain_groups(DeviceBody body) {
-    return make_groups<Plain>(std::move(body));
-}
-
 PackResult pack_int_group_cuda(const DenseWeight& weight, const MethodOptions& options,
                                CudaBackend& backend) {
     const int bits = options.method.weight_bits, group = options.method.group;
@@ -67,7 +60,7 @@ PackResult pack_int_group_cuda(const DenseWeight& weight, const MethodOptions& o
         return cudaGetLastError();
     };
     TRY(pack_rows(weight, plan, body));
-    return make_plain_groups(std::move(body));
+    return make_groups(std::move(body));
 }
 
 }  // namespace bitsweep::quant

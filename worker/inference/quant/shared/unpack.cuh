@@ -255,12 +255,16 @@ struct Unpack<Codes::planes, bits> {
     }
 };
 
-// Codes whose groups have zeros: code - zero, in steps.
+// Codes in groups that may have zeros: code - zero, in steps. Asked at run time, because the kernels
+// of every width twice would double the longest compilation of the project.
 template <class Weights>
-struct WithZeros : Weights {
+struct InGroups : Weights {
     __device__ static void eight(const DeviceMatrix& m, const typename Weights::Raw& raw,
                                  std::int64_t row, int k, int s, float* w) {
         Weights::eight(m, raw, row, k, s, w);
+        if (m.zeros == nullptr) {
+            return;
+        }
         const float zero = half_at(m.zeros, row * m.scales_per_row + k / m.group);
 #pragma unroll
         for (int j = 0; j < 8; ++j) {

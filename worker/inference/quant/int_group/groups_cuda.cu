@@ -1,7 +1,31 @@
-// Groups with zeros on a CUDA device: one set of kernels for intB-gN-asym and hqq-intB-gN.
+// Codes in groups on a CUDA device: one set of kernels for all methods that have them.
 #include "worker/inference/quant/int_group/groups.cuh"
+#include "worker/inference/quant/shared/weight_only.cuh"
 
 namespace bitsweep::quant {
+
+std::unique_ptr<Linear> make_groups(DeviceBody body) {
+    using decode::Codes;
+    const auto made = [&]<class Weights>(Weights) {
+        return make_weight_only<device::InGroups<Weights>, __half>(std::move(body));
+    };
+    switch (body.matrix.bits) {
+        case 2:
+            return made(device::Unpack<Codes::planes, 2>{});
+        case 3:
+            return made(device::Unpack<Codes::planes, 3>{});
+        case 4:
+            return made(device::Unpack<Codes::i4_group>{});
+        case 5:
+            return made(device::Unpack<Codes::planes, 5>{});
+        case 6:
+            return made(device::Unpack<Codes::planes, 6>{});
+        case 7:
+            return made(device::Unpack<Codes::planes, 7>{});
+        default:
+            return made(device::Unpack<Codes::i8_group>{});
+    }
+}
 
 PackResult pack_groups_cuda(const DenseWeight& weight, const MethodOptions& options,
                             CudaBackend& backend, GroupKernel kernel) {
@@ -18,7 +42,7 @@ PackResult pack_groups_cuda(const DenseWeight& weight, const MethodOptions& opti
         return cudaGetLastError();
     };
     TRY(pack_rows(weight, plan, body));
-    return make_groups<device::WithZeros>(std::move(body));
+    return make_groups(std::move(body));
 }
 
 }  // namespace bitsweep::quant
