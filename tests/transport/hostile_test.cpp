@@ -139,7 +139,9 @@ TEST_F(Hostile, AMessageLongerThanItsRoleMaySendIsRefusedUnread) {
     EXPECT_NE(reasons_[0].find("64 KiB"), std::string::npos) << reasons_[0];
     RawPeer worker(access("w", Role::work, url()));
     worker.say(std::string((16u << 20) + 1, '['));
-    serve(400);
+    for (int i = 0; i < 50 && refused_ < 2; ++i) {
+        serve(200);  // 16 MiB take their time on a busy machine
+    }
     ASSERT_EQ(refused_, 2);
     EXPECT_NE(reasons_[1].find("role `work`"), std::string::npos) << reasons_[1];
 }
