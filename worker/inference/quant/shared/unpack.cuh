@@ -255,8 +255,8 @@ struct Unpack<Codes::planes, bits> {
     }
 };
 
-// Codes in groups that may have zeros: code - zero, in steps. Asked at run time: the kernels of every
-// width twice would double the longest compilation of the project.
+// Codes in groups that may have zeros: code - zero, in steps. Asked at run time: the kernels of
+// every width twice would double the longest compilation of the project.
 template <class Weights>
 struct InGroups : Weights {
     __device__ static void eight(const DeviceMatrix& m, const typename Weights::Raw& raw,
