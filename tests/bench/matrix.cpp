@@ -2,11 +2,9 @@
 // million cells need. Goals: expand + hash + insert 1 s, submit again 0.5 s, plan 0.5 s, a million
 // under 2 GiB.
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -20,6 +18,7 @@
 #include "coordinator/server/recover.h"
 #include "coordinator/server/resolve.h"
 #include "results/store/store.h"
+#include "tests/bench/own_folder.h"
 
 namespace bitsweep {
 namespace {
@@ -165,18 +164,5 @@ Result<std::string> measure(const fs::path& folder) {
 }  // namespace bitsweep
 
 int main(int count, char** words) {
-    namespace fs = std::filesystem;
-    std::string pattern = (fs::temp_directory_path() / "bitsweep-matrix-XXXXXX").string();
-    const fs::path folder = mkdtemp(pattern.data());
-    const auto json = bitsweep::measure(folder);
-    std::error_code ignored;
-    fs::remove_all(folder, ignored);
-    if (!json) {
-        std::fprintf(stderr, "bench: %s\n", json.error().message.c_str());
-        return 1;
-    }
-    if (count > 1 && std::strcmp(words[1], "--json") == 0) {
-        std::puts(json->c_str());
-    }
-    return 0;
+    return bitsweep::run_in_own_folder("matrix", bitsweep::measure, count, words);
 }

@@ -1,18 +1,17 @@
 // How long questions to a database of 1,000,000 measurements take, through the read API that
 // `bitsweep query` uses: 20,000 runs of 50 metrics, 20 models x 10 methods x 4 devices x 25
 // repeats.
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include "results/store/store.h"
 #include "schemas/codec.h"
+#include "tests/bench/own_folder.h"
 
 namespace bitsweep {
 namespace {
@@ -111,18 +110,5 @@ Result<std::string> measure(const fs::path& folder) {
 }  // namespace bitsweep
 
 int main(int count, char** words) {
-    namespace fs = std::filesystem;
-    std::string pattern = (fs::temp_directory_path() / "bitsweep-query-XXXXXX").string();
-    const fs::path folder = mkdtemp(pattern.data());
-    const auto json = bitsweep::measure(folder);
-    std::error_code ignored;
-    fs::remove_all(folder, ignored);
-    if (!json) {
-        std::fprintf(stderr, "bench: %s\n", json.error().message.c_str());
-        return 1;
-    }
-    if (count > 1 && std::strcmp(words[1], "--json") == 0) {
-        std::puts(json->c_str());
-    }
-    return 0;
+    return bitsweep::run_in_own_folder("query", bitsweep::measure, count, words);
 }

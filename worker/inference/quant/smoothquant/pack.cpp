@@ -29,8 +29,7 @@ PackResult pack_smoothquant(const DenseWeight& weight, const MethodOptions& opti
     const InputScope scope = input_scope(options.method);
     TRY(check_exact_width(weight));
     TRY(check_input_scale(weight, scope));
-    return make_smoothquant(TRY(pack_int8_weights(weight, options, backend)), scope,
-                            weight.input_absmax);
+    return make_w8a8(TRY(pack_int8_weights(weight, options, backend)), scope, weight.input_absmax);
 }
 
 }  // namespace bitsweep::quant

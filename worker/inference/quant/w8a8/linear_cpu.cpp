@@ -1,4 +1,5 @@
 #include "worker/inference/quant/shared/int8_weights.h"
+#include "worker/inference/quant/shared/integers.h"
 #include "worker/inference/quant/shared/tiles.h"
 #include "worker/inference/quant/shared/tokens.h"
 #include "worker/inference/quant/w8a8/w8a8.h"
@@ -26,21 +27,44 @@ void tile_product(const LayerBody& body, const Kernels* kernels, const Tokens& t
     }
 }
 
+// Outputs of finished tokens: exact int32 sums, scaled.
+void product(const LayerBody& body, const Kernels* kernels, const Tokens& tokens,
+             const LinearCall& call) {
+    const auto share = [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t tile = first; tile < last; ++tile) {
+            for (std::int64_t row = 0; row < call.rows; row += few_rows) {
+                tile_product(body, kernels, tokens, call, tile, row);
+            }
+        }
+    };
+    call.threads.parallel_for(TileLayout{8, body.out, body.in}.tiles(), 1, std::cref(share));
+}
+
 class W8A8Layer final : public Linear {
  public:
-    explicit W8A8Layer(LayerBody body) : body_(std::move(body)), kernels_(kernels(body_.isa)) {}
+    W8A8Layer(LayerBody body, InputScope scope, float input_absmax)
+        : body_(std::move(body)),
+          kernels_(kernels(body_.isa)),
+          scope_(scope),
+          input_absmax_(input_absmax) {}
 
     Status forward(const LinearCall& call) const override {
         if (call.outliers != nullptr) {
             call.outliers->add(call.x, call.rows);
         }
         const Tokens tokens = TRY(reserve_tokens(body_, call));
+        const float shared = shared_absmax(call);
         for (std::int64_t row = 0; row < call.rows; ++row) {
-            quantize_token(call.x + row * body_.in, body_.in, 0, tokens.codes + row * tokens.stride,
-                           tokens.scale + row);
+            const float* x = call.x + row * body_.in;
+            std::int8_t* codes = tokens.codes + row * tokens.stride;
+            if (scope_ == InputScope::token) {
+                quantize_token(x, body_.in, 0, codes, tokens.scale + row);
+            } else {
+                quantize_token_by(x, body_.in, shared, codes, tokens.scale + row);
+            }
             finish_token(tokens, row);
         }
-        w8a8_product(body_, kernels_, tokens, call);
+        product(body_, kernels_, tokens, call);
         return {};
     }
 
@@ -55,26 +79,29 @@ class W8A8Layer final : public Linear {
     }
 
  private:
+    // Of all rows; of no meaning where each row has its own.
+    float shared_absmax(const LinearCall& call) const {
+        switch (scope_) {
+            case InputScope::token:
+                return 0;
+            case InputScope::tensor:
+                return absmax(call.x, call.rows * body_.in);
+            case InputScope::fixed:
+                return input_absmax_;
+        }
+        return 0;
+    }
+
     LayerBody body_;
     const Kernels* kernels_;
+    InputScope scope_;
+    float input_absmax_;
 };
 
 }  // namespace
 
-void w8a8_product(const LayerBody& body, const Kernels* kernels, const Tokens& tokens,
-                  const LinearCall& call) {
-    const auto share = [&](std::int64_t first, std::int64_t last) {
-        for (std::int64_t tile = first; tile < last; ++tile) {
-            for (std::int64_t row = 0; row < call.rows; row += few_rows) {
-                tile_product(body, kernels, tokens, call, tile, row);
-            }
-        }
-    };
-    call.threads.parallel_for(TileLayout{8, body.out, body.in}.tiles(), 1, std::cref(share));
-}
-
-std::unique_ptr<Linear> make_w8a8(LayerBody body) {
-    return std::make_unique<W8A8Layer>(std::move(body));
+std::unique_ptr<Linear> make_w8a8(LayerBody body, InputScope scope, float input_absmax) {
+    return std::make_unique<W8A8Layer>(std::move(body), scope, input_absmax);
 }
 
 }  // namespace bitsweep::quant
