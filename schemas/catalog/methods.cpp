@@ -16,7 +16,7 @@ constexpr int min_group = 16;
 constexpr int max_group = 1024;
 
 // clang-format off
-constexpr std::array<MethodRow, 20> table{{
+constexpr std::array<MethodRow, 21> table{{
     // id, family, bits, reads threshold, rounds activations, cpu, cuda, numerics cpu, cuda, summary
     {"fp32", MethodFamily::fp32, 32, false, false, true, true, 2, 2,
      "float32 weights: the reference of every quality number"},
@@ -39,6 +39,8 @@ constexpr std::array<MethodRow, 20> table{{
      "B-bit weights (2..8), symmetric round to nearest, one fp16 scale per N inputs (16..1024)"},
     {"intB-gN-asym", MethodFamily::int_asym, 0, false, false, true, true, 1, 1,
      "B-bit weights whose codes cover minimum and maximum: fp16 scale and zero point per N inputs"},
+    {"hqq-intB-gN", MethodFamily::hqq, 0, false, false, true, true, 1, 1,
+     "intB-gN-asym whose zero point a half-quadratic solver chooses from the weights alone (HQQ)"},
     {"gptq-intB-gN", MethodFamily::gptq, 0, false, false, true, true, 1, 1,
      "intB-gN whose codes make up for each other's rounding on a calibration text (GPTQ)", true},
     {"awq-intB-gN", MethodFamily::awq, 0, false, false, true, true, 1, 1,
@@ -62,7 +64,6 @@ constexpr std::array<MethodRow, 20> table{{
 
 // Methods that cli.md promises and a later build brings.
 constexpr std::array<std::string_view, 2> later{"llmint8-paper", "fp8"};
-constexpr std::array<std::string_view, 1> later_prefixes{"hqq-"};
 
 // The id of a row with numbers in place of B and N.
 std::string with_numbers(std::string_view pattern, int bits, int group) {
@@ -196,9 +197,7 @@ Result<MethodId> parse_numbers(const MethodRow& row, std::string_view text, cons
 }
 
 bool comes_later(std::string_view text) {
-    const auto is_prefix = [&](std::string_view prefix) { return text.starts_with(prefix); };
-    return std::ranges::find(later, text) != later.end() ||
-           std::ranges::any_of(later_prefixes, is_prefix);
+    return std::ranges::find(later, text) != later.end();
 }
 
 std::uint64_t round_up(std::int64_t value, std::int64_t multiple) {
@@ -269,13 +268,15 @@ PackedBytes packed_bytes(const MethodId& method, std::int64_t out_features,
         case MethodFamily::awq:
         case MethodFamily::gptq:
         case MethodFamily::int_group:
+        case MethodFamily::hqq:
         case MethodFamily::int_asym: {
             const std::int64_t padding = method.weight_bits == 8 ? 4 : 32;
             const auto bits = static_cast<std::uint64_t>(method.weight_bits);
             const auto group = static_cast<std::uint64_t>(method.group);
             // Zeros beside the scales, or scales alone.
-            const bool zeros =
-                method.family == MethodFamily::int_asym || method.family == MethodFamily::awq;
+            const bool zeros = method.family == MethodFamily::int_asym ||
+                               method.family == MethodFamily::hqq ||
+                               method.family == MethodFamily::awq;
             const std::uint64_t each = zeros ? 4 : 2;
             return {out * (round_up(in_features, padding) * bits / 8),
                     out * ceil_div(in, group) * each};

@@ -23,6 +23,7 @@ enum class MethodFamily {
     fp4,          // bitsandbytes' own fp4 map (not E2M1), blocks of 64 or N weights
     int_group,    // intB-gN: round to nearest, one scale per group of N inputs
     int_asym,     // intB-gN-asym: a scale and a zero point per group, from its minimum and maximum
+    hqq,          // hqq-intB-gN: as int_asym, the zero chosen by a half-quadratic solver
     gptq,         // gptq-intB-gN: codes of int_group chosen with calibration inputs
     awq,          // awq-intB-gN: codes of int_asym of scaled and clipped weights
     smoothquant,  // w8a8 with outliers moved into the weights; -o1, -o2, -o3

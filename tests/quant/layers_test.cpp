@@ -25,6 +25,7 @@ std::vector<std::string> weight_only_methods() {
         for (const int group : {16, 32, 64, 256, 1024}) {
             ids.push_back("int" + std::to_string(bits) + "-g" + std::to_string(group));
             ids.push_back(ids.back() + "-asym");
+            ids.push_back("hqq-int" + std::to_string(bits) + "-g" + std::to_string(group));
         }
     }
     return ids;

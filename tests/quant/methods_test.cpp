@@ -56,6 +56,7 @@ TEST(Methods, GroupIdsCarryBitsAndGroup) {
             EXPECT_EQ(method->weight_bits, bits);
             EXPECT_EQ(method->group, group);
             ASSERT_TRUE(parse_method(id + "-asym").ok()) << id;
+            ASSERT_TRUE(parse_method("hqq-" + id).ok()) << id;
             EXPECT_EQ(parse_method(id + "-asym")->group, group);
         }
     }
@@ -76,6 +77,7 @@ TEST(Methods, AGroupThatIsNoPowerOfTwoIsRefusedWithTheNearest) {
     EXPECT_TRUE(contains(error_of("int4-g0", ErrorCode::invalid_input), "int4-g16"));
     EXPECT_TRUE(contains(error_of("int04-g64", ErrorCode::invalid_input), "int4-g64"));
     EXPECT_TRUE(contains(error_of("int3-g60-asym", ErrorCode::invalid_input), "int3-g64-asym"));
+    EXPECT_TRUE(contains(error_of("hqq-int9-g64", ErrorCode::invalid_input), "hqq-int8-g64"));
     EXPECT_TRUE(contains(error_of("int3-g64-asyn", ErrorCode::invalid_input), "int3-g64-asym"));
 }
 
@@ -91,7 +93,7 @@ TEST(Methods, AnUnknownMethodSuggestsTheNearest) {
 }
 
 TEST(Methods, AMethodOfALaterBuildSaysSo) {
-    for (const auto* id : {"hqq-int2-g16", "fp8", "llmint8-paper"}) {
+    for (const auto* id : {"fp8", "llmint8-paper"}) {
         EXPECT_TRUE(contains(error_of(id, ErrorCode::unsupported), "not in this build")) << id;
     }
 }
@@ -111,6 +113,7 @@ TEST(Methods, PackedBytesFollowTheStatedBitsPerWeight) {
         const std::string id = "int" + std::to_string(b) + "-g64";
         EXPECT_EQ(bits(id, 576, 1536), b + 16.0 / 64) << id;
         EXPECT_EQ(bits(id + "-asym", 576, 1536), b + 32.0 / 64) << id;
+        EXPECT_EQ(bits("hqq-" + id, 576, 1536), b + 32.0 / 64) << id;
     }
     EXPECT_EQ(packed_bytes(*parse_method("int8"), 100, 64).codes, 6400u);
     EXPECT_EQ(packed_bytes(*parse_method("llmint8-bnb"), 100, 64).scales, 400u);

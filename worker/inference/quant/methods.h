@@ -17,6 +17,7 @@ PackResult pack_nf4(const DenseWeight&, const MethodOptions&, Backend&);
 PackResult pack_fp4(const DenseWeight&, const MethodOptions&, Backend&);
 PackResult pack_int_group(const DenseWeight&, const MethodOptions&, Backend&);
 PackResult pack_int_asym(const DenseWeight&, const MethodOptions&, Backend&);
+PackResult pack_hqq(const DenseWeight&, const MethodOptions&, Backend&);
 
 PackResult pack_smoothquant(const DenseWeight&, const MethodOptions&, Backend&);
 PackResult pack_gptq(const DenseWeight&, const MethodOptions&, Backend&);

@@ -15,6 +15,7 @@ PackResult pack_nf4_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&)
 PackResult pack_fp4_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&);
 PackResult pack_int_group_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&);
 PackResult pack_int_asym_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&);
+PackResult pack_hqq_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&);
 
 PackResult pack_smoothquant_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&);
 PackResult pack_gptq_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&);

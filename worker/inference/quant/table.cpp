@@ -5,7 +5,7 @@
 namespace bitsweep {
 namespace {
 
-constexpr std::array<MethodImplementation, 13> table{{
+constexpr std::array<MethodImplementation, 14> table{{
     {MethodFamily::fp32, quant::pack_fp32},
     {MethodFamily::fp16, quant::pack_fp16},
     {MethodFamily::bf16, quant::pack_bf16},
@@ -16,6 +16,7 @@ constexpr std::array<MethodImplementation, 13> table{{
     {MethodFamily::fp4, quant::pack_fp4},
     {MethodFamily::int_group, quant::pack_int_group},
     {MethodFamily::int_asym, quant::pack_int_asym},
+    {MethodFamily::hqq, quant::pack_hqq},
     {MethodFamily::gptq, quant::pack_gptq},
     {MethodFamily::awq, quant::pack_int_asym},  // of calibrated weights
     {MethodFamily::smoothquant, quant::pack_smoothquant},

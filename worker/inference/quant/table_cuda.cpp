@@ -11,7 +11,7 @@ struct CudaMethod {
 };
 
 // The visible table, one row per family.
-constexpr std::array<CudaMethod, 13> table{{
+constexpr std::array<CudaMethod, 14> table{{
     {MethodFamily::fp32, quant::pack_fp32_cuda},
     {MethodFamily::fp16, quant::pack_fp16_cuda},
     {MethodFamily::bf16, quant::pack_bf16_cuda},
@@ -22,6 +22,7 @@ constexpr std::array<CudaMethod, 13> table{{
     {MethodFamily::fp4, quant::pack_fp4_cuda},
     {MethodFamily::int_group, quant::pack_int_group_cuda},
     {MethodFamily::int_asym, quant::pack_int_asym_cuda},
+    {MethodFamily::hqq, quant::pack_hqq_cuda},
     {MethodFamily::gptq, quant::pack_gptq_cuda},
     {MethodFamily::awq, quant::pack_int_asym_cuda},  // of calibrated weights
     {MethodFamily::smoothquant, quant::pack_smoothquant_cuda},
