@@ -12,11 +12,9 @@ namespace {
 
 constexpr int min_bits = 2;
 constexpr int max_bits = 8;
-constexpr int min_group = 16;
-constexpr int max_group = 1024;
 
 // clang-format off
-constexpr std::array<MethodRow, 21> table{{
+constexpr std::array<MethodRow, 25> table{{
     // id, family, bits, reads threshold, rounds activations, cpu, cuda, numerics cpu, cuda, summary
     {"fp32", MethodFamily::fp32, 32, false, false, true, true, 2, 2,
      "float32 weights: the reference of every quality number"},
@@ -31,10 +29,20 @@ constexpr std::array<MethodRow, 21> table{{
      "LLM.int8() with bitsandbytes' arithmetic: outlier columns leave the int8 product"},
     {"llmint8-fused", MethodFamily::llmint8, 8, true, true, true, true, 1, 2,
      "the sums of llmint8-bnb in one pass over the weights"},
-    {"nf4", MethodFamily::nf4, 4, false, false, true, true, 1, 2,
+    {"nf4", MethodFamily::nf4, 4, false, false, true, true, 2, 2,
      "bitsandbytes' 4-bit NormalFloat, blocks of 64"},
-    {"fp4", MethodFamily::fp4, 4, false, false, true, true, 1, 2,
+    {"nf4-bN", MethodFamily::nf4, 4, false, false, true, true, 1, 1,
+     "nf4 in blocks of N weights, 32 to 4096 (64: nf4)"},
+    {"nf4-bN-dq", MethodFamily::nf4, 4, false, false, true, true, 1, 1,
+     "nf4 in blocks of N weights whose scales are 8-bit codes (double quantisation)", false, false,
+     true},
+    {"fp4", MethodFamily::fp4, 4, false, false, true, true, 2, 2,
      "bitsandbytes' 4-bit float (not E2M1), blocks of 64"},
+    {"fp4-bN", MethodFamily::fp4, 4, false, false, true, true, 1, 1,
+     "fp4 in blocks of N weights, 32 to 4096 (64: fp4)"},
+    {"fp4-bN-dq", MethodFamily::fp4, 4, false, false, true, true, 1, 1,
+     "fp4 in blocks of N weights whose scales are 8-bit codes (double quantisation)", false, false,
+     true},
     {"intB-gN", MethodFamily::int_group, 0, false, false, true, true, 1, 2,
      "B-bit weights (2..8), symmetric round to nearest, one fp16 scale per N inputs (16..1024)"},
     {"intB-gN-asym", MethodFamily::int_asym, 0, false, false, true, true, 1, 1,
@@ -65,6 +73,22 @@ constexpr std::array<MethodRow, 21> table{{
 // Methods that cli.md promises and a later build brings.
 constexpr std::array<std::string_view, 2> later{"llmint8-paper", "fp8"};
 
+// Methods of blocks that run over the flattened weight; others have groups inside a row.
+bool has_blocks(MethodFamily family) {
+    return family == MethodFamily::nf4 || family == MethodFamily::fp4;
+}
+
+constexpr int usual_block = 64;
+
+struct GroupLimits {
+    int least;
+    int most;
+};
+
+GroupLimits group_limits(MethodFamily family) {
+    return has_blocks(family) ? GroupLimits{32, 4096} : GroupLimits{16, 1024};
+}
+
 // The id of a row with numbers in place of B and N.
 std::string with_numbers(std::string_view pattern, int bits, int group) {
     std::string id;
@@ -74,6 +98,13 @@ std::string with_numbers(std::string_view pattern, int bits, int group) {
                          : std::string(1, c);
     }
     return id;
+}
+
+// Where two ids would mean one method, the shorter: nf4-b64 is nf4.
+std::string canonical_id(const MethodRow& row, int bits, int group) {
+    const bool usual = has_blocks(row.family) && !row.nested_scales && group == usual_block;
+    return usual ? std::string(row.id.substr(0, row.id.find('-')))
+                 : with_numbers(row.id, bits, group);
 }
 
 bool has_numbers(const MethodRow& row) {
@@ -98,8 +129,8 @@ std::string nearest_method(std::string_view text) {
             continue;
         }
         for (int bits = min_bits; bits <= max_bits; ++bits) {
-            consider(with_numbers(row.id, bits, 64));
-            consider(with_numbers(row.id, bits, 128));
+            consider(canonical_id(row, bits, 64));
+            consider(canonical_id(row, bits, 128));
         }
     }
     return best;
@@ -163,9 +194,9 @@ std::optional<Numbers> match(std::string_view pattern, std::string_view text) {
     return text.empty() ? std::optional(numbers) : std::nullopt;
 }
 
-int nearest_group(int group) {
-    int best = min_group;
-    for (int n = min_group; n <= max_group; n *= 2) {
+int nearest_group(int group, const GroupLimits& limits) {
+    int best = limits.least;
+    for (int n = limits.least; n <= limits.most; n *= 2) {
         if (std::abs(n - group) < std::abs(best - group)) {
             best = n;
         }
@@ -175,25 +206,29 @@ int nearest_group(int group) {
 
 // A row whose id holds numbers, with those of `text`.
 Result<MethodId> parse_numbers(const MethodRow& row, std::string_view text, const Numbers& id) {
-    const int bits = std::clamp(id.bits, min_bits, max_bits);
-    const int group = nearest_group(id.group);
-    const std::string canonical = with_numbers(row.id, bits, group);
+    const GroupLimits limits = group_limits(row.family);
+    const int written = row.weight_bits > 0 ? row.weight_bits : id.bits;
+    const int bits = std::clamp(written, min_bits, max_bits);
+    const int group = nearest_group(id.group, limits);
+    const std::string canonical = canonical_id(row, bits, group);
     const std::string quoted = "method '" + std::string(text) + "': ";
     const std::string takes = ", but " + std::string(row.id) + " takes ";
     const std::string nearest = "; nearest: " + canonical;
-    if (bits != id.bits) {
+    if (bits != written) {
         return make_error(ErrorCode::invalid_input, quoted + std::to_string(id.bits) + " bits" +
                                                         takes + "B from 2 to 8" + nearest);
     }
     if (group != id.group) {
         return make_error(ErrorCode::invalid_input,
-                          quoted + "group " + std::to_string(id.group) + takes +
-                              "N as a power of two from 16 to 1024" + nearest);
+                          quoted + (has_blocks(row.family) ? "block " : "group ") +
+                              std::to_string(id.group) + takes + "N as a power of two from " +
+                              std::to_string(limits.least) + " to " + std::to_string(limits.most) +
+                              nearest);
     }
     if (canonical != text) {
         return make_error(ErrorCode::invalid_input, quoted + "write it '" + canonical + "'");
     }
-    return MethodId{row.family, canonical, bits, group, row.rounds_activations};
+    return MethodId{row.family, canonical, bits, group, row.rounds_activations, row.nested_scales};
 }
 
 bool comes_later(std::string_view text) {
@@ -221,8 +256,8 @@ Result<MethodId> parse_method(std::string_view text) {
             return parse_numbers(row, text, *numbers);
         }
         if (numbers) {
-            const bool blocked = row.family == MethodFamily::nf4 || row.family == MethodFamily::fp4;
-            return MethodId{row.family, std::string(text), row.weight_bits, blocked ? 64 : 0,
+            const int block = has_blocks(row.family) ? usual_block : 0;
+            return MethodId{row.family, std::string(text), row.weight_bits, block,
                             row.rounds_activations};
         }
     }
@@ -263,8 +298,14 @@ PackedBytes packed_bytes(const MethodId& method, std::int64_t out_features,
         case MethodFamily::llmint8:
             return {out * round_up(in_features, 4), out * 4};
         case MethodFamily::nf4:
-        case MethodFamily::fp4:
-            return {out * round_up(in_features, 32) / 2, ceil_div(out * in, 64) * 4};
+        case MethodFamily::fp4: {
+            const std::uint64_t blocks =
+                ceil_div(out * in, static_cast<std::uint64_t>(method.group));
+            // Nested: codes in whole words, a float for 256 of them, and what all stand above.
+            const std::uint64_t nested = ceil_div(blocks, 4) * 4 + ceil_div(blocks, 256) * 4 + 4;
+            return {out * round_up(in_features, 32) / 2,
+                    method.nested_scales ? nested : blocks * 4};
+        }
         case MethodFamily::awq:
         case MethodFamily::gptq:
         case MethodFamily::int_group:

@@ -37,6 +37,7 @@ struct MethodId {
     int weight_bits = 16;             // 0: differs by layer
     int group = 0;                    // inputs per scale; 0: one scale per output channel or none
     bool rounds_activations = false;  // activations are quantised to 8 bits before the product
+    bool nested_scales = false;       // scales in 8 bits with scales of their own: nf4-bN-dq
 };
 
 // One row of the visible table.
@@ -53,13 +54,14 @@ struct MethodRow {
     std::string_view summary;
     bool calibrates = false;   // needs a slice of text before its weights can be packed
     bool reads_alpha = false;  // smoothquant's migration strength
+    bool nested_scales = false;
 };
 
 std::span<const MethodRow> method_table();
 
 // "int4-g64" -> MethodId. invalid_input names the nearest known method and, where the id holds
-// numbers, their limits (B 2..8, N a power of two 16..1024). unsupported: a method of a later
-// build.
+// numbers, their limits (B 2..8; N a power of two, 16..1024 in groups, 32..4096 in blocks).
+// unsupported: a method of a later build.
 Result<MethodId> parse_method(std::string_view text);
 
 // The row that a parsed id belongs to. Never fails on a value made by parse_method.
@@ -68,8 +70,8 @@ const MethodRow& method_row(const MethodId& method);
 // Bytes that codes and scales of one linear layer [out, in] take in the packed form, exactly as the
 // memory ledger counts them (tests compare both). Each row of codes is padded to a multiple of 4
 // inputs at 8 bits (one dot-product instruction) and of 32 inputs below 8 bits, so a layer whose
-// width is a multiple of 32 pays nothing: nf4 4 + 32/64, intB-gN B + 16/N, intB-gN-asym B + 32/N
-// bits per weight.
+// width is a multiple of 32 pays nothing: nf4-bN 4 + 32/N, nf4-bN-dq 4 + (8 + 32/256)/N, intB-gN
+// B + 16/N, intB-gN-asym and hqq-intB-gN B + 32/N bits per weight.
 struct PackedBytes {
     std::uint64_t codes = 0;
     std::uint64_t scales = 0;

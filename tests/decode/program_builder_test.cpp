@@ -228,6 +228,12 @@ TEST(ProgramBuilder, RefusesWhatTheKernelCannotDoAndSaysWhy) {
              p.layers[0].up.in_features = 96;
          },
          "over 96"},
+        {"code book in blocks of 128",
+         [](ProgramParts& p) {
+             p.layers[0].up.kind = Codes::lut4;
+             p.layers[0].up.group = 128;
+         },
+         "blocks of 128"},
     };
     for (const Codes kind :
          {Codes::f16, Codes::bf16, Codes::i8, Codes::i8_i8, Codes::i4_group, Codes::lut4}) {

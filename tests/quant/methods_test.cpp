@@ -81,6 +81,25 @@ TEST(Methods, AGroupThatIsNoPowerOfTwoIsRefusedWithTheNearest) {
     EXPECT_TRUE(contains(error_of("int3-g64-asyn", ErrorCode::invalid_input), "int3-g64-asym"));
 }
 
+TEST(Methods, BlocksOfACodeBookHaveLimitsOfTheirOwn) {
+    for (const std::string type : {"nf4", "fp4"}) {
+        EXPECT_EQ(parse_method(type)->group, 64);
+        EXPECT_EQ(parse_method(type + "-b4096")->group, 4096);
+        EXPECT_EQ(parse_method(type + "-b32")->weight_bits, 4);
+        EXPECT_FALSE(parse_method(type + "-b32")->nested_scales);
+        EXPECT_TRUE(parse_method(type + "-b64-dq")->nested_scales);
+        const auto invalid = [&](const std::string& rest) {
+            return error_of(type + rest, ErrorCode::invalid_input);
+        };
+        EXPECT_TRUE(contains(invalid("-b16"), "power of two from 32 to 4096; nearest: " + type));
+        EXPECT_TRUE(contains(invalid("-b8192-dq"), "nearest: " + type + "-b4096-dq"));
+        // One method has one id.
+        EXPECT_TRUE(contains(invalid("-b64"), "write it '" + type + "'"));
+        EXPECT_TRUE(contains(invalid("-b0128"), "write it '" + type + "-b128'"));
+        EXPECT_TRUE(contains(invalid("-dq"), "did you mean '" + type));
+    }
+}
+
 TEST(Methods, AnUnknownMethodSuggestsTheNearest) {
     EXPECT_TRUE(contains(error_of("in8", ErrorCode::invalid_input), "did you mean 'int8'"));
     EXPECT_TRUE(contains(error_of("llmint8", ErrorCode::invalid_input), "'llmint8-bnb'"));
@@ -109,6 +128,13 @@ TEST(Methods, PackedBytesFollowTheStatedBitsPerWeight) {
     EXPECT_EQ(bits("bf16", 96, 64), 16);
     EXPECT_EQ(bits("nf4", 96, 64), 4.5);
     EXPECT_EQ(bits("fp4", 576, 1536), 4.5);
+    for (int block = 32; block <= 4096; block *= 2) {
+        const std::string id = "nf4-b" + std::to_string(block);
+        EXPECT_EQ(bits(block == 64 ? "nf4" : id, 4096, 4096), 4 + 32.0 / block) << id;
+        // And one float a layer.
+        EXPECT_NEAR(bits(id + "-dq", 4096, 4096), 4 + (8 + 32.0 / 256) / block, 1e-5) << id;
+    }
+    EXPECT_NEAR(bits("nf4-b64-dq", 4096, 4096), 4.127, 5e-4);  // arXiv 2305.14314, section 3
     for (int b = 2; b <= 8; ++b) {
         const std::string id = "int" + std::to_string(b) + "-g64";
         EXPECT_EQ(bits(id, 576, 1536), b + 16.0 / 64) << id;

@@ -14,14 +14,14 @@ enum class Codes : std::int32_t {
     i8,        // 16, one float scale a row
     i8_i8,     // 16, activations rounded to 8 bits (w8a8, llmint8-fused), one float scale a row
     i4_group,  // 32, code - 8, one half scale per group
-    lut4,      // 32, 16-entry code book (nf4, fp4), one float absmax per 64 weights
+    lut4,      // 32, 16-entry code book (nf4, fp4), one float absmax per group (here: of 64)
     // Not served by the streaming kernel:
     f32,       // 4
     i8_group,  // 16, one half scale per group
     planes,    // 2, 3, 5, 6 or 7 bits, one half scale per group: 128 weights are `bits` chunks, the
                // planes of 4, 2 and 1 bits that `bits` is the sum of (low bits first), in order of
                // the weights inside each; code - 2^(bits - 1)
-    lut4_flat,  // 32, as lut4, but blocks of 64 run over row ends
+    lut4_flat,  // 32, as lut4, but blocks run over row ends
 };
 
 #ifdef __CUDACC__

@@ -62,8 +62,9 @@ Status check_matrix(const std::string& name, const Gemv& g, std::int32_t rows_pe
                       " inputs (a power of two, 32 to 512, that divides them)");
         }
     }
-    if (g.kind == Codes::lut4 && in % block_of_code_book != 0) {
-        return no(name + ": 4-bit blocks of 64 over " + std::to_string(in) + " inputs");
+    if (g.kind == Codes::lut4 && (g.group != block_of_code_book || in % g.group != 0)) {
+        return no(name + ": 4-bit blocks of " + std::to_string(g.group) + " over " +
+                  std::to_string(in) + " inputs (blocks of 64 that fill the rows)");
     }
     return {};
 }

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <span>
 
+#include "worker/inference/quant/shared/block_scales.h"
 #include "worker/inference/quant/shared/integers.h"
 #include "worker/inference/quant/shared/read_weight.h"
 #include "worker/inference/quant/shared/tiles.h"
@@ -11,33 +13,45 @@
 namespace bitsweep::quant {
 namespace {
 
+// What one call of the vector kernel may share a scale over.
+constexpr std::int64_t longest_kernel_block = 64, shortest_kernel_block = 32;
+
 class CodebookLayer final : public WeightOnlyLayer {
  public:
-    CodebookLayer(LayerBody body, const Codebook& book)
-        : WeightOnlyLayer(std::move(body)), layout_{4, body_.out, body_.in}, book_(book) {}
-
-    // Blocks start at row starts, so their scales can be interleaved like the codes.
-    bool aligned() const { return body_.in % codebook_block == 0; }
-
-    std::size_t scale_index(std::int64_t row, std::int64_t input) const {
-        if (aligned()) {
-            return layout_.scale_index(row, input / codebook_block, body_.in / codebook_block);
-        }
-        return static_cast<std::size_t>((row * body_.in + input) / codebook_block);
-    }
+    CodebookLayer(LayerBody body, const MethodId& method, const Codebook& book)
+        : WeightOnlyLayer(std::move(body)),
+          layout_{4, body_.out, body_.in},
+          block_(method.group),
+          blocks_((body_.out * body_.in + block_ - 1) / block_),
+          nested_(method.nested_scales),
+          book_(book) {}
 
     LayerBody& body() { return body_; }
+    std::int64_t block() const { return block_; }
+    std::int64_t blocks() const { return blocks_; }
+    const Codebook& book() const { return book_; }
+
+    // Keeps the absmax of every block.
+    void store_scales(std::span<const float> absmax) {
+        if (nested_) {
+            const std::vector<std::uint8_t> bytes = nest_scales(absmax).stored();
+            std::ranges::copy(bytes, body_.scales->as<std::uint8_t>());
+            return;
+        }
+        for (std::int64_t block = 0; block < blocks_; ++block) {
+            body_.scales->as<float>()[place(block)] = absmax[static_cast<std::size_t>(block)];
+        }
+    }
 
     void dequantize_rows(std::int64_t begin, std::int64_t end, float* dst) const override {
         std::vector<std::uint8_t> codes(static_cast<std::size_t>(body_.in));
-        const auto* scales = body_.scales->as<float>();
         for (std::int64_t row = begin; row < end; ++row, dst += body_.in) {
             layout_.unpack_row(body_.codes->as<std::uint8_t>(), row, codes.data());
             std::int64_t i = 0;
             while (i < body_.in) {
-                const std::int64_t into = aligned() ? 0 : (row * body_.in + i) % codebook_block;
-                const std::int64_t stop = std::min(body_.in, i + codebook_block - into);
-                const float scale = scales[scale_index(row, i)];
+                const std::int64_t at = row * body_.in + i;
+                const std::int64_t stop = std::min(body_.in, i + block_ - at % block_);
+                const float scale = scale_of(at / block_);
                 for (; i < stop; ++i) {
                     dst[i] = book_.value[codes[static_cast<std::size_t>(i)]] * scale;
                 }
@@ -50,13 +64,11 @@ class CodebookLayer final : public WeightOnlyLayer {
     PackedExport export_packed() const override {
         PackedExport out;
         const std::int64_t count = body_.out * body_.in;
-        const std::int64_t blocks = (count + codebook_block - 1) / codebook_block;
         out.codes.resize(static_cast<std::size_t>((count + 1) / 2));
-        out.codes_shape = {(count + 1) / 2};
-        out.scales_shape = {blocks};
         out.layout =
             "bitsandbytes: 4-bit codes of the flattened row-major weight, first in the high "
-            "nibble; float32 absmax per block of 64";
+            "nibble; float32 absmax per block of " +
+            std::to_string(block_);
         std::vector<std::uint8_t> codes(static_cast<std::size_t>(body_.in));
         for (std::int64_t row = 0; row < body_.out; ++row) {
             layout_.unpack_row(body_.codes->as<std::uint8_t>(), row, codes.data());
@@ -67,27 +79,41 @@ class CodebookLayer final : public WeightOnlyLayer {
                     static_cast<std::uint8_t>(codes[static_cast<std::size_t>(i)] << shift);
             }
         }
-        for (std::int64_t block = 0; block < blocks; ++block) {
-            const std::int64_t at = block * codebook_block;
-            out.scales.push_back(
-                body_.scales->as<float>()[scale_index(at / body_.in, at % body_.in)]);
+        if (nested_) {
+            const auto* stored = body_.scales->as<std::uint8_t>();
+            const auto* floats = body_.scales->as<float>();
+            const std::int64_t codes_at = nested_codes_at(blocks_);
+            out.codes.insert(out.codes.end(), stored + codes_at, stored + codes_at + blocks_);
+            out.scales.assign(floats, floats + codes_at / 4);
+            out.layout += " as 8-bit codes behind them; scales: offset, then absmax per 256 codes";
+        } else {
+            for (std::int64_t block = 0; block < blocks_; ++block) {
+                out.scales.push_back(scale_of(block));
+            }
         }
+        out.codes_shape = {static_cast<std::int64_t>(out.codes.size())};
+        out.scales_shape = {static_cast<std::int64_t>(out.scales.size())};
         return out;
     }
 
  protected:
     Status few(const LinearCall& call) const override {
-        if (!aligned()) {
+        const std::int64_t step = kernel_block();
+        if (step == 0) {
             call.threads.parallel_for(body_.out, 1, [&](std::int64_t begin, std::int64_t end) {
                 reference_product(*this, body_, call, begin, end);
             });
             return {};
         }
         product_by_tiles(*this, body_, call, [&](std::int64_t tile, float* y) {
+            thread_local std::vector<float> spread;
             CodebookJob job;
             job.codes = body_.codes->as<std::uint8_t>() + layout_.tile_offset(tile);
             job.inputs = body_.in;
-            job.scales = body_.scales->as<float>() + tile * tile_rows * (body_.in / codebook_block);
+            job.block = step;
+            job.scales = interleaved()
+                             ? body_.scales->as<float>() + tile * tile_rows * (body_.in / step)
+                             : spread_scales(tile, step, spread);
             job.codebook = book_.value.data();
             job.x = call.x;
             job.rows = call.rows;
@@ -98,28 +124,88 @@ class CodebookLayer final : public WeightOnlyLayer {
     }
 
  private:
+    // Whether scales stand as the vector kernel reads them: floats of blocks that begin at row
+    // starts and are no longer than the kernel's. Others are spread out as a tile is multiplied.
+    bool interleaved() const {
+        return !nested_ && block_ <= longest_kernel_block && body_.in % block_ == 0;
+    }
+
+    // Inputs for which the kernel reads a scale; 0: rows that it does not serve.
+    std::int64_t kernel_block() const {
+        for (const std::int64_t length : {longest_kernel_block, shortest_kernel_block}) {
+            if (block_ % length == 0 && body_.in % length == 0) {
+                return length;
+            }
+        }
+        return 0;
+    }
+
+    std::size_t place(std::int64_t block) const {
+        if (!interleaved()) {
+            return static_cast<std::size_t>(block);
+        }
+        const std::int64_t in_row = body_.in / block_;
+        return layout_.scale_index(block / in_row, block % in_row, in_row);
+    }
+
+    float scale_of(std::int64_t block) const {
+        return nested_ ? nested_scale(body_.scales->as<std::uint8_t>(), blocks_, block)
+                       : body_.scales->as<float>()[place(block)];
+    }
+
+    const float* spread_scales(std::int64_t tile, std::int64_t step,
+                               std::vector<float>& scales) const {
+        const std::int64_t steps = body_.in / step;
+        scales.resize(static_cast<std::size_t>(steps * tile_rows));
+        for (std::int64_t lane = 0; lane < tile_rows; ++lane) {
+            const std::int64_t row = tile * tile_rows + lane;
+            std::int64_t last = -1;
+            float scale = 0;
+            for (std::int64_t i = 0; i < steps; ++i) {
+                const std::int64_t block = (row * body_.in + i * step) / block_;
+                scale = block == last ? scale : scale_of(block);
+                last = block;
+                scales[static_cast<std::size_t>(i * tile_rows + lane)] = scale;
+            }
+        }
+        return scales.data();
+    }
+
     TileLayout layout_;
+    std::int64_t block_;
+    std::int64_t blocks_;
+    bool nested_;
     const Codebook& book_;
 };
 
-// Rows whose width is a multiple of 64 hold whole blocks.
-Status pack_rows(const DenseWeight& weight, const Codebook& book, CodebookLayer& layer) {
+// Codes of one block, and its absmax.
+float quantise_block(const CodebookLayer& layer, const float* values, std::int64_t count,
+                     std::uint8_t* codes) {
+    const float largest = absmax(values, count);
+    codes_of_block(layer.book(), values, count, largest, codes);
+    return largest;
+}
+
+// Rows that hold whole blocks.
+Status pack_rows(const DenseWeight& weight, CodebookLayer& layer) {
     LayerBody& body = layer.body();
     const TileLayout layout{4, body.out, body.in};
     std::vector<std::uint8_t> codes(static_cast<std::size_t>(body.in));
-    return for_each_row(weight, Element::f32, [&](std::int64_t row, const float* values) -> Status {
-        for (std::int64_t i = 0; i < body.in; i += codebook_block) {
-            const float largest = absmax(values + i, codebook_block);
-            codes_of_block(book, values + i, codebook_block, largest, codes.data() + i);
-            body.scales->as<float>()[layer.scale_index(row, i)] = largest;
+    std::vector<float> scales;
+    scales.reserve(static_cast<std::size_t>(layer.blocks()));
+    TRY(for_each_row(weight, Element::f32, [&](std::int64_t row, const float* values) -> Status {
+        for (std::int64_t i = 0; i < body.in; i += layer.block()) {
+            scales.push_back(quantise_block(layer, values + i, layer.block(), codes.data() + i));
         }
         layout.pack_row(body.codes->as<std::uint8_t>(), row, codes.data());
         return {};
-    });
+    }));
+    layer.store_scales(scales);
+    return {};
 }
 
-// Blocks that straddle rows need the whole weight at hand; only odd, small layers come here.
-Status pack_flattened(const DenseWeight& weight, const Codebook& book, CodebookLayer& layer) {
+// Blocks that straddle rows need the whole weight at hand.
+Status pack_flattened(const DenseWeight& weight, CodebookLayer& layer) {
     LayerBody& body = layer.body();
     const TileLayout layout{4, body.out, body.in};
     std::vector<float> flat;
@@ -129,16 +215,16 @@ Status pack_flattened(const DenseWeight& weight, const Codebook& book, CodebookL
         return {};
     }));
     std::vector<std::uint8_t> codes(flat.size());
+    std::vector<float> scales;
     const auto total = static_cast<std::int64_t>(flat.size());
-    for (std::int64_t at = 0; at < total; at += codebook_block) {
-        const std::int64_t count = std::min(codebook_block, total - at);
-        const float largest = absmax(flat.data() + at, count);
-        codes_of_block(book, flat.data() + at, count, largest, codes.data() + at);
-        body.scales->as<float>()[at / codebook_block] = largest;
+    for (std::int64_t at = 0; at < total; at += layer.block()) {
+        scales.push_back(quantise_block(layer, flat.data() + at,
+                                        std::min(layer.block(), total - at), codes.data() + at));
     }
     for (std::int64_t row = 0; row < body.out; ++row) {
         layout.pack_row(body.codes->as<std::uint8_t>(), row, codes.data() + row * body.in);
     }
+    layer.store_scales(scales);
     return {};
 }
 
@@ -181,12 +267,12 @@ void codes_of_block(const Codebook& book, const float* values, std::int64_t coun
 Result<std::unique_ptr<Linear>> pack_codebook(const DenseWeight& weight,
                                               const MethodOptions& options, Backend& backend,
                                               const Codebook& book) {
-    auto layer =
-        std::make_unique<CodebookLayer>(TRY(allocate_body(weight, options, backend)), book);
-    if (layer->aligned()) {
-        TRY(pack_rows(weight, book, *layer));
+    auto layer = std::make_unique<CodebookLayer>(TRY(allocate_body(weight, options, backend)),
+                                                 options.method, book);
+    if (weight.in_features % options.method.group == 0) {
+        TRY(pack_rows(weight, *layer));
     } else {
-        TRY(pack_flattened(weight, book, *layer));
+        TRY(pack_flattened(weight, *layer));
     }
     return std::unique_ptr<Linear>(std::move(layer));
 }

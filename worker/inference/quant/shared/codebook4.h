@@ -1,5 +1,6 @@
-// 4-bit code books with one float32 absmax per block of 64 weights, as bitsandbytes lays them out:
-// blocks run over the flattened row-major weight. nf4 and fp4 differ in the sixteen values only.
+// 4-bit code books with one absmax per block of 32 to 4096 weights (a power of two), as
+// bitsandbytes lays them out: blocks run over the flattened row-major weight. nf4 and fp4 differ in
+// the sixteen values only. An absmax is a float32, or 8 bits of block_scales.h.
 #pragma once
 
 #include <array>
@@ -7,8 +8,6 @@
 #include "worker/inference/quant/shared/layer.h"
 
 namespace bitsweep::quant {
-
-inline constexpr std::int64_t codebook_block = 64;
 
 struct Codebook {
     alignas(64) std::array<float, 16> value;
@@ -20,7 +19,7 @@ struct Codebook {
 
 Codebook make_codebook(const std::array<float, 16>& values);
 
-// Codes of up to 64 weights of one block: the entry nearest to w * (1 / absmax), computed in
+// Codes of the weights of one block: the entry nearest to w * (1 / absmax), computed in
 // float32; a value above a midpoint goes up. A block of zeros gets code 0, as on bitsandbytes' GPU
 // path (for nf4 that is -1 and dequantises to -0).
 void codes_of_block(const Codebook& book, const float* values, std::int64_t count, float absmax,

@@ -1,5 +1,6 @@
 #include "worker/inference/quant/shared/codebook4_cuda.h"
 
+#include "worker/inference/quant/shared/block_scales.h"
 #include "worker/inference/quant/shared/weight_only.cuh"
 
 namespace bitsweep::quant {
@@ -38,55 +39,90 @@ __device__ std::uint8_t code_of(const DeviceBook& book, float value, float absma
     return book.two_zeros && book.value[code] == 0 ? (x < 0 ? 8 : 0) : code;
 }
 
-// A warp takes a block of 64 weights, two a lane. Blocks follow one another through the chunk.
-__global__ void codebook_kernel(PackChunk chunk, DeviceBook book, float* scales) {
+// A warp takes a block. Blocks follow one another through the chunk.
+__global__ void codebook_kernel(PackChunk chunk, DeviceBook book, int length, float* scales) {
     const std::int64_t block =
         static_cast<std::int64_t>(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32;
-    const std::int64_t total = chunk.rows * chunk.in, first = block * codebook_block;
+    const std::int64_t total = chunk.rows * chunk.in, first = block * length;
     if (first >= total) {
         return;
     }
-    const std::int64_t a = first + threadIdx.x % 32, b = a + 32;
-    const float va = a < total ? chunk.values[a] : 0.0f, vb = b < total ? chunk.values[b] : 0.0f;
-    float largest = fmaxf(fabsf(va), fabsf(vb));
+    const std::int64_t end = min(first + length, total);
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    float largest = 0;
+    for (std::int64_t i = first + lane; i < end; i += 32) {
+        largest = fmaxf(largest, fabsf(chunk.values[i]));
+    }
 #pragma unroll
     for (int offset = 16; offset > 0; offset /= 2) {
         largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, offset));
     }
-    if (a < total) {
-        chunk.codes[a] = code_of(book, va, largest);
+    for (std::int64_t i = first + lane; i < end; i += 32) {
+        chunk.codes[i] = code_of(book, chunk.values[i], largest);
     }
-    if (b < total) {
-        chunk.codes[b] = code_of(book, vb, largest);
+    if (lane == 0) {
+        scales[chunk.first_row * chunk.in / length + block] = largest;
     }
-    if (threadIdx.x % 32 == 0) {
-        scales[chunk.first_row * chunk.in / codebook_block + block] = largest;
+}
+
+// The sixteen values, and the map of nested scales behind them.
+Status upload_book(DeviceBody& body, const MethodOptions& options, const Codebook& book) {
+    std::vector<float> values(book.value.begin(), book.value.end());
+    if (options.method.nested_scales) {
+        values.insert(values.end(), dynamic_map().begin(), dynamic_map().end());
     }
+    const std::size_t bytes = values.size() * sizeof(float);
+    body.code_book = TRY(
+        body.backend->allocate(bytes, options.category.value_or(MemoryCategory::weight_scales)));
+    body.matrix.code_book = body.code_book->as<float>();
+    return body.backend->copy_to_device(*body.code_book, 0, values.data(), bytes);
+}
+
+// Scales of scales are chosen on the host, by the CPU's own code: one value in 64 or fewer.
+Status nest(DeviceBody& body, const Buffer& absmax) {
+    std::vector<float> plain(absmax.bytes() / sizeof(float));
+    TRY(body.backend->copy_to_host(plain.data(), absmax, 0, absmax.bytes()));
+    const std::vector<std::uint8_t> stored = nest_scales(plain).stored();
+    TRY(body.backend->copy_to_device(*body.scales, 0, stored.data(), stored.size()));
+    body.matrix.scale_codes =
+        body.scales->as<std::uint8_t>() + nested_codes_at(static_cast<std::int64_t>(plain.size()));
+    return {};
 }
 
 }  // namespace
 
 PackResult pack_codebook_cuda(const DenseWeight& weight, const MethodOptions& options,
                               CudaBackend& backend, const Codebook& book) {
-    const bool aligned = weight.in_features % codebook_block == 0;
+    const int length = options.method.group;
+    const bool aligned = weight.in_features % length == 0, nested = options.method.nested_scales;
     DeviceBody body = TRY(allocate_device_body(
         weight, options, backend,
         DeviceFormat{.kind = aligned ? decode::Codes::lut4 : decode::Codes::lut4_flat,
                      .bits = 4,
-                     .group = static_cast<int>(codebook_block)}));
-    body.code_book = TRY(backend.allocate(
-        sizeof book.value, options.category.value_or(MemoryCategory::weight_scales)));
-    TRY(backend.copy_to_device(*body.code_book, 0, book.value.data(), sizeof book.value));
-    body.matrix.code_book = body.code_book->as<float>();
+                     .group = length,
+                     .nested = nested}));
+    TRY(upload_book(body, options, book));
+    std::unique_ptr<Buffer> absmax;  // until they are nested
+    if (nested) {
+        const std::int64_t count = weight.out_features * weight.in_features;
+        absmax = TRY(backend.allocate(
+            static_cast<std::size_t>((count + length - 1) / length) * sizeof(float),
+            MemoryCategory::workspace));
+    }
+    float* scales = nested ? absmax->as<float>() : body.scales->as<float>();
     PackPlan plan;
     plan.whole = !aligned;  // blocks run over row ends
-    plan.quantiser = [on_device = device_book(book)](const PackChunk& chunk, const DeviceBody& to) {
-        const std::int64_t blocks = (chunk.rows * chunk.in + codebook_block - 1) / codebook_block;
+    plan.quantiser = [on_device = device_book(book), length, scales](const PackChunk& chunk,
+                                                                     const DeviceBody&) {
+        const std::int64_t blocks = (chunk.rows * chunk.in + length - 1) / length;
         codebook_kernel<<<static_cast<unsigned>((blocks + 3) / 4), 128, 0, chunk.stream>>>(
-            chunk, on_device, to.scales->as<float>());
+            chunk, on_device, length, scales);
         return cudaGetLastError();
     };
     TRY(pack_rows(weight, plan, body));
+    if (nested) {
+        TRY(nest(body, *absmax));
+    }
     if (aligned) {
         return make_weight_only<device::Unpack<decode::Codes::lut4>, __half>(std::move(body));
     }

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "worker/inference/backend/cuda/cuda_error.h"
+#include "worker/inference/quant/shared/block_scales.h"
 #include "worker/inference/quant/shared/dequantise.cuh"
 
 namespace bitsweep::quant {
@@ -12,7 +13,7 @@ namespace {
 
 using decode::Codes;
 
-std::size_t scale_bytes(const DeviceMatrix& m) {
+std::size_t scale_bytes(const DeviceMatrix& m, bool nested) {
     const auto rows = static_cast<std::size_t>(m.rows);
     switch (m.kind) {
         case Codes::i8:
@@ -24,9 +25,12 @@ std::size_t scale_bytes(const DeviceMatrix& m) {
             // Rounded up: the streaming kernel reads scales in words of four bytes.
             return (rows * static_cast<std::size_t>(m.scales_per_row) * 2 + 3) / 4 * 4;
         case Codes::lut4:
-            return rows * static_cast<std::size_t>(m.scales_per_row) * 4;
-        case Codes::lut4_flat:
-            return (rows * static_cast<std::size_t>(m.in_features) + 63) / 64 * 4;
+        case Codes::lut4_flat: {
+            const std::int64_t blocks = (m.rows * m.in_features + m.group - 1) / m.group;
+            const std::int64_t bytes =
+                nested ? nested_codes_at(blocks) + (blocks + 3) / 4 * 4 : blocks * 4;
+            return static_cast<std::size_t>(bytes);
+        }
         case Codes::f16:
         case Codes::bf16:
         case Codes::f32:
@@ -79,7 +83,7 @@ Result<DeviceBody> allocate_device_body(const DenseWeight& weight, const MethodO
     body.codes =
         TRY(backend.allocate(code_bytes, options.category.value_or(MemoryCategory::weight_codes)));
     m.codes = body.codes->as<std::uint8_t>();
-    if (const std::size_t bytes = scale_bytes(m); bytes > 0) {
+    if (const std::size_t bytes = scale_bytes(m, format.nested); bytes > 0) {
         body.scales =
             TRY(backend.allocate(format.zeros ? 2 * bytes : bytes,
                                  options.category.value_or(MemoryCategory::weight_scales)));

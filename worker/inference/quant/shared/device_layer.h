@@ -40,7 +40,8 @@ struct DeviceFormat {
     decode::Codes kind = decode::Codes::f16;
     int bits = 16;
     int group = 0;
-    bool zeros = false;  // behind the scales of groups, as many zeros
+    bool zeros = false;   // behind the scales of groups, as many zeros
+    bool nested = false;  // scales of blocks in 8 bits (block_scales.h)
 };
 
 // Checks the shape (read_weight.h), allocates zero-filled codes and scales, copies the bias.

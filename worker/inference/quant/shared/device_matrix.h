@@ -12,15 +12,18 @@ namespace bitsweep {
 //   i8          float [rows], the factor of a code
 //   i8_i8       float [rows], absmax of the row (bitsandbytes' SCB; w8a8 divides it by 127)
 //   i4_group, i8_group, planes   half [rows][scales_per_row]
-//   lut4        float [rows][scales_per_row], one absmax per 64 weights
-//   lut4_flat   float [ceil(rows * in_features / 64)], blocks run over row ends
+//   lut4        float [rows][scales_per_row], one absmax per group
+//   lut4_flat   float [ceil(rows * in_features / group)], blocks run over row ends
+//               or, of both, with scale_codes: an offset and the scales of those (block_scales.h)
 struct DeviceMatrix {
     decode::Codes kind = decode::Codes::f16;
     const std::uint8_t* codes = nullptr;  // [rows][row_chunks][16], padding is zero
     const void* scales = nullptr;
-    const void* zeros = nullptr;       // of groups: half [rows][scales_per_row] in steps; null: 0
-    const float* bias = nullptr;       // [rows] or null
-    const float* code_book = nullptr;  // [16] where kind is lut4 or lut4_flat
+    const void* zeros = nullptr;  // of groups: half [rows][scales_per_row] in steps; null: 0
+    const float* bias = nullptr;  // [rows] or null
+    // lut4 and lut4_flat: 16 values, and behind them 256 where there are scale_codes.
+    const float* code_book = nullptr;
+    const std::uint8_t* scale_codes = nullptr;  // [blocks], scales in 8 bits; null: floats
     std::int64_t rows = 0;
     std::int32_t in_features = 0;
     std::int32_t row_chunks = 0;

@@ -62,12 +62,13 @@ struct ExactJob {
 };
 inline constexpr std::int64_t exact_inputs_limit = 65'000;
 
-// y[rows][16] of one full 4-bit tile through a code book; blocks of 64 inputs, inputs a multiple
-// of 64.
+// y[rows][16] of one full 4-bit tile through a code book; blocks of 64 or 32 inputs, inputs a
+// multiple of that.
 struct CodebookJob {
     const std::uint8_t* codes = nullptr;
     std::int64_t inputs = 0;
-    const float* scales = nullptr;    // [inputs / 64][16]
+    std::int64_t block = 64;
+    const float* scales = nullptr;    // [inputs / block][16]
     const float* codebook = nullptr;  // [16]
     const float* x = nullptr;         // [rows, inputs]
     std::int64_t rows = 1;

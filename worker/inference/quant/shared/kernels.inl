@@ -312,8 +312,9 @@ BITSWEEP_INLINE void codebook_dword(F (&acc)[Sets][M], Book book, I dword, const
     (one(std::integral_constant<int, Nibble>{}), ...);
 }
 
-template <int M>
+template <int M, int Dwords>
 inline void codebook_rows(const CodebookJob& job, std::int64_t row) {
+    constexpr std::int64_t inputs = 8 * Dwords;  // of a block
     constexpr int sets = M == 1 ? 4 : (M == 2 ? 2 : 1);
     const Book book = load_book(job.codebook);
     const float* x = job.x + row * job.inputs;
@@ -322,18 +323,18 @@ inline void codebook_rows(const CodebookJob& job, std::int64_t row) {
         y[m] = set_f(0);
     }
     const std::uint8_t* codes = job.codes;
-    for (std::int64_t block = 0; block * 64 < job.inputs; ++block) {
+    for (std::int64_t block = 0; block * inputs < job.inputs; ++block) {
         F acc[sets][M];
         for (int s = 0; s < sets; ++s) {
             for (int m = 0; m < M; ++m) {
                 acc[s][m] = set_f(0);
             }
         }
-        for (int d = 0; d < 8; ++d) {
-            codebook_dword<M, sets>(acc, book, load_i(codes + d * 64), x + block * 64 + d * 8,
+        for (int d = 0; d < Dwords; ++d) {
+            codebook_dword<M, sets>(acc, book, load_i(codes + d * 64), x + block * inputs + d * 8,
                                     job.inputs, std::make_integer_sequence<int, 8>{});
         }
-        codes += 512;
+        codes += 64 * Dwords;
         const F scale = load_f(job.scales + block * 16);
         for (int m = 0; m < M; ++m) {
             F sum = acc[0][m];
@@ -348,16 +349,25 @@ inline void codebook_rows(const CodebookJob& job, std::int64_t row) {
     }
 }
 
-inline void codebook(const CodebookJob& job) {
+template <int Dwords>
+inline void codebook_blocks(const CodebookJob& job) {
     std::int64_t row = 0;
     for (; row + 4 <= job.rows; row += 4) {
-        codebook_rows<4>(job, row);
+        codebook_rows<4, Dwords>(job, row);
     }
     for (; row + 2 <= job.rows; row += 2) {
-        codebook_rows<2>(job, row);
+        codebook_rows<2, Dwords>(job, row);
     }
     if (row < job.rows) {
-        codebook_rows<1>(job, row);
+        codebook_rows<1, Dwords>(job, row);
+    }
+}
+
+inline void codebook(const CodebookJob& job) {
+    if (job.block == 64) {
+        codebook_blocks<8>(job);
+    } else {
+        codebook_blocks<4>(job);
     }
 }
 

@@ -161,6 +161,21 @@ struct Unpack<Codes::i4_group> {
     }
 };
 
+// The absmax of a block of a code book's weights, as nested_scale (block_scales.h).
+__device__ __forceinline__ float block_scale(const DeviceMatrix& m, std::int64_t block) {
+    const auto* floats = static_cast<const float*>(m.scales);
+    if (m.scale_codes == nullptr) {
+        return floats[block];
+    }
+    const float above = __ldg(m.code_book + 16 + m.scale_codes[block]);
+    return __fadd_rn(__fmul_rn(above, floats[1 + block / 256]), floats[0]);
+}
+
+// log2 of a block's weights, a power of two.
+__device__ __forceinline__ int block_shift(const DeviceMatrix& m) {
+    return 31 - __clz(m.group);
+}
+
 struct UnpackCodeBook {
     static constexpr int step = 32;
     using Raw = uint4;
@@ -180,7 +195,7 @@ struct Unpack<Codes::lut4> : UnpackCodeBook {
         }
     }
     __device__ static float scale(const DeviceMatrix& m, std::int64_t row, int k) {
-        return static_cast<const float*>(m.scales)[row * m.scales_per_row + k / 64];
+        return block_scale(m, row * m.scales_per_row + (k >> block_shift(m)));
     }
 };
 
@@ -189,12 +204,16 @@ struct Unpack<Codes::lut4_flat> : UnpackCodeBook {
     __device__ static void eight(const DeviceMatrix& m, const Raw& raw, std::int64_t row, int k,
                                  int s, float* w) {
         const std::uint32_t word = word_of(raw, s);
+        // Eight weights of a row lie in one block or two.
         const std::int64_t first = row * m.in_features + k;
+        const std::int64_t last = first + min(8, m.in_features - k) - 1;
+        const int shift = block_shift(m);
+        const float left = block_scale(m, first >> shift), right = block_scale(m, last >> shift);
+        const std::int64_t border = last >> shift << shift;
 #pragma unroll
         for (int j = 0; j < 8; ++j) {
-            const bool inside = k + j < m.in_features;
             const float book = __ldg(m.code_book + (word >> (4 * j) & 15u));
-            w[j] = inside ? book * static_cast<const float*>(m.scales)[(first + j) / 64] : 0.0f;
+            w[j] = first + j > last ? 0.0f : __fmul_rn(book, first + j < border ? left : right);
         }
     }
     __device__ static float scale(const DeviceMatrix&, std::int64_t, int) {
