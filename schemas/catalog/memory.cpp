@@ -130,6 +130,9 @@ MethodId head_method(const MethodId& method, int head_bits) {
 bool joins_rows(const MethodId& method, std::int64_t in_features) {
     const bool blocks_cross_rows =
         method.family == MethodFamily::nf4 || method.family == MethodFamily::fp4;
+    if (method.family == MethodFamily::fp8) {
+        return false;
+    }
     // Nested scales stand above a mean of their own layer.
     return !blocks_cross_rows || (in_features % method.group == 0 && !method.nested_scales);
 }

@@ -38,8 +38,8 @@ struct MemoryQuestion {
 MethodId head_method(const MethodId& method, int head_bits);
 
 // Whether layers with `in_features` inputs may be packed as one (q, k and v; gate and up) without
-// changing a number: not when blocks of nf4 and fp4 would run from one layer into the next, or
-// share what their scales stand above.
+// changing a number: not when blocks of nf4 and fp4 would run from one layer into the next or share
+// what their scales stand above, and not where a weight has one scale.
 bool joins_rows(const MethodId& method, std::int64_t in_features);
 
 // Weights and KV cache are exact; activations and workspace are an upper estimate.

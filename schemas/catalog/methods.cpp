@@ -14,7 +14,7 @@ constexpr int min_bits = 2;
 constexpr int max_bits = 8;
 
 // clang-format off
-constexpr std::array<MethodRow, 25> table{{
+constexpr std::array<MethodRow, 27> table{{
     // id, family, bits, reads threshold, rounds activations, cpu, cuda, numerics cpu, cuda, summary
     {"fp32", MethodFamily::fp32, 32, false, false, true, true, 2, 2,
      "float32 weights: the reference of every quality number"},
@@ -23,6 +23,10 @@ constexpr std::array<MethodRow, 25> table{{
     {"bf16", MethodFamily::bf16, 16, false, false, true, true, 2, 2, "bfloat16 weights"},
     {"int8", MethodFamily::int8, 8, false, false, true, true, 1, 2,
      "8-bit weights, absmax per output channel; activations stay in floating point"},
+    {"fp8", MethodFamily::fp8, 8, false, false, true, true, 1, 1,
+     "8-bit float weights (E4M3), absmax of the whole weight; activations stay in floating point"},
+    {"fp8-channel", MethodFamily::fp8_channel, 8, false, false, true, true, 1, 1,
+     "8-bit float weights (E4M3), absmax per output channel"},
     {"w8a8", MethodFamily::w8a8, 8, false, true, true, true, 1, 2,
      "8-bit weights per channel x 8-bit activations per token, int32 sums"},
     {"llmint8-bnb", MethodFamily::llmint8, 8, true, true, true, true, 1, 2,
@@ -71,7 +75,7 @@ constexpr std::array<MethodRow, 25> table{{
 // clang-format on
 
 // Methods that cli.md promises and a later build brings.
-constexpr std::array<std::string_view, 2> later{"llmint8-paper", "fp8"};
+constexpr std::array<std::string_view, 1> later{"llmint8-paper"};
 
 // Methods of blocks that run over the flattened weight; others have groups inside a row.
 bool has_blocks(MethodFamily family) {
@@ -292,6 +296,10 @@ PackedBytes packed_bytes(const MethodId& method, std::int64_t out_features,
         case MethodFamily::fp16:
         case MethodFamily::bf16:
             return {out * in * 2, 0};
+        case MethodFamily::fp8:
+            return {out * in, 4};
+        case MethodFamily::fp8_channel:
+            return {out * in, out * 4};
         case MethodFamily::int8:
         case MethodFamily::smoothquant:
         case MethodFamily::w8a8:

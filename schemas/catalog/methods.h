@@ -17,6 +17,8 @@ enum class MethodFamily {
     fp16,
     bf16,
     int8,         // weight only, one scale per output channel
+    fp8,          // weight only, 8-bit floats (E4M3), one scale for the whole weight
+    fp8_channel,  // likewise, one scale per output channel
     w8a8,         // dynamic per-token activations x per-channel weights
     llmint8,      // -bnb and -fused: the same sums, another implementation
     nf4,          // bitsandbytes 4 bits, blocks of 64 or N weights

@@ -228,13 +228,13 @@ std::vector<std::int32_t> heldout_ids(const ModelFiles& files, std::size_t count
 
 const std::vector<std::string>& all_methods() {
     static const std::vector<std::string> methods{
-        "fp32",          "fp16",           "bf16",          "int8",          "w8a8",
-        "llmint8-bnb",   "llmint8-fused",  "nf4",           "fp4",           "int2-g32",
-        "int3-g64",      "int4-g16",       "int4-g64",      "int5-g128",     "int6-g64",
-        "int7-g32",      "int8-g64",       "int2-g32-asym", "int3-g64-asym", "int4-g64-asym",
-        "int5-g16-asym", "int6-g128-asym", "int7-g64-asym", "int8-g32-asym", "nf4-b32",
-        "nf4-b256",      "fp4-b128-dq",    "nf4-b64-dq",    "hqq-int2-g32",  "hqq-int3-g64",
-        "hqq-int4-g128", "hqq-int8-g64"};
+        "fp32",          "fp16",          "bf16",          "int8",           "fp8",
+        "fp8-channel",   "w8a8",          "llmint8-bnb",   "llmint8-fused",  "nf4",
+        "fp4",           "int2-g32",      "int3-g64",      "int4-g16",       "int4-g64",
+        "int5-g128",     "int6-g64",      "int7-g32",      "int8-g64",       "int2-g32-asym",
+        "int3-g64-asym", "int4-g64-asym", "int5-g16-asym", "int6-g128-asym", "int7-g64-asym",
+        "int8-g32-asym", "nf4-b32",       "nf4-b256",      "fp4-b128-dq",    "nf4-b64-dq",
+        "hqq-int2-g32",  "hqq-int3-g64",  "hqq-int4-g128", "hqq-int8-g64"};
     return methods;
 }
 

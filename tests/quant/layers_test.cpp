@@ -20,7 +20,8 @@ const std::vector<Shape> shapes{{64, 320}, {33, 64}, {48, 100}, {5, 7},
                                 {17, 30},  {16, 1},  {80, 576}};
 
 std::vector<std::string> weight_only_methods() {
-    std::vector<std::string> ids{"fp32", "fp16", "bf16", "int8", "nf4", "fp4"};
+    std::vector<std::string> ids{"fp32", "fp16",        "bf16", "int8",
+                                 "fp8",  "fp8-channel", "nf4",  "fp4"};
     for (const char* blocks :
          {"nf4-b32", "nf4-b128", "fp4-b4096", "nf4-b64-dq", "fp4-b32-dq", "nf4-b256-dq"}) {
         ids.push_back(blocks);

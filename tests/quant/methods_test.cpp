@@ -112,7 +112,7 @@ TEST(Methods, AnUnknownMethodSuggestsTheNearest) {
 }
 
 TEST(Methods, AMethodOfALaterBuildSaysSo) {
-    for (const auto* id : {"fp8", "llmint8-paper"}) {
+    for (const auto* id : {"llmint8-paper"}) {
         EXPECT_TRUE(contains(error_of(id, ErrorCode::unsupported), "not in this build")) << id;
     }
 }
@@ -126,6 +126,9 @@ TEST(Methods, PackedBytesFollowTheStatedBitsPerWeight) {
     EXPECT_EQ(bits("fp32", 96, 64), 32);
     EXPECT_EQ(bits("fp16", 96, 64), 16);
     EXPECT_EQ(bits("bf16", 96, 64), 16);
+    EXPECT_EQ(packed_bytes(*parse_method("fp8"), 100, 65).codes, 6500u);
+    EXPECT_EQ(packed_bytes(*parse_method("fp8"), 100, 65).scales, 4u);
+    EXPECT_EQ(packed_bytes(*parse_method("fp8-channel"), 100, 65).scales, 400u);
     EXPECT_EQ(bits("nf4", 96, 64), 4.5);
     EXPECT_EQ(bits("fp4", 576, 1536), 4.5);
     for (int block = 32; block <= 4096; block *= 2) {

@@ -21,6 +21,7 @@ enum class Codes : std::int32_t {
     planes,    // 2, 3, 5, 6 or 7 bits, one half scale per group: 128 weights are `bits` chunks, the
                // planes of 4, 2 and 1 bits that `bits` is the sum of (low bits first), in order of
                // the weights inside each; code - 2^(bits - 1)
+    e4m3,      // 16, 8-bit floats (quant/fp8/e4m3.h), one float scale a row or for all rows
     lut4_flat,  // 32, as lut4, but blocks run over row ends
 };
 
@@ -34,6 +35,7 @@ BITSWEEP_BOTH inline constexpr int weights_per_chunk(Codes codes) {
     return codes == Codes::f32                                                       ? 4
            : codes == Codes::f16 || codes == Codes::bf16                             ? 8
            : codes == Codes::i8 || codes == Codes::i8_i8 || codes == Codes::i8_group ? 16
+           : codes == Codes::e4m3                                                    ? 16
                                                                                      : 32;
 }
 

@@ -33,6 +33,8 @@ const char* unserved(Codes kind) {
             return "32-bit weights";
         case Codes::i8_group:
             return "8-bit weights with a scale per group";
+        case Codes::e4m3:
+            return "8-bit floats";
         case Codes::planes:
             return "codes of 2, 3, 5, 6 or 7 bits";
         case Codes::lut4_flat:

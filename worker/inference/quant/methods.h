@@ -11,6 +11,7 @@ PackResult pack_fp32(const DenseWeight&, const MethodOptions&, Backend&);
 PackResult pack_fp16(const DenseWeight&, const MethodOptions&, Backend&);
 PackResult pack_bf16(const DenseWeight&, const MethodOptions&, Backend&);
 PackResult pack_int8(const DenseWeight&, const MethodOptions&, Backend&);
+PackResult pack_fp8(const DenseWeight&, const MethodOptions&, Backend&);
 PackResult pack_w8a8(const DenseWeight&, const MethodOptions&, Backend&);
 PackResult pack_llmint8(const DenseWeight&, const MethodOptions&, Backend&);
 PackResult pack_nf4(const DenseWeight&, const MethodOptions&, Backend&);

@@ -9,6 +9,7 @@ PackResult pack_fp32_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&
 PackResult pack_fp16_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&);
 PackResult pack_bf16_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&);
 PackResult pack_int8_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&);
+PackResult pack_fp8_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&);
 PackResult pack_w8a8_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&);
 PackResult pack_llmint8_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&);
 PackResult pack_nf4_cuda(const DenseWeight&, const MethodOptions&, CudaBackend&);

@@ -5,11 +5,13 @@
 namespace bitsweep {
 namespace {
 
-constexpr std::array<MethodImplementation, 14> table{{
+constexpr std::array<MethodImplementation, 16> table{{
     {MethodFamily::fp32, quant::pack_fp32},
     {MethodFamily::fp16, quant::pack_fp16},
     {MethodFamily::bf16, quant::pack_bf16},
     {MethodFamily::int8, quant::pack_int8},
+    {MethodFamily::fp8, quant::pack_fp8},
+    {MethodFamily::fp8_channel, quant::pack_fp8},
     {MethodFamily::w8a8, quant::pack_w8a8},
     {MethodFamily::llmint8, quant::pack_llmint8},
     {MethodFamily::nf4, quant::pack_nf4},

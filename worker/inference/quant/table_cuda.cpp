@@ -11,11 +11,13 @@ struct CudaMethod {
 };
 
 // The visible table, one row per family.
-constexpr std::array<CudaMethod, 14> table{{
+constexpr std::array<CudaMethod, 16> table{{
     {MethodFamily::fp32, quant::pack_fp32_cuda},
     {MethodFamily::fp16, quant::pack_fp16_cuda},
     {MethodFamily::bf16, quant::pack_bf16_cuda},
     {MethodFamily::int8, quant::pack_int8_cuda},
+    {MethodFamily::fp8, quant::pack_fp8_cuda},
+    {MethodFamily::fp8_channel, quant::pack_fp8_cuda},
     {MethodFamily::w8a8, quant::pack_w8a8_cuda},
     {MethodFamily::llmint8, quant::pack_llmint8_cuda},
     {MethodFamily::nf4, quant::pack_nf4_cuda},

@@ -6,14 +6,14 @@
 namespace bitsweep::quant {
 namespace {
 
-void encode(const float* from, std::int64_t count, void* to) {
+void encode(const float* from, std::int64_t count, float, void* to) {
     auto* halves = static_cast<std::uint16_t*>(to);
     for (std::int64_t i = 0; i < count; ++i) {
         halves[i] = f32_to_bf16(from[i]);
     }
 }
 
-void decode(const void* from, std::int64_t count, float* to) {
+void decode(const void* from, std::int64_t count, float, float* to) {
     const auto* halves = static_cast<const std::uint16_t*>(from);
     for (std::int64_t i = 0; i < count; ++i) {
         to[i] = bf16_to_f32(halves[i]);

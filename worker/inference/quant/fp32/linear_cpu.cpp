@@ -9,11 +9,11 @@ void copy(const void* from, std::int64_t count, void* to) {
     std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(float));
 }
 
-void encode(const float* from, std::int64_t count, void* to) {
+void encode(const float* from, std::int64_t count, float, void* to) {
     copy(from, count, to);
 }
 
-void decode(const void* from, std::int64_t count, float* to) {
+void decode(const void* from, std::int64_t count, float, float* to) {
     copy(from, count, to);
 }
 

@@ -13,12 +13,14 @@ namespace {
 
 using decode::Codes;
 
-std::size_t scale_bytes(const DeviceMatrix& m, bool nested) {
+std::size_t scale_bytes(const DeviceMatrix& m, const DeviceFormat& format) {
     const auto rows = static_cast<std::size_t>(m.rows);
     switch (m.kind) {
         case Codes::i8:
         case Codes::i8_i8:
             return rows * 4;
+        case Codes::e4m3:
+            return format.one_scale ? 4 : rows * 4;
         case Codes::i4_group:
         case Codes::i8_group:
         case Codes::planes:
@@ -28,7 +30,7 @@ std::size_t scale_bytes(const DeviceMatrix& m, bool nested) {
         case Codes::lut4_flat: {
             const std::int64_t blocks = (m.rows * m.in_features + m.group - 1) / m.group;
             const std::int64_t bytes =
-                nested ? nested_codes_at(blocks) + (blocks + 3) / 4 * 4 : blocks * 4;
+                format.nested ? nested_codes_at(blocks) + (blocks + 3) / 4 * 4 : blocks * 4;
             return static_cast<std::size_t>(bytes);
         }
         case Codes::f16:
@@ -83,7 +85,7 @@ Result<DeviceBody> allocate_device_body(const DenseWeight& weight, const MethodO
     body.codes =
         TRY(backend.allocate(code_bytes, options.category.value_or(MemoryCategory::weight_codes)));
     m.codes = body.codes->as<std::uint8_t>();
-    if (const std::size_t bytes = scale_bytes(m, format.nested); bytes > 0) {
+    if (const std::size_t bytes = scale_bytes(m, format); bytes > 0) {
         body.scales =
             TRY(backend.allocate(format.zeros ? 2 * bytes : bytes,
                                  options.category.value_or(MemoryCategory::weight_scales)));

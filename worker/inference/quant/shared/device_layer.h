@@ -40,8 +40,9 @@ struct DeviceFormat {
     decode::Codes kind = decode::Codes::f16;
     int bits = 16;
     int group = 0;
-    bool zeros = false;   // behind the scales of groups, as many zeros
-    bool nested = false;  // scales of blocks in 8 bits (block_scales.h)
+    bool zeros = false;      // behind the scales of groups, as many zeros
+    bool nested = false;     // scales of blocks in 8 bits (block_scales.h)
+    bool one_scale = false;  // e4m3: for all rows
 };
 
 // Checks the shape (read_weight.h), allocates zero-filled codes and scales, copies the bias.

@@ -10,6 +10,7 @@ namespace bitsweep {
 
 // Device pointers; owned by the DeviceLinear that hands it out. `scales` by kind:
 //   i8          float [rows], the factor of a code
+//   e4m3        float [rows], or [1]: one for all rows
 //   i8_i8       float [rows], absmax of the row (bitsandbytes' SCB; w8a8 divides it by 127)
 //   i4_group, i8_group, planes   half [rows][scales_per_row]
 //   lut4        float [rows][scales_per_row], one absmax per group

@@ -91,6 +91,7 @@ __global__ void layout_kernel(Layout l, std::uint32_t* to) {
         case Codes::i8:
         case Codes::i8_i8:
         case Codes::i8_group:
+        case Codes::e4m3:
             made = pack_plane(l, row, 4 * word, 8, 0);
             break;
         case Codes::i4_group:

@@ -92,6 +92,7 @@ struct Kernels {
     void (*dense_f32)(const DenseJob&);
     void (*dense_f16)(const DenseJob&);
     void (*dense_bf16)(const DenseJob&);
+    void (*dense_e4m3)(const DenseJob&);  // of 2^-8 of the values (fp8/e4m3.h)
 };
 
 // nullptr for Isa::generic and for levels this build or machine lacks.

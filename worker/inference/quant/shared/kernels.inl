@@ -389,6 +389,12 @@ struct BFloat16 {
     BITSWEEP_INLINE static float one(std::uint16_t v) { return bf16_to_f32(v); }
 };
 
+struct Float8 {
+    using type = std::uint8_t;
+    BITSWEEP_INLINE static F load(const std::uint8_t* p) { return load_e4m3(p); }
+    BITSWEEP_INLINE static float one(std::uint8_t v) { return f16_to_f32(e4m3::half_of(v)); }
+};
+
 // A tile times M activation rows: one sum for each pair, so that an activation is loaded once for
 // sixteen weight rows. More sums than registers stay in the first-level cache: a tile read in
 // several passes would reach a quarter of the bandwidth.
@@ -417,7 +423,7 @@ BITSWEEP_INLINE void dense_tile(const DenseJob& job, std::int64_t row) {
         // 15-25 % less of the bandwidth.
 #pragma GCC unroll 16
         for (int r = 0; r < 16; ++r) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
             for (int part = 0; part < parts; ++part) {
                 const F v = Type::load(w + r * line + 16 * part);
                 for (int m = 0; m < M; ++m) {
@@ -462,6 +468,7 @@ const Kernels& table() {
         dense<Float32>,
         dense<Float16>,
         dense<BFloat16>,
+        dense<Float8>,
     };
     return kernels;
 }

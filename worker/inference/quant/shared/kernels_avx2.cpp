@@ -10,6 +10,7 @@
 #include <limits>
 #include <utility>
 
+#include "worker/inference/quant/fp8/e4m3.h"
 #include "worker/inference/quant/shared/halves.h"
 #include "worker/inference/quant/shared/kernels.h"
 

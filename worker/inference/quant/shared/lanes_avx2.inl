@@ -91,6 +91,14 @@ BITSWEEP_INLINE F load_bf16(const std::uint16_t* p) {
     const __m256i y = _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(q + 1)), 16);
     return {_mm256_castsi256_ps(x), _mm256_castsi256_ps(y)};
 }
+BITSWEEP_INLINE F load_e4m3(const std::uint8_t* p) {  // e4m3::half_of
+    const __m256i codes = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    const __m256i sign = _mm256_slli_epi16(_mm256_and_si256(codes, _mm256_set1_epi16(0x80)), 8);
+    const __m256i rest = _mm256_slli_epi16(_mm256_and_si256(codes, _mm256_set1_epi16(0x7f)), 7);
+    const __m256i halves = _mm256_or_si256(sign, rest);
+    return {_mm256_cvtph_ps(_mm256_castsi256_si128(halves)),
+            _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1))};
+}
 BITSWEEP_INLINE float sum_f(F v) {
     const __m256 half = _mm256_add_ps(v.a, v.b);
     const __m128 q = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 
+#include "worker/inference/quant/fp8/e4m3.h"
 #include "worker/inference/quant/shared/device_matrix.h"
 
 namespace bitsweep::device {
@@ -136,6 +137,31 @@ template <>
 struct Unpack<Codes::i8_group> : UnpackBytes {
     __device__ static float scale(const DeviceMatrix& m, std::int64_t row, int k) {
         return group_scale(m, row, k);
+    }
+};
+
+// A code stands for 2^-8 of its value as a half with its bits; 256 times that is exact.
+template <>
+struct Unpack<Codes::e4m3> {
+    static constexpr int step = 16;
+    using Raw = uint4;
+    __device__ static Raw load(const DeviceMatrix& m, std::int64_t row, int i) {
+        return __ldg(row_of(m, row) + i);
+    }
+    __device__ static void eight(const DeviceMatrix&, const Raw& raw, std::int64_t, int, int s,
+                                 float* w) {
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+            const std::uint32_t two = word_of(raw, 2 * s + j / 2) >> (16 * (j % 2));
+            const std::uint32_t bytes = (two & 0xffu) | (two & 0xff00u) << 8;  // one in each half
+            const std::uint32_t halves = (bytes & 0x00800080u) << 8 | (bytes & 0x007f007fu) << 7;
+            const float2 pair = __half22float2(*reinterpret_cast<const __half2*>(&halves));
+            w[2 * j] = pair.x * quant::e4m3::half_unit;
+            w[2 * j + 1] = pair.y * quant::e4m3::half_unit;
+        }
+    }
+    __device__ static float scale(const DeviceMatrix&, std::int64_t, int) {
+        return 1;
     }
 };
 
@@ -295,7 +321,8 @@ struct InGroups : Weights {
 // What a row's scale becomes as the factor of its codes.
 enum class RowFactor {
     none,        // there is none
-    scale,       // int8
+    scale,       // int8, fp8-channel
+    first,       // fp8: the scale of row 0 is that of all
     by_127,      // w8a8: absmax / 127
     by_inverse,  // llmint8: absmax * 7.874015718698502e-3f
 };
@@ -305,9 +332,10 @@ __device__ __forceinline__ float row_factor(const DeviceMatrix& m, RowFactor fac
     if (factor == RowFactor::none) {
         return 1;
     }
-    const float scale = static_cast<const float*>(m.scales)[row];
-    return factor == RowFactor::scale    ? scale
-           : factor == RowFactor::by_127 ? __fdiv_rn(scale, 127.0f)
+    const auto* scales = static_cast<const float*>(m.scales);
+    const float scale = scales[factor == RowFactor::first ? 0 : row];
+    return factor == RowFactor::scale || factor == RowFactor::first ? scale
+           : factor == RowFactor::by_127                            ? __fdiv_rn(scale, 127.0f)
                                          : __fmul_rn(scale, 7.874015718698502e-3f);
 }
 
