@@ -63,7 +63,8 @@ TEST(Blocks, TheDynamicMapIsBitsandbytes) {
 TEST(Blocks, ScalesAreNestedAsOnBitsandbytesGpu) {
     const auto tensors = read_vectors("bnb4");
     std::size_t cases = 0, scales = 0;
-    for (const auto& info : json::parse(read_vector_json("bnb4"))["cases"]) {
+    const json list = json::parse(read_vector_json("bnb4"))["cases"];
+    for (const auto& info : list) {
         for (const std::string type : {"nf4", "fp4"}) {
             const std::string key = info["weight"].get<std::string>() + "." + type;
             if (tensors.contains(key + ".dq.absmax")) {
@@ -86,7 +87,8 @@ struct BlockCase {
 
 std::vector<BlockCase> block_cases() {
     std::vector<BlockCase> cases;
-    for (const auto& info : json::parse(read_vector_json("bnb4_blocks"))["cases"]) {
+    const json list = json::parse(read_vector_json("bnb4_blocks"))["cases"];
+    for (const auto& info : list) {
         cases.push_back({info["N"], info["K"], info["block"], {}});
         cases.back().weight =
             generated_weight(info["seed"], info["shift"], cases.back().out * cases.back().in);
@@ -127,7 +129,12 @@ TEST(Blocks, CodesScalesAndWeightsOfEveryBlockAreBitsandbytes) {
                 const float scale = absmax[static_cast<std::size_t>(i / c.block)];
                 const int got = nibble(packed.codes, i);
                 ASSERT_EQ(mine[at], book.value[static_cast<std::size_t>(got)] * scale) << i;
-                if (got == nibble(want, i)) {
+                // Which of fp4's two zeros stands for a small negative value, its CPU path and its
+                // GPU path do not agree on.
+                const auto value = [&](int code) {
+                    return book.value[static_cast<std::size_t>(code)];
+                };
+                if (value(got) == value(nibble(want, i))) {
                     continue;
                 }
                 ++ties;  // only where w / absmax falls on a midpoint
