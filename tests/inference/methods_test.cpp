@@ -92,6 +92,21 @@ TEST(Methods, more_bits_are_never_worse) {
     }
 }
 
+TEST(Methods, at_three_bits_zeros_chosen_by_hqq_lose_less_than_those_of_the_range) {
+    for (const char* name : {"llama-micro", "gpt2-nano", "opt-nano"}) {
+        const ModelFiles files = open_or_die(models_dir / name);
+        const auto ids = heldout_ids(files, 256);
+        const std::int64_t vocabulary = files.config.vocabulary;
+        const auto reference = score_all(*engine_or_die(files, {.context = 256}), ids, vocabulary);
+        const auto kl = [&](const std::string& method) {
+            const auto engine =
+                engine_or_die(files, {.method = method, .threads = 2, .context = 256});
+            return mean_kl(reference, score_all(*engine, ids, vocabulary), vocabulary);
+        };
+        EXPECT_LT(kl("hqq-int3-g64"), kl("int3-g64-asym")) << name;
+    }
+}
+
 TEST(Methods, llmint8_fused_computes_the_sums_of_llmint8_bnb) {
     for (const char* name : {"llama-nano", "gpt2-nano", "opt-nano"}) {
         const ModelFiles files = open_or_die(models_dir / name);
