@@ -3,13 +3,15 @@
 #include <exception>
 #include <utility>
 
-#include "schemas/codec_fields.h"
+#include "schemas/codec_read.h"
 
 namespace bitsweep {
 
 using codec::Json;
 
 namespace {
+
+constexpr std::size_t usual_bytes = 1'024;  // a dispatch, a short result
 
 // ---- text to JSON
 
@@ -79,8 +81,23 @@ Result<T> decode_as(const Json& json) {
     }
 }
 
+// The quick way; nullopt: the library is to judge it.
+template <class T>
+std::optional<T> read_quickly(const codec::SchemaNode* node, std::string_view text) {
+    codec::Scanner in(text);
+    std::optional<T> value(std::in_place);
+    const bool right = text.size() <= max_json_bytes && node != nullptr &&
+                       codec::read(in, *node, *value) && in.at_end() &&
+                       in.marks() <= max_json_values;
+    return right ? std::move(value) : std::nullopt;
+}
+
 template <class T>
 Result<T> read_noun(Noun noun, std::string_view text) {
+    static const codec::SchemaNode* node = codec::compiled("/" + std::string(codec::name_of(noun)));
+    if (std::optional<T> quick = read_quickly<T>(node, text)) {
+        return std::move(*quick);
+    }
     const std::string_view name = codec::name_of(noun);
     Result<Json> json = parse(text);
     if (!json) {
@@ -128,10 +145,6 @@ Result<std::string> message_schema(const Json& json) {
                       "type: unknown type '" + type->get<std::string>().substr(0, 64) + "'");
 }
 
-std::string dump(const Json& json) {
-    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
 // Never cuts inside a UTF-8 sequence: continuation bytes at the cut go too.
 std::string head_of(std::string_view text, std::size_t most) {
     if (text.size() <= most) {
@@ -153,6 +166,11 @@ std::string tail_of(std::string_view text, std::size_t most) {
     return std::string(text.substr(start));
 }
 
+bool is_bounded(const Outcome& outcome) {
+    return outcome.evidence.size() <= max_evidence_bytes &&
+           outcome.message.size() <= max_line_bytes;
+}
+
 RunResult bounded(RunResult result) {
     result.outcome.evidence = tail_of(result.outcome.evidence, max_evidence_bytes);
     result.outcome.message = head_of(result.outcome.message, max_line_bytes);
@@ -171,19 +189,31 @@ Status validate(Noun noun, std::string_view text) {
 }
 
 std::string to_json(const JobSpec& spec) {
-    return dump(codec::encode(spec));
+    std::string out;
+    out.reserve(usual_bytes);
+    codec::write(out, spec);
+    return out;
 }
 
 std::string to_json(const RunResult& result) {
-    return dump(codec::encode(bounded(result)));
+    if (!is_bounded(result.outcome)) {
+        return to_json(bounded(result));
+    }
+    std::string out;
+    out.reserve(usual_bytes);
+    codec::write(out, result);
+    return out;
 }
 
 std::string to_json(const Message& message) {
-    if (const auto* delivery = std::get_if<ResultDelivery>(&message)) {
-        return dump(
-            codec::encode_message(ResultDelivery{delivery->session, bounded(delivery->result)}));
+    const auto* delivery = std::get_if<ResultDelivery>(&message);
+    if (delivery != nullptr && !is_bounded(delivery->result.outcome)) {
+        return to_json(ResultDelivery{delivery->session, bounded(delivery->result)});
     }
-    return dump(codec::encode_message(message));
+    std::string out;
+    out.reserve(usual_bytes);
+    codec::write_message(out, message);
+    return out;
 }
 
 Result<JobSpec> job_from_json(std::string_view json) {
@@ -195,6 +225,9 @@ Result<RunResult> result_from_json(std::string_view json) {
 }
 
 Result<Message> message_from_json(std::string_view text) {
+    if (std::optional<Message> quick = codec::read_message(text)) {
+        return std::move(*quick);
+    }
     Result<Json> json = parse(text);
     if (!json) {
         return prefixed("message", json.error());

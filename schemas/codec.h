@@ -51,12 +51,17 @@ Result<Message> message_from_json(std::string_view json);  // checks the protoco
 // `quality` where it runs (mode once, repeat 0, real weights), `prompt` or else `prompt_tokens`
 // with the text they come from, `warmup` of seed-report and quick. `model.path` is left out. Stable
 // across platforms and releases (golden list in tests/schemas). A method that does not exist keeps
-// its threshold. These three live in catalog/canonical.cpp, since they ask the method table: link
+// its threshold. These five live in catalog/canonical.cpp, since they ask the method table: link
 // bitsweep_catalog.
 std::string canonical_json(const JobSpec& spec);
 
 // SHA-256 of canonical_json, 64 hex digits.
 std::string spec_key(const JobSpec& spec);
+
+// The same without what differs between the repeats of one cell (quality runs in one of them only),
+// and without what a speed-up compares as well: method and threshold.
+std::string series_key(const JobSpec& spec);
+std::string setting_key(const JobSpec& spec);
 
 // SHA-256 over the four parts of the identity, 64 hex digits.
 JobKey cell_key(const CellIdentity& identity);

@@ -13,22 +13,14 @@ using Json = nlohmann::json;
 
 namespace {
 
-enum Type : unsigned {
-    null_type = 1,
-    boolean_type = 2,
-    integer_type = 4,
-    number_type = 8,
-    string_type = 16,
-    array_type = 32,
-    object_type = 64,
-    any_type = 127,
-};
+constexpr std::size_t most_members = 64;  // one bit each; the largest noun has 20
 
 unsigned type_of(const std::string& word) {
     static const std::map<std::string, unsigned> words = {
-        {"null", null_type},     {"boolean", boolean_type}, {"integer", integer_type},
-        {"number", number_type}, {"string", string_type},   {"array", array_type},
-        {"object", object_type}};
+        {"null", SchemaNode::null_type},       {"boolean", SchemaNode::boolean_type},
+        {"integer", SchemaNode::integer_type}, {"number", SchemaNode::number_type},
+        {"string", SchemaNode::string_type},   {"array", SchemaNode::array_type},
+        {"object", SchemaNode::object_type}};
     const auto found = words.find(word);
     return found == words.end() ? 0 : found->second;
 }
@@ -36,20 +28,20 @@ unsigned type_of(const std::string& word) {
 unsigned types_of(const Json& value) {
     switch (value.type()) {
         case Json::value_t::null:
-            return null_type;
+            return SchemaNode::null_type;
         case Json::value_t::boolean:
-            return boolean_type;
+            return SchemaNode::boolean_type;
         case Json::value_t::number_integer:
         case Json::value_t::number_unsigned:
-            return integer_type | number_type;
+            return SchemaNode::integer_type | SchemaNode::number_type;
         case Json::value_t::number_float:
-            return number_type;
+            return SchemaNode::number_type;
         case Json::value_t::string:
-            return string_type;
+            return SchemaNode::string_type;
         case Json::value_t::array:
-            return array_type;
+            return SchemaNode::array_type;
         case Json::value_t::object:
-            return object_type;
+            return SchemaNode::object_type;
         default:
             return 0;
     }
@@ -87,36 +79,21 @@ std::size_t size_in(const Json& schema, const char* keyword, std::size_t otherwi
 
 }  // namespace
 
-struct Acceptor::Node {
-    bool understood = true;
-    const Node* same_as = nullptr;  // of a "$ref"
-    unsigned types = any_type;
-    std::vector<Json> values;  // const, enum; empty: any
-    double minimum = -std::numeric_limits<double>::infinity();
-    double maximum = std::numeric_limits<double>::infinity();
-    std::size_t min_size = 0;  // characters or items
-    std::size_t max_size = std::numeric_limits<std::size_t>::max();
-    std::size_t max_properties = std::numeric_limits<std::size_t>::max();
-    const Node* items = nullptr;
-    std::map<std::string, std::pair<const Node*, bool>> properties;  // second: required
-    std::size_t required = 0;
-    bool others_allowed = true;
-    const Node* others = nullptr;
-    const Node* names = nullptr;
-
-    bool accepts(const Json& value) const;
-    bool accepts_text(const std::string& text) const;
-    bool accepts_items(const Json& value) const;
-    bool accepts_members(const Json& value) const;
-};
+std::size_t SchemaNode::find(std::string_view name) const {
+    std::size_t i = 0;
+    while (i < members.size() && members[i].name != name) {
+        ++i;
+    }
+    return i;
+}
 
 // A character has one to four bytes, so bytes bound characters from both sides.
-bool Acceptor::Node::accepts_text(const std::string& text) const {
+bool SchemaNode::accepts_text(std::string_view text) const {
     const bool long_enough = min_size <= 1 ? text.size() >= min_size : text.size() / 4 >= min_size;
     return long_enough && text.size() <= max_size;
 }
 
-bool Acceptor::Node::accepts_items(const Json& value) const {
+bool SchemaNode::accepts_items(const Json& value) const {
     if (value.size() < min_size || value.size() > max_size) {
         return false;
     }
@@ -124,31 +101,31 @@ bool Acceptor::Node::accepts_items(const Json& value) const {
                                            [&](const Json& item) { return items->accepts(item); });
 }
 
-bool Acceptor::Node::accepts_members(const Json& value) const {
+bool SchemaNode::accepts_members(const Json& value) const {
     if (value.size() > max_properties) {
         return false;
     }
-    std::size_t found_required = 0;
+    std::uint64_t missing = required;
     for (const auto& [name, member] : value.get_ref<const Json::object_t&>()) {
         if (names != nullptr && !names->accepts_text(name)) {
             return false;
         }
-        const auto known = properties.find(name);
-        if (known == properties.end()) {
+        const std::size_t known = find(name);
+        if (known == members.size()) {
             if (!others_allowed || (others != nullptr && !others->accepts(member))) {
                 return false;
             }
             continue;
         }
-        found_required += known->second.second ? 1 : 0;
-        if (!known->second.first->accepts(member)) {
+        missing &= ~(std::uint64_t{1} << known);
+        if (!members[known].node->accepts(member)) {
             return false;
         }
     }
-    return found_required == required;
+    return missing == 0;
 }
 
-bool Acceptor::Node::accepts(const Json& value) const {
+bool SchemaNode::accepts(const Json& value) const {
     if (!understood) {
         return false;
     }
@@ -165,8 +142,7 @@ bool Acceptor::Node::accepts(const Json& value) const {
         return false;
     }
     if ((its_types & number_type) != 0) {
-        const double number = value.get<double>();
-        return number >= minimum && number <= maximum;
+        return accepts_number(value.get<double>());
     }
     switch (its_types) {
         case string_type:
@@ -194,26 +170,29 @@ Acceptor::Acceptor(const Json& document) : document_(&document) {
     document_ = nullptr;
 }
 
-Acceptor::~Acceptor() = default;
-
 bool Acceptor::accepts(const std::string& pointer, const Json& value) const {
-    const auto found = by_pointer_.find(pointer);
-    return found != by_pointer_.end() && found->second->accepts(value);
+    const SchemaNode* node = at(pointer);
+    return node != nullptr && node->accepts(value);
 }
 
-const Acceptor::Node* Acceptor::compile_at(const std::string& pointer) {
+const SchemaNode* Acceptor::at(const std::string& pointer) const {
+    const auto found = by_pointer_.find(pointer);
+    return found == by_pointer_.end() ? nullptr : &found->second->target();
+}
+
+const SchemaNode* Acceptor::compile_at(const std::string& pointer) {
     if (const auto known = by_pointer_.find(pointer); known != by_pointer_.end()) {
         return known->second;
     }
     // Known before its parts are: a schema may refer to itself.
-    auto* node = nodes_.emplace_back(std::make_unique<Node>()).get();
+    auto* node = nodes_.emplace_back(std::make_unique<SchemaNode>()).get();
     by_pointer_[pointer] = node;
     node->same_as = compile(document_->at(Json::json_pointer(pointer)));
     return node;
 }
 
-const Acceptor::Node* Acceptor::compile(const Json& schema) {
-    auto* node = nodes_.emplace_back(std::make_unique<Node>()).get();
+const SchemaNode* Acceptor::compile(const Json& schema) {
+    auto* node = nodes_.emplace_back(std::make_unique<SchemaNode>()).get();
     if (!schema.is_object()) {
         node->understood = false;
         return node;
@@ -233,7 +212,7 @@ const Acceptor::Node* Acceptor::compile(const Json& schema) {
     return node;
 }
 
-void Acceptor::read_limits(Node& node, const Json& schema) {
+void Acceptor::read_limits(SchemaNode& node, const Json& schema) {
     if (const auto type = schema.find("type"); type != schema.end()) {
         node.types = 0;
         for (const Json& word : type->is_array() ? *type : Json::array({*type})) {
@@ -256,7 +235,7 @@ void Acceptor::read_limits(Node& node, const Json& schema) {
     node.max_properties = size_in(schema, "maxProperties", node.max_properties);
 }
 
-void Acceptor::read_children(Node& node, const Json& schema) {
+void Acceptor::read_children(SchemaNode& node, const Json& schema) {
     if (const auto items = schema.find("items"); items != schema.end()) {
         node.items = compile(*items);
     }
@@ -273,16 +252,17 @@ void Acceptor::read_children(Node& node, const Json& schema) {
     }
     if (const auto properties = schema.find("properties"); properties != schema.end()) {
         for (const auto& [name, part] : properties->items()) {
-            node.properties[name] = {compile(part), false};
+            node.members.push_back({name, compile(part), false});
         }
+        node.understood = node.understood && node.members.size() <= most_members;
     }
     if (const auto required = schema.find("required"); required != schema.end()) {
         for (const Json& name : *required) {
-            const auto known = node.properties.find(name.get<std::string>());
-            node.understood = node.understood && known != node.properties.end();
-            if (known != node.properties.end() && !known->second.second) {
-                known->second.second = true;
-                ++node.required;
+            const std::size_t known = node.find(name.get<std::string>());
+            node.understood = node.understood && known < node.members.size();
+            if (node.understood) {
+                node.members[known].required = true;
+                node.required |= std::uint64_t{1} << known;
             }
         }
     }

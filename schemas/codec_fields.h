@@ -40,57 +40,62 @@ bool is_plain_name(std::string_view text);
 template <class M, class T>
 concept Like = std::same_as<std::remove_const_t<M>, T>;
 
-struct Encoder;
 struct Decoder;
 
-// ---- encode: never throws on a value that exists in C++ (bad UTF-8 is replaced when dumped)
+// ---- write: text straight from the nouns; what no JSON can hold is said in codec.h
 
-inline Json encode(const std::string& value) {
-    return value;
-}
-inline Json encode(bool value) {
-    return value;
+void write(std::string& out, std::string_view value);  // bad UTF-8 is replaced
+void write(std::string& out, bool value);
+void write(std::string& out, std::int64_t value);
+void write(std::string& out, std::uint64_t value);
+void write(std::string& out, double value);  // NaN and infinity: null, which is read as NaN
+
+inline void write(std::string& out, const std::string& value) {
+    write(out, std::string_view(value));
 }
 template <class T>
-requires std::is_integral_v<T> Json encode(T value) {
-    return value;
+requires std::is_integral_v<T>
+void write(std::string& out, T value) {
+    write(out, static_cast<std::int64_t>(value));
 }
-// NaN and infinity have no JSON: both are written as null, and null is read as NaN.
-inline Json encode(double value) {
-    return std::isfinite(value) ? Json(value) : Json(nullptr);
+inline void write(std::string& out, Attempt value) {
+    write(out, value.value);
 }
-inline Json encode(Attempt value) {
-    return value.value;
-}
-inline Json encode(Duration value) {
-    return value.ms;
+inline void write(std::string& out, Duration value) {
+    write(out, value.ms);
 }
 template <class Tag>
-Json encode(const StringId<Tag>& value) {
-    return value.value;
+void write(std::string& out, const StringId<Tag>& value) {
+    write(out, std::string_view(value.value));
 }
 template <class E>
-requires std::is_enum_v<E> Json encode(E value) {
-    return std::string(to_string(value));
+requires std::is_enum_v<E>
+void write(std::string& out, E value) {
+    write(out, to_string(value));
 }
 template <class T>
-requires std::is_class_v<T> Json encode(const T& value);
+requires std::is_class_v<T>
+void write(std::string& out, const T& value);
 
 template <class T>
-Json encode(const std::vector<T>& values) {
-    Json out = Json::array();
+void write(std::string& out, const std::vector<T>& values) {
+    out += '[';
     for (const T& value : values) {
-        out.push_back(encode(value));
+        write(out, value);
+        out += ',';
     }
-    return out;
+    values.empty() ? out.push_back(']') : void(out.back() = ']');
 }
 template <class T>
-Json encode(const std::map<std::string, T>& values) {
-    Json out = Json::object();
+void write(std::string& out, const std::map<std::string, T>& values) {
+    out += '{';
     for (const auto& [name, value] : values) {
-        out[name] = encode(value);
+        write(out, std::string_view(name));
+        out += ':';
+        write(out, value);
+        out += ',';
     }
-    return out;
+    values.empty() ? out.push_back('}') : void(out.back() = '}');
 }
 
 // ---- decode: throws Json::exception or BadValue
@@ -174,18 +179,25 @@ void decode(const Json& in, std::map<std::string, T>& out) {
 
 // ---- the two visitors that the field lists are called with
 
-struct Encoder {
-    Json out = Json::object();
+// Leaves a comma behind every field; close() makes it the brace.
+struct Writer {
+    std::string& out;
+    explicit Writer(std::string& text) : out(text) { out += '{'; }
     template <class T>
     void operator()(const char* name, const T& value) {
-        out[name] = encode(value);
+        out += '"';
+        out += name;
+        out += "\":";
+        write(out, value);
+        out += ',';
     }
     template <class T>
     void operator()(const char* name, const std::optional<T>& value) {
         if (value) {
-            out[name] = encode(*value);
+            (*this)(name, *value);
         }
     }
+    void close() { out.back() == ',' ? void(out.back() = '}') : out.push_back('}'); }
 };
 
 struct Decoder {
@@ -325,13 +337,14 @@ void fields(F& f, M& m) {
 }
 
 // The messages' lists stand in codec_message.cpp. They are found there by argument-dependent
-// lookup through the visitor, at the point where encode and decode are instantiated.
+// lookup through the visitor, at the point where read, write and decode are instantiated.
 
 template <class T>
-requires std::is_class_v<T> Json encode(const T& value) {
-    Encoder encoder;
-    fields(encoder, value);
-    return std::move(encoder.out);
+requires std::is_class_v<T>
+void write(std::string& out, const T& value) {
+    Writer writer(out);
+    fields(writer, value);
+    writer.close();
 }
 template <class T>
 requires std::is_class_v<T>
@@ -349,11 +362,15 @@ Status check_against(const std::string& pointer, const Json& json);
 // Its two halves: a quick yes, and the library that judges and explains whatever gets none. A test
 // holds the first to the second.
 bool accepts_quickly(const std::string& pointer, const Json& json);
+struct SchemaNode;
+const SchemaNode* compiled(const std::string& pointer);  // nullptr: none is there
 Status judge_by_library(const std::string& pointer, const Json& json);
 
 // ---- codec_message.cpp
 
-Json encode_message(const Message& message);
+void write_message(std::string& out, const Message& message);
+// Straight from the text; nullopt: the library is to judge it (codec_read.h).
+std::optional<Message> read_message(std::string_view text);
 // `in` has been validated against the schema of its type.
 Message decode_message(const Json& in);
 // Every type name, in the order of the variant.

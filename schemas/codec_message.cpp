@@ -1,8 +1,9 @@
 // The fields of every message. Names are those of schemas/message.schema.json.
+#include <algorithm>
 #include <array>
 #include <utility>
 
-#include "schemas/codec_fields.h"
+#include "schemas/codec_read.h"
 
 namespace bitsweep::codec {
 
@@ -110,6 +111,8 @@ void fields(F& f, M& m) {
     f("retry_failed", m.retry_failed);
     f("tags", m.tags);
     f("max_fails", m.max_fails);
+    f("piece", m.piece);
+    f("continues", m.continues);
 }
 
 template <class F, Like<StatusRequest> M>
@@ -205,11 +208,12 @@ const std::vector<std::string>& message_types() {
     return types;
 }
 
-Json encode_message(const Message& message) {
-    Json out = std::visit([](const auto& value) { return encode(value); }, message);
-    out["protocol"] = protocol_version;
-    out["type"] = message_types().at(message.index());
-    return out;
+void write_message(std::string& out, const Message& message) {
+    Writer writer(out);
+    writer("protocol", protocol_version);
+    writer("type", message_types()[message.index()]);
+    std::visit([&](const auto& value) { fields(writer, value); }, message);
+    writer.close();
 }
 
 namespace {
@@ -228,7 +232,72 @@ Message decode_at(std::size_t index, const Json& in, std::index_sequence<I...>) 
     return table.at(index)(in);
 }
 
+// Behind the type of the message. `seen`: the members protocol and type.
+template <std::size_t I>
+bool read_as(Scanner& in, const SchemaNode& node, std::uint64_t seen, Message& out) {
+    auto& value = out.emplace<I>();
+    return in.take(',') ? read_members(in, node, value, seen)
+                        : in.take('}') && (node.required & ~seen) == 0;
+}
+
+template <std::size_t... I>
+bool read_at(std::size_t index, Scanner& in, const SchemaNode& node, std::uint64_t seen,
+             Message& out, std::index_sequence<I...>) {
+    using Read = bool (*)(Scanner&, const SchemaNode&, std::uint64_t, Message&);
+    static constexpr std::array<Read, sizeof...(I)> table = {read_as<I>...};
+    return table.at(index)(in, node, seen, out);
+}
+
+// The schemas of the messages, in the order of the variant.
+const std::vector<const SchemaNode*>& message_nodes() {
+    static const std::vector<const SchemaNode*> nodes = [] {
+        std::vector<const SchemaNode*> all;
+        for (const std::string& type : message_types()) {
+            all.push_back(compiled("/message/definitions/" + type));
+        }
+        return all;
+    }();
+    return nodes;
+}
+
+// {"protocol":1,"type":"..." at the start, as write_message() puts it. The type's position, or the
+// number of types.
+std::size_t read_type(Scanner& in) {
+    const std::vector<std::string>& types = message_types();
+    std::string_view name;
+    std::string_view type;
+    std::int64_t version = 0;
+    const bool begins = in.take('{') && in.name(name) && name == "protocol" && in.take(':') &&
+                        in.integer(version) && version == protocol_version && in.take(',') &&
+                        in.name(name) && name == "type" && in.take(':') && in.name(type);
+    return begins ? static_cast<std::size_t>(std::find(types.begin(), types.end(), type) -
+                                             types.begin())
+                  : types.size();
+}
+
 }  // namespace
+
+std::optional<Message> read_message(std::string_view text) {
+    Scanner in(text);
+    const std::size_t index = read_type(in);
+    const SchemaNode* node = index < message_nodes().size() ? message_nodes()[index] : nullptr;
+    if (text.size() > max_json_bytes || node == nullptr || !node->understood) {
+        return std::nullopt;
+    }
+    std::uint64_t seen = 0;
+    for (const std::string_view name : {"protocol", "type"}) {
+        const std::size_t member = node->find(name);
+        if (member == node->members.size()) {
+            return std::nullopt;
+        }
+        seen |= std::uint64_t{1} << member;
+    }
+    std::optional<Message> message(std::in_place);
+    const bool right = read_at(index, in, *node, seen, *message,
+                               std::make_index_sequence<std::variant_size_v<Message>>{}) &&
+                       in.at_end() && in.marks() <= max_json_values;
+    return right ? std::move(message) : std::nullopt;
+}
 
 Message decode_message(const Json& in) {
     const std::string type = in.at("type").get<std::string>();

@@ -170,9 +170,21 @@ Status check_against(const std::string& pointer, const Json& json) {
     return accepts_quickly(pointer, json) ? Status{} : judge_by_library(pointer, json);
 }
 
+namespace {
+
+const Acceptor& acceptor() {
+    static const Acceptor compiled_once(all_schemas());
+    return compiled_once;
+}
+
+}  // namespace
+
 bool accepts_quickly(const std::string& pointer, const Json& json) {
-    static const Acceptor acceptor(all_schemas());
-    return acceptor.accepts(pointer, json);
+    return acceptor().accepts(pointer, json);
+}
+
+const SchemaNode* compiled(const std::string& pointer) {
+    return acceptor().at(pointer);
 }
 
 Status judge_by_library(const std::string& pointer, const Json& json) {

@@ -1,5 +1,6 @@
 #include "schemas/content.h"
 
+#include <openssl/evp.h>
 #include <sodium.h>
 
 #include <algorithm>
@@ -198,10 +199,20 @@ std::vector<std::pair<std::string, fs::path>> files_of_model(const fs::path& fol
 
 }  // namespace
 
+// Every cell is hashed four times on its way into the database. OpenSSL uses the processor's own
+// instructions: 0.6 us for 400 bytes, libsodium's portable code 2.5.
 std::string sha256_hex(std::string_view bytes) {
-    std::array<unsigned char, crypto_hash_sha256_BYTES> digest{};
-    crypto_hash_sha256(digest.data(), reinterpret_cast<const unsigned char*>(bytes.data()),
-                       bytes.size());
+    struct Free {
+        void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
+    };
+    static EVP_MD* const method = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+    thread_local const std::unique_ptr<EVP_MD_CTX, Free> context(EVP_MD_CTX_new());
+    std::array<unsigned char, 32> digest{};
+    const bool hashed = method != nullptr &&
+                        EVP_DigestInit_ex2(context.get(), method, nullptr) == 1 &&
+                        EVP_DigestUpdate(context.get(), bytes.data(), bytes.size()) == 1 &&
+                        EVP_DigestFinal_ex(context.get(), digest.data(), nullptr) == 1;
+    ASSERT(hashed);
     return hex_of(digest);
 }
 

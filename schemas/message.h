@@ -110,6 +110,10 @@ struct Submit {
     bool retry_failed = false;
     std::map<std::string, std::string> tags;
     std::int64_t max_fails = 0;  // so many failed jobs stop the experiment; 0: no limit
+    // A submission that is longer than a message comes in pieces, numbered from 0, each answered
+    // before the next. Nothing of it exists before the last one, whose other fields count.
+    std::int64_t piece = 0;
+    bool continues = false;  // more pieces follow
 };
 struct StatusRequest {
     ExperimentName experiment;  // empty: all

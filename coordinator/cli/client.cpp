@@ -1,6 +1,9 @@
 #include "coordinator/cli/client.h"
 
 #include <chrono>
+#include <utility>
+
+#include "schemas/codec.h"
 
 namespace bitsweep {
 
@@ -10,6 +13,25 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr Duration glance{20};
+constexpr std::size_t piece_bytes = max_json_bytes / 2;
+// Of a cell without its texts: 700 measured; each byte of a text may be escaped as six.
+constexpr std::size_t cell_bytes = 2'048;
+constexpr std::size_t escaped = 6;
+
+std::size_t most_bytes_of(const JobSpec& spec) {
+    return cell_bytes + escaped * (spec.prompt.size() + spec.policy.size() +
+                                   spec.model.name.size() + spec.model.path.size());
+}
+
+// The cells from `first` on that one message holds.
+std::size_t end_of_piece(const std::vector<Cell>& cells, std::size_t first) {
+    std::size_t bytes = 0;
+    std::size_t end = first;
+    while (end < cells.size() && (end == first || bytes < piece_bytes)) {
+        bytes += most_bytes_of(cells[end++].spec);
+    }
+    return end;
+}
 
 }  // namespace
 
@@ -85,6 +107,29 @@ Result<Message> Client::ask(const Message& question, Duration patience) {
         }
     } while (Clock::now() < deadline);
     return make_error(ErrorCode::unavailable, "the coordinator at " + where_ + " gave no answer");
+}
+
+Result<Submitted> Client::submit(const Submit& whole, Duration patience) {
+    Submit piece;
+    piece.experiment = whole.experiment;
+    piece.force = whole.force;
+    piece.retry_failed = whole.retry_failed;
+    piece.tags = whole.tags;
+    piece.max_fails = whole.max_fails;
+    for (std::size_t first = 0;; ++piece.piece) {
+        const std::size_t end = end_of_piece(whole.cells, first);
+        const auto at = [&](std::size_t i) {
+            return whole.cells.begin() + static_cast<std::ptrdiff_t>(i);
+        };
+        piece.cells.assign(at(first), at(end));
+        piece.continues = end < whole.cells.size();
+        piece.yaml = piece.continues ? "" : whole.yaml;
+        const Submitted answer = TRY(ask_for<Submitted>(piece, patience));
+        if (!piece.continues) {
+            return answer;
+        }
+        first = end;
+    }
 }
 
 }  // namespace bitsweep

@@ -35,7 +35,10 @@ class Client {
     // One question, one answer. A Refusal comes back as its Error; unavailable after `patience`.
     Result<Message> ask(const Message& question, Duration patience);
 
-    // The same where only one type of answer makes sense.
+    // A submission, in as many messages as it needs; `patience` for each of them.
+    Result<Submitted> submit(const Submit& whole, Duration patience);
+
+    // One question and its answer where only one type of answer makes sense.
     template <class Answer>
     Result<Answer> ask_for(const Message& question, Duration patience) {
         Message answer = TRY(ask(question, patience));

@@ -291,7 +291,7 @@ Result<int> run(const Parsed& parsed) {
     const std::string url = coordinator->endpoint();
     TRY(access_of(keys, "worker", Role::work, url));
     Client client = TRY(Client::connect(TRY(access_of(keys, "client", Role::submit, url))));
-    const Submitted submitted = TRY(client.ask_for<Submitted>(prepared.submit, submit_limit));
+    const Submitted submitted = TRY(client.submit(prepared.submit, submit_limit));
     print_submitted(submitted, prepared.submit.cells.size());
     const Status worked =
         work(plan, client, submitted.experiment, url, wants_cpu(plan, prepared.submit.cells));

@@ -49,7 +49,7 @@ Result<int> submit(const Parsed& parsed) {
     const PreparedExperiment prepared = TRY(prepare(TRY(read_request(parsed))));
     interrupts();
     Client client = TRY(Client::connect(TRY(find_access(parsed.shared, "client"))));
-    const Submitted submitted = TRY(client.ask_for<Submitted>(prepared.submit, submit_limit));
+    const Submitted submitted = TRY(client.submit(prepared.submit, submit_limit));
     print_table(table_of(submitted), parsed.shared);
     if (submitted.cells == 0) {
         std::fprintf(stderr, "%zu cells wait for the first worker of each kind of device\n",

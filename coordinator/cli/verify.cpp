@@ -161,7 +161,7 @@ Result<int> verify(const Parsed& parsed) {
     const Answers before = TRY(answers_of(*store, jobs));
     interrupts();
     Client client = TRY(Client::connect(TRY(find_access(parsed.shared, "client"))));
-    TRY(client.ask_for<Submitted>(submit, submit_limit));
+    TRY(client.submit(submit, submit_limit));
     const ExperimentStatus end = TRY(wait_for_end(client, submit.experiment, {}));
     std::fprintf(stderr, "%s\n", progress_words(end).c_str());
     const Answers after = TRY(answers_of(*store, jobs));

@@ -28,14 +28,12 @@ void append_json_string(std::string& json, std::string_view text) {
 }  // namespace
 
 StoredJob to_stored(const scheduler::JobRecord& job) {
-    StoredJob stored = to_stored_state(job);
-    stored.cell = *job.cell;
-    return stored;
+    return {to_stored_state(job), *job.cell};
 }
 
-StoredJob to_stored_state(const scheduler::JobRecord& job) {
-    StoredJob stored;
-    stored.key = job.key;
+StoredState to_stored_state(scheduler::JobRecord job) {
+    StoredState stored;
+    stored.key = std::move(job.key);
     // A delay is not worth keeping through a restart: the job simply waits.
     stored.state = std::holds_alternative<scheduler::Backoff>(job.state)
                        ? "waiting"
@@ -44,21 +42,21 @@ StoredJob to_stored_state(const scheduler::JobRecord& job) {
     stored.crashes = job.crashes;
     stored.failures = job.failures;
     stored.last_outcome = job.last_outcome;
-    stored.last_message = job.last_message;
-    stored.kinds_tried = job.kinds_tried;
+    stored.last_message = std::move(job.last_message);
+    stored.kinds_tried = std::move(job.kinds_tried);
     stored.outgrew_bytes = job.outgrew_bytes;
-    if (const auto* running = std::get_if<scheduler::Running>(&job.state)) {
-        stored.worker = running->worker;
-        stored.session = running->session;
-        stored.device = running->device;
+    if (auto* running = std::get_if<scheduler::Running>(&job.state)) {
+        stored.worker = std::move(running->worker);
+        stored.session = std::move(running->session);
+        stored.device = std::move(running->device);
     }
     return stored;
 }
 
-Result<scheduler::JobRecord> from_stored(const StoredJob& job) {
+Result<scheduler::JobRecord> from_stored(StoredJob job) {
     scheduler::JobRecord record;
     record.key = job.key;
-    record.cell = std::make_shared<const Cell>(job.cell);
+    record.cell = std::make_shared<const Cell>(std::move(job.cell));
     record.attempt = job.attempt;
     record.crashes = job.crashes;
     record.failures = job.failures;

@@ -12,10 +12,10 @@ namespace bitsweep {
 StoredJob to_stored(const scheduler::JobRecord& job);
 
 // Without the cell, which set_job() does not read and which is most of the bytes.
-StoredJob to_stored_state(const scheduler::JobRecord& job);
+StoredState to_stored_state(scheduler::JobRecord job);
 
 // corrupt: a state word that this release does not know.
-Result<scheduler::JobRecord> from_stored(const StoredJob& job);
+Result<scheduler::JobRecord> from_stored(StoredJob job);
 
 // One compact JSON object for the event log: {"key":..,"attempt":..,"text":..}.
 std::string event_json(const scheduler::LogEvent& event);

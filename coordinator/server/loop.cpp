@@ -1,5 +1,7 @@
 #include "coordinator/server/loop.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 
 #include "coordinator/server/convert.h"
@@ -9,6 +11,19 @@
 namespace bitsweep {
 
 namespace {
+
+// Looking for what is due visits every worker, and what is due are leases of seconds: with a
+// thousand workers one look a message would be most of the work.
+constexpr Duration glance{5};
+
+bool is_older_than_a_glance(const std::optional<TimePoint>& when, TimePoint now) {
+    return !when || now < *when || now - *when >= glance;
+}
+
+// A submission's text, cells and writes are many times the size of what is kept of it.
+void give_memory_back() {
+    malloc_trim(0);
+}
 
 std::int64_t bounded_wait(Duration wait, TimePoint now, TimePoint due) {
     return std::clamp<std::int64_t>((due - now).ms, 0, wait.ms);
@@ -29,15 +44,22 @@ Status Loop::recover() {
     scheduler::Snapshot snapshot = TRY(bitsweep::recover(store_));
     now_ = clock_();
     scheduler_.restore(std::move(snapshot), now_);
+    give_memory_back();
     return {};
 }
 
-Duration Loop::wait() const {
+Duration Loop::wait() {
     if (!trouble_.empty()) {
         return {bounded_wait(options_.longest_wait, now_, retry_at_)};
     }
-    const auto due = scheduler_.next_deadline();
-    return {due ? bounded_wait(options_.longest_wait, now_, *due) : options_.longest_wait.ms};
+    if (is_older_than_a_glance(asked_at_, now_)) {
+        asked_at_ = now_;
+        due_ = scheduler_.next_deadline();
+    } else {
+        // Something newer may be due by then.
+        due_ = due_ ? std::min(*due_, *asked_at_ + glance) : *asked_at_ + glance;
+    }
+    return {due_ ? bounded_wait(options_.longest_wait, now_, *due_) : options_.longest_wait.ms};
 }
 
 void Loop::turn() {
@@ -52,10 +74,18 @@ void Loop::turn() {
     // After a stall the queue may hold the heartbeats that keep leases alive: read them all first.
     if (trouble_.empty() && incoming.size() < options_.most_messages) {
         retry_unsettled();
-        step(scheduler::Tick{});
+        if (is_older_than_a_glance(ticked_at_, now_) || (due_ && now_ >= *due_)) {
+            ticked_at_ = now_;
+            step(scheduler::Tick{});
+        }
     }
     if (trouble_.empty()) {
         commit();
+    }
+    if (shrink_) {
+        incoming.clear();
+        give_memory_back();
+        shrink_ = false;
     }
     forget_sessions();
 }
@@ -130,7 +160,7 @@ void Loop::perform(Batch& batch, scheduler::Command& command) {
         batch.writes.emplace_back(std::move(*former));
         batch.binding = true;
     } else if (auto* job = std::get_if<scheduler::StoreJob>(&command)) {
-        batch.writes.emplace_back(std::move(*job));
+        batch.writes.emplace_back(to_stored_state(std::move(job->job)));
         batch.binding = true;
     } else if (auto* run = std::get_if<scheduler::StoreRun>(&command)) {
         batch.writes.emplace_back(std::move(*run));
@@ -178,8 +208,8 @@ Status Loop::write(StoreWriter& writer, const Write& write) {
         job.key = former->key;
         return writer.put_job(former->experiment, job, Membership::former);
     }
-    if (const auto* job = std::get_if<scheduler::StoreJob>(&write)) {
-        return writer.set_job(to_stored_state(job->job));
+    if (const auto* state = std::get_if<StoredState>(&write)) {
+        return writer.set_job(*state);
     }
     if (const auto* run = std::get_if<scheduler::StoreRun>(&write)) {
         return writer.put_run(

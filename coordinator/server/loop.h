@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "coordinator/scheduler/scheduler.h"
+#include "coordinator/server/pieces.h"
 #include "coordinator/transport/router.h"
 #include "results/store/store.h"
 
@@ -71,7 +72,7 @@ class Loop {
         scheduler::LogEvent event;
     };
     using Write = std::variant<StoredExperiment, scheduler::StoreNewJob, scheduler::StoreFormer,
-                               scheduler::StoreJob, scheduler::StoreRun, TimedEvent>;
+                               StoredState, scheduler::StoreRun, TimedEvent>;
     struct Outgoing {
         Peer to;
         SessionId session;
@@ -108,7 +109,7 @@ class Loop {
     void stop_dispatch(const Error& error);
     void resume_dispatch();
     void forget_sessions();
-    Duration wait() const;
+    Duration wait();
 
     Router& router_;
     Store& store_;
@@ -121,13 +122,20 @@ class Loop {
     std::map<SessionId, Peer> sessions_;  // how to reach a worker process
     std::deque<scheduler::Instantiate> unsettled_;
     std::deque<Incoming> deferred_;             // came while the store was away
+    Pieces pieces_;                             // of submissions whose last one has not come
     Submitted counts_;                          // of the submission in progress
     std::optional<Result<Controlled>> obeyed_;  // the order in progress
+
+    // When the scheduler was last asked what is due, its answer, and when it last looked.
+    std::optional<TimePoint> asked_at_;
+    std::optional<TimePoint> due_;
+    std::optional<TimePoint> ticked_at_;
 
     std::string trouble_;
     TimePoint retry_at_;
     Duration retry_wait_;
     bool shutdown_asked_ = false;
+    bool shrink_ = false;  // something large was taken in and can be given back
 };
 
 }  // namespace bitsweep

@@ -1,6 +1,4 @@
 // What each message does to the loop; see loop.h.
-#include <malloc.h>
-
 #include <algorithm>
 
 #include "coordinator/scheduler/explain.h"
@@ -105,7 +103,10 @@ void Loop::take_from_worker(const Peer& from, const SessionId& session, Message&
         refuse(from, ErrorCode::refused, why);
         return;
     }
-    sessions_[session] = from;  // a peer that connected again has another routing id
+    Peer& known = sessions_[session];
+    if (known.routing_id != from.routing_id || known.key != from.key || known.name != from.name) {
+        known = from;  // a peer that connected again has another routing id
+    }
     if (auto* hello = std::get_if<Hello>(&message)) {
         step(std::move(*hello));
         if (trouble_.empty()) {
@@ -143,18 +144,28 @@ void Loop::handle(const Peer& from, Message& message) {
 }
 
 void Loop::submit(const Peer& from, Submit& submit) {
+    const ExperimentName experiment = submit.experiment;
     // Cells of an earlier submission must be findable in the store.
     if (!commit()) {
         Message message(std::move(submit));
         defer(from, message);
         return;
     }
-    const std::size_t cells = submit.cells.size();
-    Result<Submitted> accepted = accept_submission(submit);
-    // Its text and its tree were many times the size of what is kept of it.
-    if (cells >= large_submission) {
-        malloc_trim(0);
+    Result<std::optional<Submit>> whole = pieces_.take(from.routing_id, std::move(submit), now_);
+    if (!whole) {
+        refuse(from, whole.error().code, whole.error().message);
+        return;
     }
+    if (!*whole) {
+        Submitted receipt;
+        receipt.experiment = experiment;
+        receipt.cells = static_cast<std::int64_t>(pieces_.cells(from.routing_id));
+        reply(from, receipt);
+        return;
+    }
+    const std::size_t cells = (*whole)->cells.size();
+    Result<Submitted> accepted = accept_submission(**whole);
+    shrink_ = shrink_ || cells >= large_submission;
     if (accepted) {
         reply(from, std::move(accepted).value());
     } else {
@@ -234,6 +245,7 @@ Result<Submitted> Loop::accept_submission(Submit& submit) {
 }
 
 void Loop::forget_sessions() {
+    pieces_.forget_the_silent(now_);
     if (sessions_.size() > scheduler_.state().workers().size()) {
         std::erase_if(sessions_, [&](const auto& entry) {
             return scheduler_.state().find_worker(entry.first) == nullptr;

@@ -37,9 +37,9 @@ Result<std::unordered_map<std::string, std::map<std::string, std::int64_t>>> rea
 
 // Which jobs each experiment wants, in run order.
 Result<std::unordered_map<std::string, std::vector<JobKey>>> read_members(Store& store) {
-    const Table table =
-        TRY(store.query("SELECT l.experiment, j.key FROM experiment_jobs l JOIN jobs j ON j.id = "
-                        "l.job WHERE l.asked = 1 ORDER BY l.id"));
+    const Table table = TRY(
+        store.query("SELECT l.experiment, c.key FROM experiment_jobs l CROSS JOIN job_specs c ON "
+                    "c.id = l.job WHERE l.asked = 1 ORDER BY l.id"));
     std::unordered_map<std::string, std::vector<JobKey>> members;
     for (const auto& row : table.rows) {
         members[row.at(0).text].push_back(JobKey{row.at(1).text});
@@ -128,8 +128,12 @@ Status read_peaks(Store& store, scheduler::Snapshot& snapshot) {
 
 Result<scheduler::Snapshot> recover(Store& store) {
     scheduler::Snapshot snapshot;
-    for (const StoredJob& stored : TRY(store.jobs(ExperimentName{}))) {
-        snapshot.jobs.push_back(TRY(from_stored(stored)));
+    {
+        std::vector<StoredJob> jobs = TRY(store.jobs(ExperimentName{}));
+        snapshot.jobs.reserve(jobs.size());
+        for (StoredJob& stored : jobs) {
+            snapshot.jobs.push_back(TRY(from_stored(std::move(stored))));
+        }
     }
     TRY(read_bindings(store, "model", snapshot.bound_models));
     TRY(read_bindings(store, "text", snapshot.bound_texts));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "coordinator/server/pieces.h"
 #include "schemas/catalog/methods.h"
 #include "schemas/codec.h"
 
@@ -9,7 +10,6 @@ namespace bitsweep {
 
 namespace {
 
-constexpr std::size_t most_cells = 1'000'000;  // matrix.md
 constexpr std::int64_t longest_timeout_ms = 30ll * 24 * 3600 * 1000;
 constexpr int most_retries = 1'000;
 
@@ -51,7 +51,7 @@ Status check_cell(const Cell& cell) {
 }
 
 Result<std::vector<scheduler::ResolvedCell>> resolve_cells(Store& store, std::vector<Cell> cells) {
-    if (cells.size() > most_cells) {
+    if (cells.size() > most_cells_of_a_submission) {
         return make_error(ErrorCode::invalid_input,
                           std::to_string(cells.size()) + " cells; the most is 1,000,000");
     }

@@ -123,12 +123,12 @@ class ZmqRouter final : public Router {
         try {
             for (;;) {
                 answer_zap_requests();
-                if (allowed_) {
-                    allowed_->read_again_if_changed();
-                }
                 take_all(taken, most);
                 const auto left =
                     std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+                if (taken.empty() && left.count() <= 0 && allowed_) {
+                    allowed_->read_again_if_changed();  // for what is sent next
+                }
                 if (!taken.empty() || left.count() <= 0) {
                     return taken;
                 }
@@ -214,11 +214,16 @@ class ZmqRouter final : public Router {
 
     // At most `most`, dropped ones included: a flood must not keep the caller here.
     void take_all(std::vector<Incoming>& taken, std::size_t most) {
+        bool first = true;
         for (std::size_t seen = taken.size(); seen < most; ++seen) {
             std::optional<Frames> frames = take_one();
             if (!frames) {
                 return;
             }
+            if (allowed_ && first) {
+                allowed_->read_again_if_changed();
+            }
+            first = false;
             if (std::optional<Incoming> checked = check(*frames)) {
                 taken.push_back(std::move(*checked));
             }
@@ -235,7 +240,9 @@ class ZmqRouter final : public Router {
             if (known == nullptr) {
                 return revoked(std::move(peer), frames);
             }
-            told_revoked_.erase(peer.key);
+            if (!told_revoked_.empty()) {
+                told_revoked_.erase(peer.key);
+            }
             peer.name = known->name;
             peer.role = known->role;
             const PeerLimits::Ruling ruling = limits_.rule(peer, frames.body.size(), now());

@@ -133,7 +133,7 @@ Result<std::vector<std::optional<KnownJob>>> find_jobs(Connection& connection,
                                                        std::span<const Cell> cells) {
     Lookup lookup(cells, TRY(bound(connection, "model")), TRY(bound(connection, "text")));
     // Rows are never deleted, so the last id is their number.
-    const std::int64_t jobs = TRY(connection.integer("SELECT MAX(id) FROM jobs"));
+    const std::int64_t jobs = TRY(connection.integer("SELECT MAX(id) FROM job_specs"));
     if (jobs < cost_of_a_key * static_cast<std::int64_t>(cells.size())) {
         Statement rows = TRY(connection.prepare(sql::known_jobs));
         TRY(lookup.read(rows));

@@ -27,18 +27,23 @@ constexpr const char* add_templates =
     "key, model, weights, method, threshold, head, kv, gpu, batch, prompt_tokens, new_tokens," \
     " protocol, threads, seed, repeat, text, spec, canonical, series, setting, spec_key,"      \
     " weights_digest, dataset_digest, numerics_revision"
-constexpr const char* add_jobs =
-    "INSERT INTO main.jobs (" BITSWEEP_JOB_FACTS
-    ", state, attempt, crashes, failures, worker, session, device, last_outcome, last_message)"
-    " SELECT " BITSWEEP_JOB_FACTS
-    ", CASE state WHEN 'running' THEN 'waiting' ELSE state END, attempt, crashes, failures, '', '',"
-    " '', last_outcome, last_message FROM other.jobs WHERE 1 ON CONFLICT (key) DO NOTHING";
+constexpr const char* add_specs =
+    "INSERT INTO main.job_specs (" BITSWEEP_JOB_FACTS ") SELECT " BITSWEEP_JOB_FACTS
+    " FROM other.job_specs WHERE 1 ON CONFLICT (key) DO NOTHING";
+constexpr const char* add_states =
+    "INSERT INTO main.job_states (id, state, attempt, crashes, failures, worker, session, device,"
+    " last_outcome, last_message, kinds_tried, outgrew_bytes)"
+    " SELECT m.id, CASE s.state WHEN 'running' THEN 'waiting' ELSE s.state END, s.attempt,"
+    " s.crashes, s.failures, '', '', '', s.last_outcome, s.last_message, '', 0"
+    " FROM other.job_specs o JOIN other.job_states s ON s.id = o.id"
+    " JOIN main.job_specs m ON m.key = o.key"
+    " WHERE NOT EXISTS (SELECT 1 FROM main.job_states x WHERE x.id = m.id)";
 constexpr const char* link_jobs =
     "INSERT INTO main.experiment_jobs (experiment, job, yaml_line, priority, timeout_ms,"
     " retries_crash, retries_fail, asked)"
     " SELECT l.experiment, m.id, l.yaml_line, l.priority, l.timeout_ms, l.retries_crash,"
-    " l.retries_fail, l.asked FROM other.experiment_jobs l JOIN other.jobs j ON j.id = l.job"
-    " JOIN main.jobs m ON m.key = j.key ORDER BY l.id"
+    " l.retries_fail, l.asked FROM other.experiment_jobs l JOIN other.job_specs j ON j.id = l.job"
+    " JOIN main.job_specs m ON m.key = j.key ORDER BY l.id"
     " ON CONFLICT (experiment, job) DO NOTHING";
 
 // Which run of the source is which run here; `fresh`: it has to be added.
@@ -49,7 +54,8 @@ constexpr const char* map_runs =
     "   AND x.finished_unix_ms = r.finished_unix_ms AND x.worker = r.worker"
     "   AND x.device_name = r.device_name) AS ours,"
     "  EXISTS (SELECT 1 FROM main.runs x WHERE x.job = m.id) AS second"
-    " FROM other.runs r JOIN other.jobs j ON j.id = r.job JOIN main.jobs m ON m.key = j.key";
+    " FROM other.runs r JOIN other.job_specs j ON j.id = r.job"
+    " JOIN main.job_specs m ON m.key = j.key";
 // An attempt whose number is taken goes behind the newest.
 constexpr const char* renumber =
     "UPDATE run_map SET attempt = attempt + (SELECT max(attempt) FROM main.runs x"
@@ -74,12 +80,13 @@ constexpr const char* add_samples =
     " JOIN other.samples s ON s.run = m.theirs WHERE m.ours IS NULL";
 // The newest success by the clock is shown, whichever side it came from.
 constexpr const char* show_newest =
-    "UPDATE main.jobs SET result = (SELECT r.id FROM main.runs r WHERE r.job = jobs.id"
+    "UPDATE main.job_states SET result = (SELECT r.id FROM main.runs r WHERE r.job = job_states.id"
     " AND r.outcome = 'done' ORDER BY r.finished_unix_ms DESC, r.attempt DESC LIMIT 1),"
-    " attempt = max(attempt, (SELECT max(r.attempt) FROM main.runs r WHERE r.job = jobs.id))"
+    " attempt = max(attempt, (SELECT max(r.attempt) FROM main.runs r"
+    "  WHERE r.job = job_states.id))"
     " WHERE id IN (SELECT job FROM run_map)";
 constexpr const char* close_jobs =
-    "UPDATE main.jobs SET state = 'done', last_outcome = 'done', last_message = ''"
+    "UPDATE main.job_states SET state = 'done', last_outcome = 'done', last_message = ''"
     " WHERE result IS NOT NULL AND state <> 'done' AND id IN (SELECT job FROM run_map)";
 
 constexpr const char* add_bindings =
@@ -132,7 +139,8 @@ Result<Merged> copy_everything(Connection& connection) {
     merged.experiments = TRY(rows_of(connection, add_experiments));
     TRY(connection.exec(add_tags));
     TRY(connection.exec(add_templates));
-    merged.jobs = TRY(rows_of(connection, add_jobs));
+    merged.jobs = TRY(rows_of(connection, add_specs));
+    TRY(connection.exec(add_states));
     TRY(connection.exec(link_jobs));
     TRY(connection.exec(map_runs));
     merged.known_runs =

@@ -11,7 +11,8 @@ namespace {
 
 // Migration N brings user_version from N to N + 1.
 constexpr std::string_view migrations[] = {embedded::_001_init_sql, embedded::_002_orders_sql,
-                                           embedded::_003_external_sql, embedded::_004_asked_sql};
+                                           embedded::_003_external_sql, embedded::_004_asked_sql,
+                                           embedded::_005_states_sql};
 
 }  // namespace
 
@@ -41,21 +42,44 @@ Result<SchemaState> check_schema(Connection& connection, const std::filesystem::
     return SchemaState::ours;
 }
 
-Status migrate(Connection& connection) {
-    const std::int64_t version = TRY(connection.integer("PRAGMA user_version"));
+namespace {
+
+// What a table refers to may be another table for a moment: rows are checked when all is done.
+Status run_migrations(Connection& connection, std::int64_t version) {
     for (std::int64_t next = version; next < newest_schema(); ++next) {
         const std::string script =
             "BEGIN IMMEDIATE;" + std::string(migrations[next]) +
             ";PRAGMA application_id = " + std::to_string(database_application_id) +
-            ";PRAGMA user_version = " + std::to_string(next + 1) + ";COMMIT;";
-        if (Status done = connection.exec(script.c_str()); !done) {
-            if (connection.in_transaction()) {
-                TRY(connection.exec("ROLLBACK"));
-            }
-            return done;
+            ";PRAGMA user_version = " + std::to_string(next + 1);
+        TRY(connection.exec(script.c_str()));
+        Statement orphans = TRY(connection.prepare("PRAGMA foreign_key_check"));
+        if (TRY(orphans.step())) {
+            return make_error(ErrorCode::corrupt, "migration " + std::to_string(next + 1) +
+                                                      ": a row of " + orphans.text(0) +
+                                                      " refers to nothing in " + orphans.text(2) +
+                                                      "; nothing was changed");
         }
+        TRY(connection.exec("COMMIT"));
     }
     return {};
+}
+
+}  // namespace
+
+Status migrate(Connection& connection) {
+    const std::int64_t version = TRY(connection.integer("PRAGMA user_version"));
+    if (version >= newest_schema()) {
+        return {};
+    }
+    const std::int64_t checked = TRY(connection.integer("PRAGMA foreign_keys"));
+    TRY(connection.exec("PRAGMA foreign_keys = OFF"));
+    Status done = run_migrations(connection, version);
+    if (!done && connection.in_transaction()) {
+        TRY(connection.exec("ROLLBACK"));
+    }
+    TRY(connection.exec("PRAGMA legacy_alter_table = OFF"));
+    TRY(connection.exec(checked == 0 ? "PRAGMA foreign_keys = OFF" : "PRAGMA foreign_keys = ON"));
+    return done;
 }
 
 }  // namespace bitsweep

@@ -5,10 +5,21 @@
 
 namespace bitsweep::sql {
 
+// Once per connection of a writer. The log is folded into the file every 64 MiB, not every 4: a
+// page that changed often meanwhile is written once.
+inline constexpr const char* writer_settings =
+    "PRAGMA wal_autocheckpoint = 16384; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;";
+// The three indexes of 200,000 new jobs are filled in no order, and have 48 MiB.
+inline constexpr const char* large_cache = "PRAGMA cache_size = -65536";
+inline constexpr const char* usual_cache = "PRAGMA cache_size = -16384";
+
 // Once per connection. FULL: a commit has reached the disk when it returns. 2 s: longer than any
 // reader's checkpoint block, shorter than a heartbeat's patience.
 inline constexpr const char* settings =
     "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 2000;";
+
+inline constexpr std::string_view begin = "BEGIN IMMEDIATE";
+inline constexpr std::string_view commit = "COMMIT";
 
 inline constexpr std::string_view put_experiment =
     "INSERT INTO experiments (name, yaml, submitted_unix_ms, max_fails) VALUES (?1, ?2, ?3, ?4)"
@@ -22,40 +33,45 @@ inline constexpr std::string_view put_template =
     " numerics_revision, yaml_line, priority, timeout_ms, retries_crash, retries_fail)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
-inline constexpr std::string_view put_job =
-    "INSERT INTO jobs (key, model, weights, method, threshold, head, kv, gpu, batch,"
+inline constexpr std::string_view put_spec =
+    "INSERT INTO job_specs (key, model, weights, method, threshold, head, kv, gpu, batch,"
     " prompt_tokens, new_tokens, protocol, threads, seed, repeat, text, spec, canonical, series,"
-    " setting, spec_key, weights_digest, dataset_digest, numerics_revision, state, attempt,"
-    " crashes, failures, worker, session, device, last_outcome, last_message)"
+    " setting, spec_key, weights_digest, dataset_digest, numerics_revision)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
-    " ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)"
-    " ON CONFLICT (key) DO NOTHING";
+    " ?19, ?20, ?21, ?22, ?23, ?24)";
+inline constexpr std::string_view put_state =
+    "INSERT INTO job_states (id, state, attempt, crashes, failures, worker, session, device,"
+    " last_outcome, last_message, kinds_tried, outgrew_bytes)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 inline constexpr std::string_view link_job =
     "INSERT INTO experiment_jobs (experiment, job, yaml_line, priority, timeout_ms, retries_crash,"
-    " retries_fail) SELECT ?1, id, ?3, ?4, ?5, ?6, ?7 FROM jobs WHERE key = ?2"
+    " retries_fail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
     " ON CONFLICT (experiment, job) DO UPDATE SET yaml_line = ?3, priority = ?4,"
     " timeout_ms = ?5, retries_crash = ?6, retries_fail = ?7, asked = 1";
 // A job has one policy, whichever of its experiments a restart reads it through.
 inline constexpr std::string_view share_policy =
     "UPDATE experiment_jobs SET priority = ?2, timeout_ms = ?3, retries_crash = ?4,"
-    " retries_fail = ?5 WHERE job = (SELECT id FROM jobs WHERE key = ?1)"
+    " retries_fail = ?5 WHERE job = ?1"
     " AND (priority, timeout_ms, retries_crash, retries_fail) IS NOT (?2, ?3, ?4, ?5)";
 inline constexpr std::string_view unlink_job =
-    "UPDATE experiment_jobs SET asked = 0"
-    " WHERE experiment = ?1 AND job = (SELECT id FROM jobs WHERE key = ?2)";
-inline constexpr std::string_view set_job =
-    "UPDATE jobs SET state = ?2, attempt = ?3, crashes = ?4, failures = ?5, worker = ?6,"
-    " session = ?7, device = ?8, last_outcome = ?9, last_message = ?10,"
-    " kinds_tried = ?11, outgrew_bytes = ?12 WHERE key = ?1 RETURNING id";
+    "UPDATE experiment_jobs SET asked = 0 WHERE experiment = ?1 AND job = ?2";
+// ?13: the run to show where it is a newer attempt; 0: none.
+inline constexpr std::string_view set_state =
+    "UPDATE job_states SET state = ?2, attempt = ?3, crashes = ?4, failures = ?5, worker = ?6,"
+    " session = ?7, device = ?8, last_outcome = ?9, last_message = ?10, kinds_tried = ?11,"
+    " outgrew_bytes = ?12, result = CASE WHEN ?13 > 0 AND (result IS NULL OR ?14 > (SELECT "
+    "r.attempt"
+    " FROM runs r WHERE r.id = result)) THEN ?13 ELSE result END WHERE id = ?1";
 
-inline constexpr std::string_view job_of_key =
-    "SELECT id, weights, model, text FROM jobs WHERE key = ?1";
+inline constexpr std::string_view row_of_key = "SELECT id FROM job_specs WHERE key = ?1";
+inline constexpr std::string_view names_of =
+    "SELECT weights, model, text FROM job_specs WHERE id = ?1";
 inline constexpr std::string_view put_run =
     "INSERT INTO runs (job, attempt, outcome, message, evidence, worker, device, device_kind,"
     " device_name, started_unix_ms, finished_unix_ms, weights_digest, dataset_digest, provenance,"
     " generated_text, prompt_ids, new_ids)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
-    " ON CONFLICT (job, attempt) DO NOTHING RETURNING id";
+    " ON CONFLICT (job, attempt) DO NOTHING";
 // A runner that says the same thing twice must not block its own result: the first one counts.
 inline constexpr std::string_view put_measurement =
     "INSERT INTO measurements (run, metric, sample, unit, value) VALUES (?1, ?2, ?3, ?4, ?5)"
@@ -65,8 +81,8 @@ inline constexpr std::string_view put_samples =
     " ON CONFLICT (run, metric) DO NOTHING";
 // Only a newer attempt replaces the shown result.
 inline constexpr std::string_view show_run =
-    "UPDATE jobs SET result = ?2 WHERE id = ?1 AND (result IS NULL OR ?3 >"
-    " (SELECT attempt FROM runs WHERE id = jobs.result))";
+    "UPDATE job_states SET result = ?2 WHERE id = ?1 AND (result IS NULL OR ?3 >"
+    " (SELECT attempt FROM runs WHERE id = job_states.result))";
 inline constexpr std::string_view bind_digest =
     "INSERT INTO bindings (kind, name, digest, run) VALUES (?1, ?2, ?3, ?4)"
     " ON CONFLICT (kind, name) DO NOTHING";
@@ -84,19 +100,22 @@ inline constexpr std::string_view tags_of =
         ".numerics_revision, " link ".yaml_line, " link ".priority, " link ".timeout_ms, " link \
         ".retries_crash, " link ".retries_fail"
 #define BITSWEEP_JOB_COLUMNS                                                             \
-    BITSWEEP_CELL_COLUMNS("j", "l")                                                      \
-    ", j.key, j.state, j.attempt, j.crashes, j.failures, j.worker, j.session, j.device," \
-    " j.last_outcome, j.last_message, j.kinds_tried, j.outgrew_bytes"
+    BITSWEEP_CELL_COLUMNS("c", "l")                                                      \
+    ", c.key, s.state, s.attempt, s.crashes, s.failures, s.worker, s.session, s.device," \
+    " s.last_outcome, s.last_message, s.kinds_tried, s.outgrew_bytes"
+// In run order, without sorting rows of 2 KiB.
+#define BITSWEEP_MEMBERS                                             \
+    " FROM experiment_jobs l CROSS JOIN job_specs c ON c.id = l.job" \
+    " CROSS JOIN job_states s ON s.id = l.job"
 inline constexpr std::string_view templates_of = "SELECT " BITSWEEP_CELL_COLUMNS(
     "t", "t") " FROM templates t WHERE experiment = ?1 ORDER BY position";
 inline constexpr std::string_view jobs_of =
-    "SELECT " BITSWEEP_JOB_COLUMNS
-    " FROM experiment_jobs l JOIN jobs j ON j.id = l.job WHERE l.experiment = ?1 ORDER BY l.id";
+    "SELECT " BITSWEEP_JOB_COLUMNS BITSWEEP_MEMBERS " WHERE l.experiment = ?1 ORDER BY l.id";
 // Every job once, with the policy of the experiment that asked first.
 inline constexpr std::string_view all_jobs =
-    "SELECT " BITSWEEP_JOB_COLUMNS
-    " FROM jobs j JOIN experiment_jobs l ON l.id ="
-    " (SELECT MIN(id) FROM experiment_jobs WHERE job = j.id) ORDER BY l.id";
+    "SELECT " BITSWEEP_JOB_COLUMNS BITSWEEP_MEMBERS
+    " WHERE NOT EXISTS (SELECT 1 FROM experiment_jobs e WHERE e.job = l.job AND e.id < l.id)"
+    " ORDER BY l.id";
 // What find() compares: spec key, id, revision, the digests that the job or its result knows,
 // weights, whether it has a result; then what it tells: key, state, last outcome and message. The
 // runs are looked at only where the job does not know.

@@ -26,6 +26,11 @@ Error describe(int code, const char* words, const std::filesystem::path& file) {
                       file.string() + ": " + words + std::string(advice(code)));
 }
 
+std::filesystem::path file_of(sqlite3_stmt* statement) {
+    const char* file = sqlite3_db_filename(sqlite3_db_handle(statement), "main");
+    return file != nullptr && *file != 0 ? file : "(in memory)";
+}
+
 }  // namespace
 
 ErrorCode error_code_of(int sqlite_code) {
@@ -67,12 +72,15 @@ Statement& Statement::bind(int index, double value) {
     return *this;
 }
 
-Statement& Statement::bind(int index, std::string_view value) {
+void Statement::bind_text(int index, std::string_view value, sqlite3_destructor_type owner) {
     // A null pointer would bind NULL; an empty text has to stay a text.
     const char* data = value.data() == nullptr ? "" : value.data();
-    const int code =
-        sqlite3_bind_text64(raw(), index, data, value.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+    const int code = sqlite3_bind_text64(raw(), index, data, value.size(), owner, SQLITE_UTF8);
     bind_error_ = bind_error_ == SQLITE_OK ? code : bind_error_;
+}
+
+Statement& Statement::bind(int index, std::string_view value) {
+    bind_text(index, value, SQLITE_TRANSIENT);
     return *this;
 }
 
@@ -83,12 +91,9 @@ Statement& Statement::bind_null(int index) {
 }
 
 Result<bool> Statement::step() {
-    sqlite3* db = sqlite3_db_handle(raw());
-    const char* file = sqlite3_db_filename(db, "main");
-    const std::filesystem::path shown = file != nullptr && *file != 0 ? file : "(in memory)";
     if (bind_error_ != SQLITE_OK) {
         const int code = std::exchange(bind_error_, SQLITE_OK);
-        return describe(code, sqlite3_errstr(code), shown);
+        return describe(code, sqlite3_errstr(code), file_of(raw()));
     }
     const int code = sqlite3_step(raw());
     if (code == SQLITE_ROW) {
@@ -97,7 +102,8 @@ Result<bool> Statement::step() {
     if (code == SQLITE_DONE) {
         return false;
     }
-    const Error error = describe(sqlite3_extended_errcode(db), sqlite3_errmsg(db), shown);
+    sqlite3* db = sqlite3_db_handle(raw());
+    const Error error = describe(sqlite3_extended_errcode(db), sqlite3_errmsg(db), file_of(raw()));
     reset();
     return error;
 }
@@ -137,8 +143,11 @@ bool Statement::is_null(int column) const {
 }
 
 Result<Connection> Connection::open(const std::filesystem::path& file, int flags) {
+    // Nobody asks for SQLite's own count of bytes, and it costs a lock at every allocation.
+    [[maybe_unused]] static const int once = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     sqlite3* db = nullptr;
-    const int code = sqlite3_open_v2(file.c_str(), &db, flags | SQLITE_OPEN_EXRESCODE, nullptr);
+    const int code = sqlite3_open_v2(file.c_str(), &db,
+                                     flags | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOMUTEX, nullptr);
     Connection connection(db, file);
     if (code != SQLITE_OK) {
         return describe(code, sqlite3_errstr(code), file);
@@ -171,9 +180,9 @@ Result<Statement> Connection::prepare(std::string_view sql) {
 }
 
 Result<Statement*> Connection::cached(std::string_view sql) {
-    auto found = statements_.find(sql);
+    auto found = statements_.find(sql.data());
     if (found == statements_.end()) {
-        found = statements_.emplace(sql, TRY(prepare(sql))).first;
+        found = statements_.emplace(sql.data(), TRY(prepare(sql))).first;
     }
     return &found->second;
 }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <unordered_map>
 
 #include "schemas/status.h"
@@ -38,6 +39,15 @@ class Statement {
         return *this;
     }
 
+    // Binds, runs to the end and is ready again. Nothing is copied: the values live during the
+    // call.
+    template <class... Values>
+    Status execute(const Values&... values) {
+        int index = 0;
+        (bind_in_place(++index, values), ...);
+        return run();
+    }
+
     Result<bool> step();  // true: a row is there; false: done
     Status run();         // steps to the end, then makes the statement ready for the next use
     void reset();         // ends the read that a half-read statement holds open
@@ -51,6 +61,18 @@ class Statement {
     sqlite3_stmt* raw() const { return handle_.get(); }
 
  private:
+    template <class Value>
+    void bind_in_place(int index, const Value& value) {
+        if constexpr (std::is_convertible_v<const Value&, std::string_view>) {
+            bind_text(index, value, SQLITE_STATIC);
+        } else if constexpr (requires { value.has_value(); }) {
+            value ? bind_in_place(index, *value) : void(bind_null(index));
+        } else {
+            bind(index, value);
+        }
+    }
+    void bind_text(int index, std::string_view value, sqlite3_destructor_type owner);
+
     struct Finalizer {
         void operator()(sqlite3_stmt* s) const { sqlite3_finalize(s); }
     };
@@ -86,7 +108,7 @@ class Connection {
     // Declared before the statements: they must go first.
     std::unique_ptr<sqlite3, Closer> handle_;
     std::filesystem::path shown_;
-    std::unordered_map<std::string_view, Statement> statements_;
+    std::unordered_map<const char*, Statement> statements_;  // by where the constant stands
 };
 
 }  // namespace bitsweep

@@ -114,6 +114,7 @@ class SqliteStore final : public Store {
     fs::path file_;
     std::optional<WriterLock> lock_;  // released after the connection is closed
     Connection connection_;
+    JobRows rows_;
     std::optional<Connection> reader_;  // for query(): sees only what is committed
 };
 
@@ -121,16 +122,23 @@ Status SqliteStore::transact(const std::function<Status(StoreWriter&)>& body) {
     if (!lock_) {
         return make_error(ErrorCode::io, file_.string() + " was opened for reading only");
     }
-    TRY(connection_.exec("BEGIN IMMEDIATE"));
-    SqliteWriter writer(connection_);
+    TRY(TRY(connection_.cached(sql::begin))->run());
+    SqliteWriter writer(connection_, rows_);
     Status done = body(writer);
     if (done) {
-        done = connection_.exec("COMMIT");
+        done = writer.finish();
+    }
+    if (done) {
+        done = TRY(connection_.cached(sql::commit))->run();
+    }
+    if (!done) {
+        rows_.forget();
     }
     // A full disk makes SQLite roll back by itself; everything else waits for us to say so.
     if (!done && connection_.in_transaction()) {
         TRY(connection_.exec("ROLLBACK"));
     }
+    writer.shrink();
     return done;
 }
 
@@ -205,6 +213,7 @@ Result<std::unique_ptr<Store>> open_writer(const fs::path& file) {
     }
     mode.reset();
     TRY(migrate(connection));
+    TRY(connection.exec(sql::writer_settings));
     return std::unique_ptr<Store>(
         std::make_unique<SqliteStore>(file, std::move(lock), std::move(connection)));
 }

@@ -18,10 +18,9 @@
 
 namespace bitsweep {
 
-// A job as the database knows it; enough to rebuild the scheduler after a crash.
-struct StoredJob {
+// How a job stands: what changes in its life.
+struct StoredState {
     JobKey key;
-    Cell cell;
     std::string state;  // waiting | running | done | failed | cancelled
     Attempt attempt;    // last one handed out
     int crashes = 0;    // counted against policy.retries_crash
@@ -33,6 +32,11 @@ struct StoredJob {
     std::string last_message;
     std::vector<std::string> kinds_tried;  // kinds of device where it ran out of memory
     std::uint64_t outgrew_bytes = 0;       // memory that was too little for it; 0: never
+};
+
+// A job as the database knows it; enough to rebuild the scheduler after a crash.
+struct StoredJob : StoredState {
+    Cell cell;
 };
 
 struct StoredExperiment {
@@ -65,9 +69,8 @@ class StoreWriter {
     // link.
     virtual Status put_job(const ExperimentName& experiment, const StoredJob& job,
                            Membership membership = Membership::asked) = 0;
-    // Updates state, attempt, counters, worker, session, device, last outcome and exclusions of an
-    // existing job. Its cell is not read.
-    virtual Status set_job(const StoredJob& job) = 0;
+    // How an existing job stands now.
+    virtual Status set_job(const StoredState& job) = 0;
     // One finished attempt with all its measurements. A second result of the same (key, attempt)
     // changes nothing. Binds the model's and text's digests when none are bound.
     virtual Status put_run(const FinishedRun& run) = 0;

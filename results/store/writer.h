@@ -1,6 +1,7 @@
 // The statements of one transaction. Made by Store::transact only.
 #pragma once
 
+#include "results/store/job_rows.h"
 #include "results/store/sqlite.h"
 #include "results/store/store.h"
 
@@ -8,17 +9,38 @@ namespace bitsweep {
 
 class SqliteWriter final : public StoreWriter {
  public:
-    explicit SqliteWriter(Connection& connection) : connection_(connection) {}
+    SqliteWriter(Connection& connection, JobRows& rows) : connection_(connection), rows_(rows) {}
     Status put_experiment(const StoredExperiment& experiment) override;
     Status put_job(const ExperimentName& experiment, const StoredJob& job,
                    Membership membership) override;
-    Status set_job(const StoredJob& job) override;
+    Status set_job(const StoredState& job) override;
     Status put_run(const FinishedRun& run) override;
     Status put_event(TimePoint when, std::string_view kind, std::string_view json) override;
+    // At the end of the transaction.
+    Status finish() { return show_pending(); }
+    // Behind the transaction: gives back the memory that many new jobs took.
+    void shrink();
 
  private:
+    // The row of the job, whose key is new.
+    Result<std::int64_t> add_job(const StoredJob& job);
+    Status add_state(std::int64_t row, const StoredState& job);
     Status put_details(std::int64_t run_id, const RunResult& result);
+    // What the result's model and text are bound to, where nothing is bound yet.
+    Status bind_digests(std::int64_t row, std::int64_t run_id, const RunResult& result);
+    // A result that came and is not shown yet: the state of its job is usually set next, and one
+    // statement does both.
+    struct Shown {
+        std::int64_t row = 0;
+        std::int64_t run = 0;
+        std::int64_t attempt = 0;
+    };
+    Status show_pending();
+
     Connection& connection_;
+    JobRows& rows_;
+    std::optional<Shown> shown_;
+    bool grown_ = false;
 };
 
 }  // namespace bitsweep

@@ -131,72 +131,100 @@ bool reads_warmup(Protocol protocol) {
     return protocol == Protocol::seed_report || protocol == Protocol::quick;
 }
 
-bool runs_quality(const JobSpec& spec) {
-    return spec.quality.mode != QualityMode::off && spec.repeat == 0 &&
-           spec.model.weights == WeightsSource::real;
+// The whole cell; without what differs between its repeats; without what a speed-up compares.
+enum class Scope { cell, series, setting };
+
+void add_model(CanonicalObject& cell, const ModelRef& ref) {
+    CanonicalObject model;
+    model.text("name", lower_case(ref.name));
+    model.text("weights", to_string(ref.weights));
+    if (ref.weights == WeightsSource::random) {
+        model.unsigned_integer("weights_seed", ref.weights_seed);
+    }
+    cell.object("model", model);
 }
 
-}  // namespace
+void add_calibration(CanonicalObject& cell, const CalibrationSpec& calibration) {
+    CanonicalObject slice;
+    slice.integer("offset", calibration.offset);
+    slice.unsigned_integer("seed", calibration.seed);
+    slice.text("text", calibration.text);
+    slice.integer("tokens", calibration.tokens);
+    slice.integer("window", calibration.window);
+    cell.object("calibration", slice);
+}
 
-std::string canonical_json(const JobSpec& spec) {
-    CanonicalObject model;
-    model.text("name", lower_case(spec.model.name));
-    model.text("weights", to_string(spec.model.weights));
-    if (spec.model.weights == WeightsSource::random) {
-        model.unsigned_integer("weights_seed", spec.model.weights_seed);
+void add_quality(CanonicalObject& cell, const QualitySpec& spec) {
+    CanonicalObject quality;
+    if (spec.mode == QualityMode::layers) {
+        quality.boolean("layers", true);
     }
+    quality.text("text", spec.text);
+    quality.integer("tokens", spec.tokens);
+    quality.integer("window", spec.window);
+    cell.object("quality", quality);
+}
 
+std::string canonical(const JobSpec& spec, Scope scope) {
+    const std::string_view method =
+        scope == Scope::setting ? "fp16" : std::string_view(spec.method);
+    // Quality runs in one of the repeats only: what it reads counts for that cell alone.
+    const bool whole = scope == Scope::cell;
+    const QualitySpec quality = whole ? spec.quality : QualitySpec{};
     CanonicalObject cell;
-    if (spec.alpha && method_is(spec.method, &MethodRow::reads_alpha)) {
+    if (spec.alpha && method_is(method, &MethodRow::reads_alpha)) {
         cell.number("alpha", *spec.alpha);
     }
     cell.integer("batch", spec.batch);
-    if (spec.calibration && method_is(spec.method, &MethodRow::calibrates)) {
-        CanonicalObject slice;
-        slice.integer("offset", spec.calibration->offset);
-        slice.unsigned_integer("seed", spec.calibration->seed);
-        slice.text("text", spec.calibration->text);
-        slice.integer("tokens", spec.calibration->tokens);
-        slice.integer("window", spec.calibration->window);
-        cell.object("calibration", slice);
+    if (spec.calibration && method_is(method, &MethodRow::calibrates)) {
+        add_calibration(cell, *spec.calibration);
     }
     cell.text("gpu", spec.gpu);
     cell.integer("head_bits", spec.head_bits);
     cell.text("kv", spec.kv);
-    cell.text("method", spec.method);
-    cell.object("model", model);
+    cell.text("method", method);
+    add_model(cell, spec.model);
     cell.integer("new_tokens", spec.new_tokens);
-    if (spec.method == "mixed") {
+    if (method == "mixed") {
         cell.text("policy", sha256_hex(spec.policy));
     }
     if (spec.prompt_tokens > 0) {
-        cell.text("prompt_text", spec.quality.text);
+        cell.text("prompt_text", quality.text);
         cell.integer("prompt_tokens", spec.prompt_tokens);
     } else {
         cell.text("prompt", spec.prompt);
     }
     cell.text("protocol", to_string(spec.protocol));
-    if (runs_quality(spec)) {
-        CanonicalObject quality;
-        if (spec.quality.mode == QualityMode::layers) {
-            quality.boolean("layers", true);
-        }
-        quality.text("text", spec.quality.text);
-        quality.integer("tokens", spec.quality.tokens);
-        quality.integer("window", spec.quality.window);
-        cell.object("quality", quality);
+    const int repeat = whole ? spec.repeat : 0;
+    if (quality.mode != QualityMode::off && repeat == 0 &&
+        spec.model.weights == WeightsSource::real) {
+        add_quality(cell, quality);
     }
-    cell.integer("repeat", spec.repeat);
+    cell.integer("repeat", repeat);
     cell.unsigned_integer("seed", spec.seed);
     cell.boolean("stop_at_eos", spec.stop_at_eos);
     cell.integer("threads", spec.threads);
-    if (spec.threshold && reads_threshold(spec.method)) {
+    if (spec.threshold && scope != Scope::setting && reads_threshold(method)) {
         cell.number("threshold", *spec.threshold);
     }
     if (reads_warmup(spec.protocol)) {
         cell.integer("warmup", spec.warmup);
     }
     return cell.close();
+}
+
+}  // namespace
+
+std::string canonical_json(const JobSpec& spec) {
+    return canonical(spec, Scope::cell);
+}
+
+std::string series_key(const JobSpec& spec) {
+    return sha256_hex(canonical(spec, Scope::series));
+}
+
+std::string setting_key(const JobSpec& spec) {
+    return sha256_hex(canonical(spec, Scope::setting));
 }
 
 std::string spec_key(const JobSpec& spec) {

@@ -3,13 +3,12 @@
 // once. What the runner would do and the worker's outbox on disk are left out: this is the cost of
 // the orchestration alone.
 //
-//   bench_dispatch [--jobs N,N,...] [--workers W] [--window K] [--idle SECONDS] [--json]
+//   bench_dispatch [--jobs N,N,...] [--workers W] [--window K] [--idle SECONDS] [--only PART]
+//   [--json]
 //
 // --window: devices of each worker, so many jobs are on their way to it at once.
-#include <fcntl.h>
+// --only: jobs, trip (one job at a time) or idle (workers that only speak).
 #include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,10 +25,9 @@
 
 #include "coordinator/server/server.h"
 #include "coordinator/transport/keys.h"
+#include "tests/bench/processes.h"
 #include "worker/agent/agent.h"
 #include "worker/agent/dealer.h"
-
-extern char** environ;
 
 namespace bitsweep {
 namespace {
@@ -105,13 +103,14 @@ agent::Options options_of(const std::string& name, int devices) {
     return options;
 }
 
-// Prints how many of its results were acknowledged, every 20 ms; with one device, at the end, the
-// times between a result and the next job.
+// Prints how many of its results were acknowledged, every 20 ms; with one device also the times
+// between a result and the next job.
 class NoopWorker {
  public:
     NoopWorker(const fs::path& access, const std::string& name, int devices)
         : dealer_(must(Dealer::connect(must(read_access(access), "access")), "connect")),
-          machine_(options_of(name, devices), now()) {}
+          machine_(options_of(name, devices), now()),
+          one_at_a_time_(devices == 1) {}
 
     int run() {
         auto reported = Clock::now();
@@ -145,7 +144,8 @@ class NoopWorker {
         if (!message) {
             return;
         }
-        if (std::holds_alternative<Dispatch>(*message) && sent_ != Clock::time_point{}) {
+        if (one_at_a_time_ && std::holds_alternative<Dispatch>(*message) &&
+            sent_ != Clock::time_point{}) {
             waits_us_.push_back(seconds_since(sent_) * 1e6);
         }
         acknowledged_ += std::holds_alternative<ResultAck>(*message) ? 1 : 0;
@@ -183,6 +183,7 @@ class NoopWorker {
 
     std::unique_ptr<Dealer> dealer_;
     agent::Machine machine_;
+    bool one_at_a_time_;
     std::deque<RunResult> ended_;
     std::vector<double> waits_us_;
     Clock::time_point sent_{};
@@ -206,94 +207,6 @@ int be_crowd(const fs::path& access, int count) {
         std::this_thread::sleep_until(next);
     }
     return 0;
-}
-
-// ---- processes
-
-struct Process {
-    pid_t pid = -1;
-    int out = -1;  // its stdout
-
-    std::string last_line() {  // newest complete line that was printed; "" while none was
-        char buffer[65536];
-        for (;;) {
-            const ssize_t got = read(out, buffer, sizeof buffer);
-            if (got <= 0) {
-                break;
-            }
-            text_.append(buffer, static_cast<std::size_t>(got));
-        }
-        const std::size_t end = text_.rfind('\n');
-        if (end == std::string::npos) {
-            return line_;
-        }
-        const std::size_t start = end == 0 ? std::string::npos : text_.rfind('\n', end - 1);
-        line_ = text_.substr(start == std::string::npos ? 0 : start + 1,
-                             end - (start == std::string::npos ? 0 : start + 1));
-        text_.erase(0, end + 1);
-        return line_;
-    }
-
-    void end(int signal) {
-        if (pid > 0) {
-            kill(pid, signal);
-            waitpid(pid, nullptr, 0);
-            close(out);
-            pid = -1;
-        }
-    }
-
- private:
-    std::string text_;
-    std::string line_;
-};
-
-Process start(std::vector<std::string> arguments) {
-    int pipes[2];
-    if (pipe2(pipes, O_CLOEXEC) != 0) {
-        std::exit(2);
-    }
-    fcntl(pipes[0], F_SETFL, O_NONBLOCK);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, pipes[1], 1);
-    arguments.insert(arguments.begin(), "bench_dispatch");
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) {
-        argv.push_back(argument.data());
-    }
-    argv.push_back(nullptr);
-    Process process;
-    if (posix_spawn(&process.pid, "/proc/self/exe", &actions, nullptr, argv.data(), environ) != 0) {
-        std::exit(2);
-    }
-    posix_spawn_file_actions_destroy(&actions);
-    close(pipes[1]);
-    process.out = pipes[0];
-    return process;
-}
-
-double rss_mib(pid_t pid) {
-    std::ifstream in("/proc/" + std::to_string(pid) + "/status");
-    for (std::string line; std::getline(in, line);) {
-        if (line.rfind("VmRSS:", 0) == 0) {
-            return std::stod(line.substr(6)) / 1024;
-        }
-    }
-    return 0;
-}
-
-double cpu_seconds(pid_t pid) {
-    std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
-    std::string line;
-    std::getline(in, line);
-    std::istringstream fields(line.substr(line.rfind(')') + 2));
-    std::string word;
-    double ticks = 0;
-    for (int i = 3; fields >> word && i <= 15; ++i) {
-        ticks += i == 14 || i == 15 ? std::stod(word) : 0;  // user and system time
-    }
-    return ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
 // ---- the world of one measurement
@@ -445,7 +358,10 @@ struct Settings {
     int workers = 4;
     int window = 16;
     int idle_s = 5;
+    std::string only;
     bool json = false;
+
+    bool wants(const char* part) const { return only.empty() || only == part; }
 };
 
 std::string figures;  // of the last line
@@ -555,21 +471,30 @@ int measure(const std::vector<std::string>& arguments) {
         } else if (arguments[i] == "--idle" && !value.empty()) {
             settings.idle_s = numbers(value).front();
             ++i;
+        } else if (arguments[i] == "--only" && !value.empty()) {
+            settings.only = value;
+            ++i;
         } else {
             std::fprintf(stderr,
                          "usage: bench_dispatch [--jobs N,N] [--workers W] [--window K] "
-                         "[--idle SECONDS] [--json]\n");
+                         "[--idle SECONDS] [--only jobs|trip|idle] [--json]\n");
             return 2;
         }
     }
     std::printf("%d workers with %d jobs each on their way, CURVE, synchronous=FULL\n",
                 settings.workers, settings.window);
-    for (const int jobs : settings.jobs) {
-        measure_throughput(settings, jobs);
+    if (settings.wants("jobs")) {
+        for (const int jobs : settings.jobs) {
+            measure_throughput(settings, jobs);
+        }
     }
-    measure_round_trip();
-    measure_idle(settings, 64);
-    measure_idle(settings, 1'000);
+    if (settings.wants("trip")) {
+        measure_round_trip();
+    }
+    if (settings.wants("idle")) {
+        measure_idle(settings, 64);
+        measure_idle(settings, 1'000);
+    }
     if (settings.json) {
         std::printf("{%s}\n", figures.c_str());
     }

@@ -47,6 +47,7 @@ THIRD_PARTY = {
                   "results/store/", "coordinator/transport/keys", "coordinator/server/"},
     "valijson/": {"schemas/codec"},
     "sodium": {"schemas/content.cpp", "transport"},
+    "openssl/": {"schemas/content.cpp"},
     "yaml-cpp/": {"coordinator/expand/matrix_yaml"},
     "zmq": {"transport", "agent"},
     "sqlite3": {"store"},
@@ -67,7 +68,8 @@ THIRD_PARTY = {
 
 # Link targets of each bitsweep_room(), by target; everything else is an error.
 MAY_LINK = {
-    "bitsweep_schemas": {"bitsweep_catalog", "third_party_json", "third_party_valijson", "third_party_sodium"},
+    "bitsweep_schemas": {"bitsweep_catalog", "third_party_json", "third_party_valijson", "third_party_sodium",
+                         "third_party_crypto"},
     "bitsweep_catalog": {"bitsweep_schemas"},
     "bitsweep_expand": {"bitsweep_schemas", "bitsweep_catalog", "third_party_yaml"},
     "bitsweep_scheduler": {"bitsweep_schemas", "bitsweep_catalog"},

@@ -217,6 +217,40 @@ TEST(Canonical, TheRoundTripThroughJsonKeepsTheKey) {
     }
 }
 
+// Stored databases hold them: they are the spec keys of these two changed specs.
+TEST(Canonical, SeriesAndSettingAreTheCellWithoutItsRepeatAndWithoutItsMethod) {
+    std::vector<JobSpec> specs;
+    for (const Golden& one : golden()) {
+        specs.push_back(one.spec);
+    }
+    JobSpec rich = plain();
+    rich.method = "mixed";
+    rich.policy = "{}";
+    rich.alpha = 0.5;
+    rich.threshold = 3;
+    rich.calibration = CalibrationSpec{};
+    rich.quality = {QualityMode::layers, "other-text", 7, 9};
+    rich.repeat = 3;
+    for (const char* method :
+         {"mixed", "smoothquant", "gptq-g128", "llmint8-bnb", "not-a-method"}) {
+        rich.method = method;
+        for (const std::int64_t tokens : {0, 64}) {
+            rich.prompt_tokens = tokens;
+            specs.push_back(rich);
+        }
+    }
+    for (const JobSpec& spec : specs) {
+        JobSpec series = spec;
+        series.repeat = 0;
+        series.quality = {};
+        EXPECT_EQ(series_key(spec), spec_key(series)) << spec.method;
+        JobSpec setting = series;
+        setting.method = "fp16";
+        setting.threshold.reset();
+        EXPECT_EQ(setting_key(spec), spec_key(setting)) << spec.method;
+    }
+}
+
 TEST(CellKey, EachOfItsFourPartsCounts) {
     const CellIdentity base{"s", "w", "d", 1};
     std::vector<std::string> keys = {cell_key(base).value,

@@ -194,6 +194,39 @@ TEST_F(HostedServerTest, runs_a_sweep_over_the_wire_and_continues_after_a_restar
     EXPECT_EQ(count("SELECT count(*) FROM jobs WHERE state = 'done'"), 3);
 }
 
+TEST_F(HostedServerTest, a_submission_in_pieces_is_there_with_the_last_and_half_of_one_never) {
+    const Hosted server(options_);
+    ASSERT_TRUE(server.running());
+    const auto piece = [](const Submit& whole, std::size_t first, std::size_t end) {
+        Submit one = whole;
+        one.cells.assign(whole.cells.begin() + static_cast<std::ptrdiff_t>(first),
+                         whole.cells.begin() + static_cast<std::ptrdiff_t>(end));
+        one.piece = static_cast<std::int64_t>(first / 10);
+        one.continues = end < whole.cells.size();
+        return one;
+    };
+    Submit abandoned = submission(30);
+    abandoned.experiment = ExperimentName{"abandoned"};
+    auto killed = connect("client", Role::submit, server.endpoint());
+    for (const std::size_t first : {0u, 10u}) {
+        ASSERT_TRUE(killed->send(piece(abandoned, first, first + 10)).ok());
+        ASSERT_TRUE(await<Submitted>(*killed));
+    }
+    killed = nullptr;
+
+    auto client = connect("client", Role::submit, server.endpoint());
+    const Submit whole = submission(25);
+    ASSERT_TRUE(client->send(piece(whole, 0, 10)).ok());
+    EXPECT_EQ(await<Submitted>(*client).value_or(Submitted{}).cells, 10);
+    ASSERT_TRUE(client->send(piece(whole, 10, 20)).ok());
+    EXPECT_EQ(await<Submitted>(*client).value_or(Submitted{}).cells, 20);
+    EXPECT_EQ(count("SELECT count(*) FROM jobs"), 0);
+    ASSERT_TRUE(client->send(piece(whole, 20, 25)).ok());
+    EXPECT_EQ(await<Submitted>(*client).value_or(Submitted{}).new_cells, 25);
+    EXPECT_EQ(count("SELECT count(*) FROM jobs"), 25);
+    EXPECT_EQ(count("SELECT count(*) FROM experiments"), 1);
+}
+
 TEST_F(HostedServerTest, a_peer_with_a_reading_key_gets_status_and_nothing_else) {
     const Hosted server(options_);
     ASSERT_TRUE(server.running());

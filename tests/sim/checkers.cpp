@@ -102,7 +102,7 @@ std::vector<std::string> Checkers::quarantined(const Contents& contents) {
 
 // ---- on what is handed out
 
-void Checkers::handed_out(const StoredJob& job, const Contents& before, const std::string& kind) {
+void Checkers::handed_out(const StoredState& job, const Contents& before, const std::string& kind) {
     if (is_paused(before)) {
         breach_("a job was handed out while its experiment was paused");
     }

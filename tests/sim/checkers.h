@@ -29,7 +29,7 @@ class Checkers {
     void obeyed(const Controlled& answer);
 
     // ---- on every write that hands a job out to a device of this kind
-    void handed_out(const StoredJob& job, const FakeStore::Contents& before,
+    void handed_out(const StoredState& job, const FakeStore::Contents& before,
                     const std::string& kind);
 
     // ---- after a turn of the coordinator: its indexes are right; with a working store, memory and

@@ -30,7 +30,7 @@ class FakeStore : public Store {
     // Called when a transaction is durable, before the caller hears of it.
     std::function<void()> after_commit;
     // Called when a write inside a transaction hands a job out: the job, what was before it.
-    std::function<void(const StoredJob& job, const Contents& so_far)> on_handed_out;
+    std::function<void(const StoredState& job, const Contents& so_far)> on_handed_out;
     // Set by tests that run done jobs again on purpose.
     bool reopening_allowed = false;
 

@@ -56,7 +56,7 @@ class World {
           checkers_(store_, [this](const std::string& sentence) { breach(sentence); }) {
         store_.fault = [this] { return store_fault(); };
         store_.after_commit = [this] { maybe_die(weather_.death_after_commit); };
-        store_.on_handed_out = [this](const StoredJob& job, const FakeStore::Contents& before) {
+        store_.on_handed_out = [this](const StoredState& job, const FakeStore::Contents& before) {
             checkers_.handed_out(job, before, kind_of_device(job));
         };
         for (int i = 0; i < options.workers; ++i) {
@@ -83,7 +83,7 @@ class World {
     void maybe_die(double share);
     bool hostile() const { return now_.unix_ms < options_.faults_ms; }
     bool is_cut(const std::string& session) const;
-    std::string kind_of_device(const StoredJob& job) const;
+    std::string kind_of_device(const StoredState& job) const;
     void breach(const std::string& sentence) {
         report_.breaches.push_back("at " + std::to_string(now_.unix_ms) + " ms: " + sentence);
         tell("BREACH " + sentence);
@@ -156,7 +156,7 @@ void World::add_worker(int number) {
     worker.on_breach = [this](const std::string& sentence) { breach(sentence); };
 }
 
-std::string World::kind_of_device(const StoredJob& job) const {
+std::string World::kind_of_device(const StoredState& job) const {
     for (const auto& worker : workers_) {
         if (worker->name() == job.worker.value) {
             return worker->kind_of(job.device);

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <limits>
 
+#include "results/store/job_rows.h"
 #include "schemas/codec.h"
 #include "tests/store/fixture.h"
 
@@ -235,6 +236,84 @@ TEST(Events, areKeptInOrderAndMustBeJson) {
     EXPECT_TRUE(put("{\"a\":2}").ok());
     EXPECT_FALSE(put("{\"a\":").ok());
     EXPECT_EQ(text(*store, "SELECT group_concat(json ->> 'a') FROM events"), "1,2");
+}
+
+// ---- where jobs are
+
+TEST(JobRows, everyKeyIsFoundAndAStrangeOneIsNot) {
+    TempFolder folder;
+    auto store = open_store(folder / "a.db");
+    std::vector<StoredJob> jobs;
+    for (int repeat = 0; repeat < 3'000; ++repeat) {
+        jobs.push_back(make_job("fp16", repeat));
+    }
+    put_jobs(*store, "e", jobs);
+    Connection connection = Connection::open(folder / "a.db", SQLITE_OPEN_READONLY).value();
+    JobRows rows;
+    EXPECT_FALSE(rows.find(connection, "nothing").value());
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+        EXPECT_EQ(rows.find(connection, jobs[i].key.value).value(),
+                  static_cast<std::int64_t>(i) + 1);
+    }
+    for (int i = 0; i < 5'000; ++i) {
+        rows.add("new" + std::to_string(i), 10'000 + i);
+    }
+    EXPECT_EQ(rows.find(connection, "new4321").value(), 14'321);
+    EXPECT_EQ(rows.find(connection, jobs[7].key.value).value(), 8);
+    rows.forget();
+    EXPECT_FALSE(rows.find(connection, "new4321").value());
+    EXPECT_EQ(rows.find(connection, jobs[7].key.value).value(), 8);
+}
+
+TEST(JobRows, whereTwoKeysShareAHashTheDatabaseIsAsked) {
+    TempFolder folder;
+    auto store = open_store(folder / "a.db");
+    const StoredJob job = make_job("fp16");
+    put_jobs(*store, "e", {job});
+    Connection connection = Connection::open(folder / "a.db", SQLITE_OPEN_READONLY).value();
+    JobRows rows;
+    ASSERT_EQ(rows.find(connection, job.key.value).value(), 1);
+    rows.add(job.key.value, 77);  // as a second key with its hash would be
+    EXPECT_EQ(rows.find(connection, job.key.value).value(), 1);
+}
+
+TEST(JobRows, aJobOfATransactionThatWasUndoneIsNotThere) {
+    TempFolder folder;
+    auto store = open_store(folder / "a.db");
+    put_jobs(*store, "e", {make_job("fp16")});
+    const StoredJob job = make_job("int8");
+    EXPECT_FALSE(store
+                     ->transact([&](StoreWriter& writer) -> Status {
+                         TRY(writer.put_job({"e"}, job));
+                         return make_error(ErrorCode::io, "the disk is full");
+                     })
+                     .ok());
+    const Status set = store->transact([&](StoreWriter& writer) { return writer.set_job(job); });
+    ASSERT_FALSE(set.ok());
+    EXPECT_EQ(set.error().code, ErrorCode::not_found);
+    put_jobs(*store, "e", {job});
+    EXPECT_EQ(number(*store, "SELECT count(*) FROM jobs"), 2);
+}
+
+TEST(Runs, aResultIsShownWhetherOrNotTheStateOfItsJobFollows) {
+    TempFolder folder;
+    auto store = open_store(folder / "a.db");
+    std::vector<StoredJob> jobs = {make_job("fp16"), make_job("int8"), make_job("nf4")};
+    put_jobs(*store, "e", jobs);
+    ASSERT_TRUE(store
+                    ->transact([&](StoreWriter& writer) -> Status {
+                        TRY(writer.put_run(make_run(jobs[0], 10)));
+                        TRY(writer.put_run(make_run(jobs[1], 20)));
+                        jobs[2].state = "running";
+                        TRY(writer.set_job(jobs[2]));
+                        jobs[0].state = "done";
+                        TRY(writer.set_job(jobs[0]));
+                        return writer.put_run(make_run(jobs[2], 30));
+                    })
+                    .ok());
+    EXPECT_EQ(text(*store, "SELECT group_concat(decode_tokens_per_s) FROM v_results"),
+              "10.0,20.0,30.0");
+    EXPECT_EQ(text(*store, "SELECT group_concat(state) FROM jobs"), "done,waiting,running");
 }
 
 // ---- members and former members

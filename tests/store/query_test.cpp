@@ -83,7 +83,7 @@ TEST_F(Query, jsonWindowsCommonTablesAndTheSchemaWork) {
               55);
     EXPECT_EQ(number(*store, "SELECT count(*) FROM pragma_table_info('bindings')"), 4);
     EXPECT_EQ(store->query("PRAGMA table_info(bindings)").value().rows.size(), 4u);
-    EXPECT_EQ(store->query("EXPLAIN QUERY PLAN SELECT * FROM jobs").value().rows.size(), 1u);
+    EXPECT_EQ(store->query("EXPLAIN QUERY PLAN SELECT * FROM runs").value().rows.size(), 1u);
 }
 
 TEST_F(Query, aQueryWithoutEndIsEndedInTime) {
