@@ -1,6 +1,7 @@
 #include "worker/inference/quant/shared/codebook4.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numeric>
 #include <span>
@@ -153,22 +154,33 @@ class CodebookLayer final : public WeightOnlyLayer {
                        : body_.scales->as<float>()[place(block)];
     }
 
+    // The scale of every `step` inputs for the sixteen rows of a tile. Divisions by the length of a
+    // block, a power of two, would take longer than the product: they are shifts.
     const float* spread_scales(std::int64_t tile, std::int64_t step,
                                std::vector<float>& scales) const {
-        const std::int64_t steps = body_.in / step;
-        scales.resize(static_cast<std::size_t>(steps * tile_rows));
-        for (std::int64_t lane = 0; lane < tile_rows; ++lane) {
-            const std::int64_t row = tile * tile_rows + lane;
-            std::int64_t last = -1;
-            float scale = 0;
-            for (std::int64_t i = 0; i < steps; ++i) {
-                const std::int64_t block = (row * body_.in + i * step) / block_;
-                scale = block == last ? scale : scale_of(block);
-                last = block;
-                scales[static_cast<std::size_t>(i * tile_rows + lane)] = scale;
+        scales.resize(static_cast<std::size_t>(body_.in / step * tile_rows));
+        const auto* floats = body_.scales->as<float>();
+        if (!nested_) {
+            spread(tile, step, scales.data(), [&](std::int64_t block) { return floats[block]; });
+            return scales.data();
+        }
+        const std::uint8_t* codes = body_.scales->as<std::uint8_t>() + nested_codes_at(blocks_);
+        const float* map = dynamic_map().data();
+        spread(tile, step, scales.data(), [&](std::int64_t block) {
+            return map[codes[block]] * floats[1 + block / nested_block] + floats[0];
+        });
+        return scales.data();
+    }
+
+    template <class ScaleOf>
+    void spread(std::int64_t tile, std::int64_t step, float* to, const ScaleOf& scale) const {
+        const int shift = std::countr_zero(static_cast<std::uint64_t>(block_));
+        const std::int64_t first = tile * tile_rows * body_.in;
+        for (std::int64_t input = 0; input < body_.in; input += step) {
+            for (std::int64_t lane = 0; lane < tile_rows; ++lane) {
+                *to++ = scale((first + lane * body_.in + input) >> shift);
             }
         }
-        return scales.data();
     }
 
     TileLayout layout_;

@@ -92,10 +92,11 @@ BITSWEEP_INLINE F load_bf16(const std::uint16_t* p) {
     return {_mm256_castsi256_ps(x), _mm256_castsi256_ps(y)};
 }
 BITSWEEP_INLINE F load_e4m3(const std::uint8_t* p) {  // e4m3::half_of
-    const __m256i codes = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-    const __m256i sign = _mm256_slli_epi16(_mm256_and_si256(codes, _mm256_set1_epi16(0x80)), 8);
-    const __m256i rest = _mm256_slli_epi16(_mm256_and_si256(codes, _mm256_set1_epi16(0x7f)), 7);
-    const __m256i halves = _mm256_or_si256(sign, rest);
+    const auto* q = reinterpret_cast<const __m128i*>(p);
+    const __m256i codes = _mm256_cvtepu8_epi16(_mm_loadu_si128(q));
+    // The sign is shifted into two bits, of which the lower goes.
+    const __m256i twice = _mm256_srai_epi16(_mm256_slli_epi16(codes, 8), 1);
+    const __m256i halves = _mm256_and_si256(twice, _mm256_set1_epi16(static_cast<short>(0xbf80)));
     return {_mm256_cvtph_ps(_mm256_castsi256_si128(halves)),
             _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1))};
 }

@@ -76,10 +76,12 @@ BITSWEEP_INLINE F load_bf16(const std::uint16_t* p) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
 }
 BITSWEEP_INLINE F load_e4m3(const std::uint8_t* p) {  // e4m3::half_of
-    const __m256i codes = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-    const __m256i sign = _mm256_slli_epi16(_mm256_and_si256(codes, _mm256_set1_epi16(0x80)), 8);
-    const __m256i rest = _mm256_slli_epi16(_mm256_and_si256(codes, _mm256_set1_epi16(0x7f)), 7);
-    return _mm512_cvtph_ps(_mm256_or_si256(sign, rest));
+    const auto* q = reinterpret_cast<const __m128i*>(p);
+    const __m256i codes = _mm256_cvtepu8_epi16(_mm_loadu_si128(q));
+    // The sign is shifted into two bits, of which the lower goes.
+    const __m256i twice = _mm256_srai_epi16(_mm256_slli_epi16(codes, 8), 1);
+    const __m256i halves = _mm256_and_si256(twice, _mm256_set1_epi16(static_cast<short>(0xbf80)));
+    return _mm512_cvtph_ps(halves);
 }
 BITSWEEP_INLINE float sum_f(F v) {
     return _mm512_reduce_add_ps(v);
