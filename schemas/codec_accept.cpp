@@ -79,14 +79,6 @@ std::size_t size_in(const Json& schema, const char* keyword, std::size_t otherwi
 
 }  // namespace
 
-std::size_t SchemaNode::find(std::string_view name) const {
-    std::size_t i = 0;
-    while (i < members.size() && members[i].name != name) {
-        ++i;
-    }
-    return i;
-}
-
 // A character has one to four bytes, so bytes bound characters from both sides.
 bool SchemaNode::accepts_text(std::string_view text) const {
     const bool long_enough = min_size <= 1 ? text.size() >= min_size : text.size() / 4 >= min_size;

@@ -52,7 +52,13 @@ struct SchemaNode {
     // Behind the references.
     const SchemaNode& target() const { return same_as == nullptr ? *this : same_as->target(); }
     // Position in `members`, or their number.
-    std::size_t find(std::string_view name) const;
+    std::size_t find(std::string_view name) const {
+        std::size_t i = 0;
+        while (i < members.size() && members[i].name != name) {
+            ++i;
+        }
+        return i;
+    }
 
     bool accepts(const nlohmann::json& value) const;
     bool accepts_text(std::string_view text) const;  // its length alone

@@ -55,13 +55,15 @@ inline constexpr std::string_view share_policy =
     " AND (priority, timeout_ms, retries_crash, retries_fail) IS NOT (?2, ?3, ?4, ?5)";
 inline constexpr std::string_view unlink_job =
     "UPDATE experiment_jobs SET asked = 0 WHERE experiment = ?1 AND job = ?2";
-// ?13: the run to show where it is a newer attempt; 0: none.
-inline constexpr std::string_view set_state =
-    "UPDATE job_states SET state = ?2, attempt = ?3, crashes = ?4, failures = ?5, worker = ?6,"
-    " session = ?7, device = ?8, last_outcome = ?9, last_message = ?10, kinds_tried = ?11,"
-    " outgrew_bytes = ?12, result = CASE WHEN ?13 > 0 AND (result IS NULL OR ?14 > (SELECT "
-    "r.attempt"
-    " FROM runs r WHERE r.id = result)) THEN ?13 ELSE result END WHERE id = ?1";
+#define BITSWEEP_SET_STATE                                                                      \
+    "UPDATE job_states SET state = ?2, attempt = ?3, crashes = ?4, failures = ?5, worker = ?6," \
+    " session = ?7, device = ?8, last_outcome = ?9, last_message = ?10, kinds_tried = ?11,"     \
+    " outgrew_bytes = ?12"
+inline constexpr std::string_view set_state = BITSWEEP_SET_STATE " WHERE id = ?1";
+// ?13: the run to show where its attempt, ?14, is newer than that of the run that is shown.
+inline constexpr std::string_view set_state_and_show = BITSWEEP_SET_STATE
+    ", result = CASE WHEN result IS NULL OR ?14 > (SELECT r.attempt FROM runs r WHERE r.id ="
+    " result) THEN ?13 ELSE result END WHERE id = ?1";
 
 inline constexpr std::string_view row_of_key = "SELECT id FROM job_specs WHERE key = ?1";
 inline constexpr std::string_view names_of =
@@ -117,16 +119,15 @@ inline constexpr std::string_view all_jobs =
     " WHERE NOT EXISTS (SELECT 1 FROM experiment_jobs e WHERE e.job = l.job AND e.id < l.id)"
     " ORDER BY l.id";
 // What find() compares: spec key, id, revision, the digests that the job or its result knows,
-// weights, whether it has a result; then what it tells: key, state, last outcome and message. The
-// runs are looked at only where the job does not know.
-#define BITSWEEP_KNOWN_JOBS                                                                   \
-    "SELECT spec_key, id, numerics_revision, COALESCE(NULLIF(weights_digest, ''),"            \
-    " (SELECT weights_digest FROM runs WHERE id = result), ''),"                              \
-    " COALESCE(NULLIF(dataset_digest, ''), (SELECT dataset_digest FROM runs WHERE id ="       \
-    " result), ''), weights, result IS NOT NULL, key, state, last_outcome, last_message FROM" \
-    " jobs"
+// weights, whether it has a result; then what it tells: key, state, last outcome and message.
+#define BITSWEEP_KNOWN_JOBS                                                                  \
+    "SELECT c.spec_key, c.id, c.numerics_revision,"                                          \
+    " COALESCE(NULLIF(c.weights_digest, ''), r.weights_digest, ''),"                         \
+    " COALESCE(NULLIF(c.dataset_digest, ''), r.dataset_digest, ''), c.weights,"              \
+    " s.result IS NOT NULL, c.key, s.state, s.last_outcome, s.last_message FROM job_specs c" \
+    " CROSS JOIN job_states s ON s.id = c.id LEFT JOIN runs r ON r.id = s.result"
 inline constexpr std::string_view known_jobs = BITSWEEP_KNOWN_JOBS;
-inline constexpr std::string_view known_jobs_of_key = BITSWEEP_KNOWN_JOBS " WHERE spec_key = ?1";
+inline constexpr std::string_view known_jobs_of_key = BITSWEEP_KNOWN_JOBS " WHERE c.spec_key = ?1";
 inline constexpr std::string_view bindings_of = "SELECT name, digest FROM bindings WHERE kind = ?1";
 
 }  // namespace bitsweep::sql

@@ -102,13 +102,19 @@ Status SqliteWriter::set_job(const StoredState& job) {
     if (shown_ && shown_->row != *row) {
         TRY(show_pending());
     }
-    const Shown shown = shown_.value_or(Shown{});
+    const auto write = [&](std::string_view sql, const auto&... more) -> Status {
+        return TRY(connection_.cached(sql))
+            ->execute(*row, job.state, sql_attempt(job.attempt), job.crashes, job.failures,
+                      job.worker.value, job.session.value, job.device, to_string(job.last_outcome),
+                      job.last_message, lines(job.kinds_tried),
+                      static_cast<std::int64_t>(job.outgrew_bytes), more...);
+    };
+    if (!shown_) {
+        return write(sql::set_state);
+    }
+    const Shown shown = *shown_;
     shown_.reset();
-    return TRY(connection_.cached(sql::set_state))
-        ->execute(*row, job.state, sql_attempt(job.attempt), job.crashes, job.failures,
-                  job.worker.value, job.session.value, job.device, to_string(job.last_outcome),
-                  job.last_message, lines(job.kinds_tried),
-                  static_cast<std::int64_t>(job.outgrew_bytes), shown.run, shown.attempt);
+    return write(sql::set_state_and_show, shown.run, shown.attempt);
 }
 
 void SqliteWriter::shrink() {

@@ -190,19 +190,26 @@ class NoopWorker {
     std::int64_t acknowledged_ = 0;
 };
 
-// `count` sessions that only speak once a second, over one connection.
+// `count` sessions that only speak once a second, over up to 50 connections: a thousand would
+// measure the threads of this process.
 int be_crowd(const fs::path& access, int count) {
-    auto dealer = must(Dealer::connect(must(read_access(access), "access")), "connect");
+    std::vector<std::unique_ptr<Dealer>> dealers;
+    for (int i = 0; i < std::min(count, 50); ++i) {
+        dealers.push_back(must(Dealer::connect(must(read_access(access), "access")), "connect"));
+    }
+    const auto dealer_of = [&](int i) -> Dealer& {
+        return *dealers[static_cast<std::size_t>(i) % dealers.size()];
+    };
     for (int i = 0; i < count; ++i) {
         Hello hello = hello_of("crowd" + std::to_string(i), 1);
         hello.session = SessionId{"crowd-" + std::to_string(i)};
         hello.models = {"nothing-of-the-bench"};
-        (void)dealer->send(hello);
+        (void)dealer_of(i).send(hello);
     }
     for (int i = 0; getppid() != 1; i = (i + 1) % count) {
-        (void)dealer->send(Heartbeat{SessionId{"crowd-" + std::to_string(i)}, {}, {}});
+        (void)dealer_of(i).send(Heartbeat{SessionId{"crowd-" + std::to_string(i)}, {}, {}});
         const auto next = Clock::now() + std::chrono::microseconds(1'000'000 / count);
-        while (must(dealer->receive(Duration{0}), "receive")) {
+        while (must(dealer_of(i).receive(Duration{0}), "receive")) {
         }
         std::this_thread::sleep_until(next);
     }
@@ -315,6 +322,13 @@ class World {
     }
     std::string line_of_first_worker() { return workers_.front().last_line(); }
     pid_t coordinator() const { return coordinator_.pid; }
+    double workers_cpu_seconds() const {
+        double sum = 0;
+        for (const Process& worker : workers_) {
+            sum += cpu_seconds(worker.pid);
+        }
+        return sum;
+    }
 
     // Waits until so many results were acknowledged; gives up after a minute without progress.
     bool wait_for(std::int64_t results) {
@@ -395,15 +409,18 @@ void measure_throughput(const Settings& settings, int jobs) {
     }
     const double rate = static_cast<double>(jobs - before) / seconds_since(first);
     const double cpu_us = (cpu_seconds(world.coordinator()) - cpu) / jobs * 1e6;
+    const double worker_us = world.workers_cpu_seconds() / jobs * 1e6;
     std::printf(
-        "%9d jobs | %8.0f jobs/s | coordinator %5.1f us CPU a job | submit %6.2f s | "
+        "%9d jobs | %8.0f jobs/s | us of CPU a job: coordinator %5.1f, workers %5.1f | submit "
+        "%6.2f s | "
         "RSS %6.0f MiB queued, %6.0f MiB after a restart | killed and back: listens after %.2f s, "
         "first result %.2f s later\n",
-        jobs, rate, cpu_us, submit_s, rss, restarted_rss, listen_s, first_s);
+        jobs, rate, cpu_us, worker_us, submit_s, rss, restarted_rss, listen_s, first_s);
     std::fflush(stdout);
     const std::string suffix = "_" + std::to_string(jobs);
     figure("jobs_per_s" + suffix, rate);
     figure("cpu_us_per_job" + suffix, cpu_us);
+    figure("worker_cpu_us_per_job" + suffix, worker_us);
     figure("submit_s" + suffix, submit_s);
     figure("rss_mib" + suffix, rss);
     figure("rss_restarted_mib" + suffix, restarted_rss);
