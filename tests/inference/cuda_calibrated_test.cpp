@@ -25,18 +25,6 @@ DenseWeight with_grid(DenseWeight weight, const std::vector<float>& grid, std::i
     return weight;
 }
 
-std::vector<float> forward(const Linear& layer, Bench& bench, const std::vector<float>& x,
-                           std::int64_t rows) {
-    std::vector<float> y(static_cast<std::size_t>(rows * out));
-    const Status status = layer.forward({.x = x.data(),
-                                         .y = y.data(),
-                                         .rows = rows,
-                                         .threads = bench.pool,
-                                         .workspace = bench.workspace});
-    EXPECT_TRUE(status.ok());
-    return y;
-}
-
 TEST_F(Cuda, gptq_codes_on_a_given_grid_are_those_of_the_cpu) {
     for (int bits = 2; bits <= 8; ++bits) {
         const int most = (1 << (bits - 1)) - 1;
@@ -73,8 +61,8 @@ TEST_F(Cuda, smoothquant_scales_its_activations_as_the_cpu_does) {
             for (std::int64_t i = 0; i < in; ++i) {
                 x[static_cast<std::size_t>((rows - 1) * in + i)] *= 3;
             }
-            const auto wanted = forward(*cpu, bench, x, rows);
-            const auto got = forward(**cuda, bench, x, rows);
+            const auto wanted = bench.forward(*cpu, x, rows, out);
+            const auto got = multiply(*backend_, **cuda, x, rows);
             const float step = rows_absmax[0] * quant::absmax(x.data(), rows * in) / 127;
             EXPECT_LT(max_difference(wanted, got), 0.01 * static_cast<double>(step))
                 << method << " " << rows;
@@ -87,12 +75,11 @@ TEST_F(Cuda, a_static_scale_lets_no_bad_number_pass_on_a_card) {
     for (const std::string method : {"smoothquant-o2", "smoothquant-o3"}) {
         DenseWeight weight = dense_weight("w", out, in, values);
         weight.input_absmax = 2;
-        Bench bench;
         auto cuda = pack_linear_cuda(weight, {method_of(method)}, *backend_);
         ASSERT_TRUE(cuda.ok()) << cuda.error().message;
         auto x = random_values(4, in, 1);
         x[7] = std::nanf("");
-        for (const float y : forward(**cuda, bench, x, 1)) {
+        for (const float y : multiply(*backend_, **cuda, x, 1)) {
             EXPECT_TRUE(std::isnan(y)) << method;
         }
     }

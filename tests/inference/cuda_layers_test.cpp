@@ -18,8 +18,6 @@ const std::vector<Shape> shapes{{96, 64}, {33, 100}, {1, 7}, {130, 768}, {257, 2
 const Shape tall{8200, 96};
 const std::vector<std::int64_t> row_counts{1, 2, 3, 5, 8, 9, 20, 33, 64, 70, 150};
 
-constexpr float poison = -12345.0f;
-
 // Fresh values every run; the seed is in the trace of a failure.
 std::uint64_t fresh_seed() {
     return std::random_device{}();
@@ -29,46 +27,6 @@ float as_input(float v, InputType type) {
     return type == InputType::f32   ? v
            : type == InputType::f16 ? quant::round_to_f16(v)
                                     : quant::bf16_to_f32(quant::f32_to_bf16(v));
-}
-
-// y of `rows` rows by multiply(), between poisoned columns that must stay.
-std::vector<float> multiply(CudaBackend& backend, const Linear& linear, std::span<const float> x,
-                            std::int64_t rows, float before = 0) {
-    const DeviceLinear& layer = on_device(linear);
-    const std::int64_t in = layer.matrix().in_features, out = layer.matrix().rows;
-    const std::int64_t stride = out + 3;
-    Workspace workspace(backend);
-    const auto floats = [&](std::int64_t count) {
-        return backend.allocate(static_cast<std::size_t>(count) * 4, MemoryCategory::workspace)
-            .value();
-    };
-    const auto plain = floats(rows * in), typed = floats(rows * input_stride(in)),
-               y = floats(rows * stride);
-    std::vector<float> host(static_cast<std::size_t>(rows * stride), poison);
-    for (std::int64_t r = 0; before != 0 && r < rows; ++r) {
-        std::fill_n(host.begin() + r * stride, out, before);
-    }
-    EXPECT_TRUE(backend.copy_to_device(*plain, 0, x.data(), plain->bytes()).ok());
-    EXPECT_TRUE(backend.copy_to_device(*y, 0, host.data(), y->bytes()).ok());
-    EXPECT_EQ(quant::convert_input(plain->as<float>(), rows, in, layer.input_type(), typed->data(),
-                                   backend.stream()),
-              cudaSuccess);
-    const Status status = layer.multiply(DeviceCall{.backend = backend,
-                                                    .workspace = workspace,
-                                                    .x = typed->data(),
-                                                    .rows = rows,
-                                                    .y = y->as<float>(),
-                                                    .y_stride = stride,
-                                                    .accumulate = before != 0});
-    EXPECT_TRUE(status.ok()) << (status.ok() ? "" : status.error().message);
-    EXPECT_TRUE(backend.copy_to_host(host.data(), *y, 0, y->bytes()).ok());
-    std::vector<float> result;
-    for (std::int64_t r = 0; r < rows; ++r) {
-        const auto row = host.begin() + r * stride;
-        result.insert(result.end(), row, row + out);
-        EXPECT_EQ(std::vector<float>(row + out, row + stride), std::vector<float>(3, poison));
-    }
-    return result;
 }
 
 struct Pair {

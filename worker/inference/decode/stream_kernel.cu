@@ -33,8 +33,23 @@
 //   this block's own latency (trips to the second-level cache, barriers, reductions), not bytes.
 //   A plain stream through the same queue reaches 3.1 TB/s of 3.08, stalls of 3 us in 5.5 included.
 //   Fewer warps have less of it: 8 of 16 (4 chunks a step) fp16 at 1B 1,079 us instead of 1,138
-//   (version 9: 1,049), but int4 835 instead of 648; 12 of 16: GPT-2 288 us instead of 314. Next:
-//   the number of warps by program
+//   (version 9: 1,049), but int4 835 instead of 648; 12 of 16: GPT-2 288 us instead of 314.
+//   On an NVIDIA H200 (reads 4.54 TB/s; us for fp16 / int8 / int4-g64) version 7 takes 307 / 293 /
+//   285 (GPT-2), 878 / 686 / 657 (1B), 4,341 / 2,760 / 2,535 (8B), and 16 warps are the best at 1B:
+//   with 8 warps 1,047 / 838 / 834 10 tried, not kept (H200): tiles of eight rows as columns of
+//   m16n8 products, a tile's columns
+//      over the warps, whose last to arrive adds the parts, so that nobody waits (predicted 650 /
+//      450 / 400 at 1B; 70 instead of 350 instructions a step). 8 warps, left words of shared
+//      memory as whole fragments: 257 / 270 / 321, 941 / 688 / 798, 4,893 / 2,990 / 4,092. With the
+//      copies left out altogether 250 / 260 / 308, 628 / 578 / 742, 2,500 / 2,081 / 3,663: at 8 and
+//      4 bits bytes are not what is waited for, and at 16 bits a step's eight runs of 256 bytes
+//      reach 17.5 of 19.4 bytes a cycle and multiprocessor. Deeper queues were slower (9 instead of
+//      6 steps: 1,022 instead of 1,005 at 1B), bulk copies of 256 bytes too (1,044; a lane each,
+//      one after the other)
+//   11 tried, not kept (H200): one awaited word a warp for all of its inputs, the attention's words
+//      of several runs asked for together (predicted 3 % at 8B, where a warp awaits 7 words in
+//      turn)
+//      -> 893 us at 1B, 4,373 at 8B: nothing
 #include "worker/inference/decode/stream_kernel.h"
 
 #include "worker/inference/decode/stream_attention.cuh"

@@ -119,6 +119,12 @@ Status CudaBackend::open_device() {
     TRY(cuda_status(
         cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, ordinal_),
         "the number of multiprocessors"));
+    int major = 0, minor = 0;
+    TRY(cuda_status(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, ordinal_),
+                    "the device's architecture"));
+    TRY(cuda_status(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, ordinal_),
+                    "the device's architecture"));
+    compute_capability_ = 10 * major + minor;
     TRY(cuda_status(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "a stream"));
     for (std::size_t i = 0; i < copied_.size(); ++i) {
         TRY(cuda_status(cudaEventCreateWithFlags(&copied_[i], cudaEventDisableTiming), "an event"));

@@ -80,6 +80,7 @@ class CudaBackend : public Backend {
     int ordinal() const { return ordinal_; }
     cudaStream_t stream() const { return stream_; }
     int multiprocessors() const { return multiprocessors_; }
+    int compute_capability() const { return compute_capability_; }  // 90: 9.0
     Gemm& gemm() { return *gemm_; }
 
  private:
@@ -92,6 +93,7 @@ class CudaBackend : public Backend {
 
     int ordinal_ = 0;
     int multiprocessors_ = 0;
+    int compute_capability_ = 0;
     cudaStream_t stream_ = nullptr;
     std::array<cudaEvent_t, 2> copied_{};
     std::array<PinnedBlock, 2> staging_;

@@ -254,16 +254,8 @@ Status describe(Encode encode, const void* codes, std::int64_t rows, std::int64_
 
 bool hopper_serves(const DeviceMatrix& m, const DeviceCall& call) {
     static const Encode encode = find_encode();
-    if (encode == nullptr || call.rows < least_rows || m.row_chunks * 16 < tile) {
-        return false;
-    }
-    int major = 0, minor = 0;
-    const int ordinal = call.backend.ordinal();
-    return cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, ordinal) ==
-               cudaSuccess &&
-           cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, ordinal) ==
-               cudaSuccess &&
-           major == 9 && minor == 0;
+    return encode != nullptr && call.rows >= least_rows && m.row_chunks * 16 >= tile &&
+           call.backend.compute_capability() == 90;
 }
 
 Status hopper_rows(const DeviceMatrix& m, const DeviceCall& call, const DeviceTokens& tokens,

@@ -12,6 +12,7 @@
 #include "worker/inference/quant/shared/device_layer.h"
 #include "worker/inference/quant/shared/few_rows.cuh"
 #include "worker/inference/quant/shared/some_rows.cuh"
+#include "worker/inference/quant/shared/some_rows_hopper.cuh"
 
 namespace bitsweep::quant {
 
@@ -58,6 +59,15 @@ class WeightOnlyDevice final : public DeviceLayer {
         }
         if constexpr (std::is_same_v<X, __half> && !is_dense_half) {
             if (call.rows <= device::some_rows_limit) {
+                if constexpr (device::hopper::serves<Weights>) {
+                    if (call.backend.compute_capability() == 90 &&
+                        m.rows >= device::hopper::least_outputs) {
+                        return cuda_status(
+                            device::hopper::some_rows<Weights>(
+                                m, few, call.backend.multiprocessors(), call.backend.stream()),
+                            body_.name);
+                    }
+                }
                 return cuda_status(device::some_rows<Weights>(m, few, call.backend.stream()),
                                    body_.name);
             }
