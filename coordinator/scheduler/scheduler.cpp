@@ -114,6 +114,7 @@ Scheduler::Scheduler(Options options) : options_(options) {
 
 void Scheduler::restore(Snapshot snapshot, TimePoint now) {
     ASSERT(state_.jobs().empty());
+    state_.expect(snapshot.jobs.size());
     for (JobRecord& record : snapshot.jobs) {
         Job job;
         static_cast<JobRecord&>(job) = std::move(record);

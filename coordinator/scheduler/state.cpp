@@ -64,17 +64,24 @@ GroupKey group_of(const State& state, const Job& job) {
 
 JobIndex State::add(Job job) {
     const auto index = static_cast<JobIndex>(jobs_.size());
-    const bool is_new = by_key_.emplace(job.key, index).second;
-    ASSERT(is_new && job.cell != nullptr);
+    ASSERT(job.cell != nullptr);
     ++changes;
     jobs_.push_back(std::move(job));
+    const bool is_new = by_key_.add(index, jobs_);
+    ASSERT(is_new);
     this->index(index);
     return index;
 }
 
 std::optional<JobIndex> State::find(const JobKey& key) const {
-    const auto found = by_key_.find(key);
-    return found == by_key_.end() ? std::nullopt : std::optional(found->second);
+    return by_key_.find(key, jobs_);
+}
+
+void State::expect(std::size_t more) {
+    // A quarter at least: many small submissions must not move all jobs every time.
+    if (jobs_.capacity() - jobs_.size() < more) {
+        jobs_.reserve(jobs_.size() + std::max(more, jobs_.size() / 4));
+    }
 }
 
 Status State::change(JobIndex index, const Trigger& trigger) {

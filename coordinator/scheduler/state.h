@@ -8,12 +8,12 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "coordinator/scheduler/command.h"
 #include "coordinator/scheduler/job_state.h"
+#include "coordinator/scheduler/key_index.h"
 #include "coordinator/scheduler/options.h"
 #include "coordinator/scheduler/transition.h"
 #include "schemas/message.h"
@@ -95,6 +95,8 @@ class State {
  public:
     // The key must be new.
     JobIndex add(Job job);
+    // So many are about to be added: room for them, and not for twice as many.
+    void expect(std::size_t more);
     std::optional<JobIndex> find(const JobKey& key) const;
     const Job& job(JobIndex index) const { return jobs_[index]; }
     const std::vector<Job>& jobs() const { return jobs_; }
@@ -157,7 +159,7 @@ class State {
     Device* device_of(const Running& running);
 
     std::vector<Job> jobs_;
-    std::unordered_map<JobKey, JobIndex> by_key_;
+    KeyIndex by_key_;
     std::map<SessionId, Worker> workers_;
     std::vector<Experiment> experiments_;
     std::map<ExperimentName, std::uint32_t> experiment_by_name_;

@@ -94,6 +94,7 @@ Submitted add_cells(Step& step, const ExperimentName& experiment,
     Submitted counts;
     counts.experiment = experiment;
     named.resize(state.jobs().size() + cells.size());
+    state.expect(cells.size());
     std::map<GroupKey, bool> impossible;
     for (const ResolvedCell& resolved : cells) {
         auto index = state.find(resolved.key);

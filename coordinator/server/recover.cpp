@@ -94,8 +94,9 @@ Status read_orders(Store& store, scheduler::Snapshot& snapshot) {
 // How long jobs took, by model, for the ETA and for workers that end at a known time.
 Status read_paces(Store& store, scheduler::Snapshot& snapshot) {
     const Table table = TRY(store.query(
-        "SELECT j.model, count(*), sum(r.finished_unix_ms - r.started_unix_ms) FROM jobs j JOIN "
-        "runs r ON r.id = j.result WHERE r.finished_unix_ms > r.started_unix_ms GROUP BY 1"));
+        "SELECT c.model, count(*), sum(r.finished_unix_ms - r.started_unix_ms) FROM runs r CROSS "
+        "JOIN job_states s ON s.id = r.job AND s.result = r.id CROSS JOIN job_specs c ON c.id = "
+        "s.id WHERE r.finished_unix_ms > r.started_unix_ms GROUP BY 1"));
     for (const auto& row : table.rows) {
         snapshot.paces[row.at(0).text] = {row.at(1).integer, row.at(2).integer};
     }
@@ -106,9 +107,11 @@ Status read_paces(Store& store, scheduler::Snapshot& snapshot) {
 Status read_peaks(Store& store, scheduler::Snapshot& snapshot) {
     // From the few runs on cards to their measurements, not the other way round.
     const Table table = TRY(store.query(
-        "SELECT j.key, CAST(m.value AS INTEGER) FROM jobs j CROSS JOIN runs r ON r.id = j.result "
-        "CROSS JOIN measurements m ON m.run = r.id AND m.sample = 0 AND m.metric = '" +
-        std::string(scheduler::peak_metric) + "' WHERE r.device <> 'cpu' AND m.value > 0"));
+        "SELECT c.key, CAST(m.value AS INTEGER) FROM runs r CROSS JOIN job_states s ON s.id = "
+        "r.job AND s.result = r.id CROSS JOIN measurements m ON m.run = r.id AND m.sample = 0 AND "
+        "m.metric = '" +
+        std::string(scheduler::peak_metric) +
+        "' CROSS JOIN job_specs c ON c.id = s.id WHERE r.device <> 'cpu' AND m.value > 0"));
     std::unordered_map<std::string, std::uint64_t> by_key;
     for (const auto& row : table.rows) {
         by_key[row.at(0).text] = static_cast<std::uint64_t>(row.at(1).integer);

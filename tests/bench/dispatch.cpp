@@ -391,6 +391,8 @@ void measure_throughput(const Settings& settings, int jobs) {
     World world;
     world.start_coordinator();
     const double submit_s = world.submit(jobs);
+    // The answer leaves before the memory is given back.
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
     const double rss = rss_mib(world.coordinator());
     world.kill_coordinator();
     const double listen_s = world.start_coordinator();
