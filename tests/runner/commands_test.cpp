@@ -132,6 +132,19 @@ TEST(Quantize, WritesCodesScalesAndTheWeightTheyStandFor) {
     }
 }
 
+TEST(Quantize, AMethodHasAsManyScalesAsItNeeds) {
+    const TemporaryFolder folder;
+    const fs::path file = folder.path() / "layer.safetensors";
+    const std::vector<std::pair<std::string, std::size_t>> scales_of = {
+        {"fp32", 0}, {"fp16", 0}, {"fp8", 1}, {"fp8-channel", 128}, {"nf4", 768}};
+    for (const auto& [method, scales] : scales_of) {
+        const Ended ended = runner({"quantize", "--model", model_path("llama-nano"), "--method",
+                                    method, "--layer", "model.layers.2.mlp.down_proj", "-o", file});
+        ASSERT_EQ(0, ended.exit_code) << method << ": " << ended.err;
+        EXPECT_EQ(scales, read_safetensors(file).at("scales").floats().size()) << method;
+    }
+}
+
 TEST(Quantize, OfALayerThatIsNotThereNamesANearOne) {
     const Ended ended = runner({"quantize", "--model", model_path("llama-nano"), "--method", "int8",
                                 "--layer", "model.layers.2.mlp.down_pro", "-o", "/dev/null"});

@@ -54,10 +54,13 @@ Status quantize(const QuantizeOptions& options) {
     const PackedExport packed = linear->export_packed();
     std::vector<float> dequantized(static_cast<std::size_t>(shape[0] * shape[1]));
     linear->dequantize_rows(0, shape[0], dequantized.data());
+    // A shape without sides would be one value.
+    const auto scales_shape =
+        packed.scales.empty() ? std::vector<std::int64_t>{0} : packed.scales_shape;
     return write_safetensors(
         options.output,
         {{"codes", "U8", packed.codes_shape, std::as_bytes(std::span(packed.codes))},
-         {"scales", "F32", packed.scales_shape, std::as_bytes(std::span(packed.scales))},
+         {"scales", "F32", scales_shape, std::as_bytes(std::span(packed.scales))},
          {"dequantized", "F32", shape, std::as_bytes(std::span(dequantized))}},
         {{"method", options.method.method}, {"layer", weight.name}, {"layout", packed.layout}});
 }
