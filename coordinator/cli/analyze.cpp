@@ -34,9 +34,27 @@ struct Analysis {
 };
 
 Result<Evidence> read(Store& store, const Parsed& parsed) {
-    return read_evidence(store,
-                         {parsed.get<std::string>("experiment"), parsed.get<std::string>("device"),
-                          parsed.get<std::string>("model")});
+    Evidence evidence = TRY(read_evidence(
+        store, {parsed.get<std::string>("experiment"), parsed.get<std::string>("device"),
+                parsed.get<std::string>("model")}));
+    if (!evidence.cells.empty()) {
+        return evidence;
+    }
+    if (!evidence.excluded.empty()) {
+        return make_error(
+            ErrorCode::not_found,
+            "every run was disturbed and is left out, the first one: " + evidence.excluded.front());
+    }
+    // Other tools tell rates, without the samples and counters that an analysis reads.
+    const Table external = TRY(store.query("SELECT count(*) FROM v_external"));
+    const std::int64_t rows = external.rows.front().front().integer;
+    return make_error(ErrorCode::not_found,
+                      "nothing was measured yet" +
+                          (rows == 0 ? std::string()
+                                     : "; the " + std::to_string(rows) +
+                                           " imported rows of other tools are shown by `bitsweep "
+                                           "query --view v_external` and beside our own in every "
+                                           "report"));
 }
 
 Error usage_error(const char* usage, const std::string& why) {

@@ -25,7 +25,7 @@ constexpr const char* host = "127.0.0.1";
 constexpr Duration answer_time{2'000};
 // However many pages are open, the coordinator is asked this often.
 constexpr std::chrono::milliseconds freshness{900};
-constexpr std::size_t threads = 2;
+constexpr std::size_t threads = 3;  // a slow view must not keep the progress waiting
 constexpr std::size_t most_request_bytes = 16'384;
 
 // One question at a time to the coordinator, and its last answer.
@@ -70,7 +70,8 @@ bool is_local(const httplib::Request& request) {
 
 class HttpPage final : public LivePage {
  public:
-    explicit HttpPage(const LivePageOptions& options) : source_(options.access), db_(options.db) {
+    explicit HttpPage(const LivePageOptions& options)
+        : source_(options.access), db_(options.db), results_(options.db) {
         server_.new_task_queue = [] { return new httplib::ThreadPool(threads); };
         server_.set_payload_max_length(most_request_bytes);
         server_.set_read_timeout(std::chrono::seconds(5));
@@ -93,7 +94,9 @@ class HttpPage final : public LivePage {
             return httplib::Server::HandlerResponse::Handled;
         });
         give("/", embedded::dashboard_html, "text/html; charset=utf-8");
+        give("/draw.js", embedded::draw_js, "text/javascript");
         give("/dashboard.js", embedded::dashboard_js, "text/javascript");
+        give("/views.js", embedded::views_js, "text/javascript");
         give("/dashboard.css", embedded::dashboard_css, "text/css");
         server_.Get("/status.json", [this](const auto&, auto& response) { status(response); });
         server_.Get("/metrics", [this](const auto&, auto& response) {
@@ -101,6 +104,16 @@ class HttpPage final : public LivePage {
         });
         server_.Get("/results.json",
                     [this](const auto& request, auto& response) { results(request, response); });
+        server_.Get("/windows.json", [this](const auto&, auto& response) {
+            answer(results_.windows(), "application/json", response);
+        });
+        server_.Get("/views.json", [this](const auto&, auto& response) {
+            answer(results_.views(), "application/json", response);
+        });
+        server_.Get("/view.json",
+                    [this](const auto& request, auto& response) { view(request, response); });
+        // Browsers ask for it by themselves; a 404 would be a line on their console.
+        server_.Get("/favicon.ico", [](const auto&, auto& response) { response.status = 204; });
         server_.Get("/report",
                     [this](const auto& request, auto& response) { report(request, response); });
     }
@@ -152,8 +165,14 @@ class HttpPage final : public LivePage {
     }
 
     void results(const httplib::Request& request, httplib::Response& response) {
-        answer(live_results(db_, request.get_param_value("experiment")), "application/json",
+        answer(results_.experiment(request.get_param_value("experiment")), "application/json",
                response);
+    }
+
+    void view(const httplib::Request& request, httplib::Response& response) {
+        answer(
+            results_.view(request.get_param_value("name"), request.get_param_value("experiment")),
+            "application/json", response);
     }
 
     void report(const httplib::Request& request, httplib::Response& response) {
@@ -180,6 +199,7 @@ class HttpPage final : public LivePage {
     httplib::Server server_;
     Source source_;
     std::filesystem::path db_;
+    LiveResults results_;
     std::thread thread_;
     int port_ = 0;
 };

@@ -4,6 +4,8 @@
 //   /status.json    the coordinator's status reply, or {"error": "..."}
 //   /metrics        the same in Prometheus' text format
 //   /results.json?experiment=NAME    cells by state and estimates so far (live_results.h)
+//   /windows.json    clocks, heat and power of each device's newest window
+//   /views.json, /view.json?name=NAME&experiment=E    any view of the database
 //   /report?experiment=NAME    the summary so far, as `bitsweep report` writes it
 #pragma once
 

@@ -15,10 +15,11 @@ bool same_place(const SummaryRow& a, const SummaryRow& b) {
     return a.model == b.model && a.device == b.device;
 }
 
-// Weights at 16 bits, so that a packed row does not make its model look small; -1: not measured.
+// Weights at 16 bits, so that a packed row does not make its model look small, else as they are;
+// -1: not measured.
 double full_size(const SummaryRow& row) {
     const double size = row.weights_mib / row.weights_ratio;
-    return std::isfinite(size) ? size : -1;
+    return std::isfinite(size) ? size : std::isfinite(row.weights_mib) ? row.weights_mib : -1;
 }
 
 // The rows of one device that belong to the model with the largest weights.
@@ -44,33 +45,44 @@ bool resolved(const SummaryRow& row) {
 
 std::string evidence(const SummaryRow& row) {
     if (row.pairs < 2) {
-        return "one repeat: " + ratio_text(row.speedup) + "x";
+        return ratio_text(row.speedup) + "x";
     }
     return "95 % " + ratio_text(row.speedup_low) + "-" + ratio_text(row.speedup_high) + ", " +
            std::to_string(row.pairs) + " repeats";
 }
 
-// "int8 decodes 1.62x as fast as fp16 (95 % 1.58-1.66, 3 repeats)", the rest shorter.
+// A head of its own is part of what is compared.
+std::string name_of(const SummaryRow& row, const SummaryRow& base) {
+    return row.method +
+           (row.head_bits == base.head_bits ? "" : " head " + std::to_string(row.head_bits));
+}
+
+void join(std::string& out, const std::string& more, const char* between) {
+    out += (out.empty() || more.empty() ? "" : between) + more;
+}
+
+// "int8 decodes 1.62x as fast as fp16 (95 % 1.58-1.66, 3 repeats), nf4 0.5x (...); not resolved,
+// the interval spans 1: int4-g64 (...)"
 std::string verdicts(const Rows& rows, const SummaryRow& base) {
-    const std::string& baseline = base.method;
-    std::string out;
+    std::string told, open, single, uncompared;
     for (const SummaryRow* row : rows) {
-        // A head of its own is part of what is compared.
-        const std::string name =
-            row->method +
-            (row->head_bits == base.head_bits ? "" : " head " + std::to_string(row->head_bits));
-        out += out.empty() ? "" : "; ";
+        const std::string name = name_of(*row, base);
         if (row->pairs == 0) {
-            out += name + " was not compared";
+            join(uncompared, name, ", ");
         } else if (resolved(*row)) {
-            out += name + " decodes " + ratio_text(row->speedup) + "x as fast as " + baseline +
-                   " (" + evidence(*row) + ")";
+            join(told,
+                 name + (told.empty() ? " decodes " : " ") + ratio_text(row->speedup) +
+                     (told.empty() ? "x as fast as " + base.method : "x") + " (" + evidence(*row) +
+                     ")",
+                 ", ");
         } else {
-            out += name + " is not resolved (" + evidence(*row) +
-                   (row->pairs < 2 ? ")" : ", spans 1)");
+            join(row->pairs < 2 ? single : open, name + " (" + evidence(*row) + ")", ", ");
         }
     }
-    return out;
+    join(told, open.empty() ? "" : "not resolved, the interval spans 1: " + open, "; ");
+    join(told, single.empty() ? "" : "not resolved, one repeat has no interval: " + single, "; ");
+    join(told, uncompared.empty() ? "" : "not compared: " + uncompared, "; ");
+    return told;
 }
 
 std::string place(const SummaryRow& row, bool name_device, bool name_head) {
@@ -100,13 +112,7 @@ std::string answer_for(const Summary& summary, const std::string& device, bool n
         const double right = resolved(*b) ? b->speedup : -1;
         return left > right;
     });
-    const bool any = resolved(*rows.front());
-    const bool single =
-        std::all_of(rows.begin(), rows.end(), [](const SummaryRow* row) { return row->pairs < 2; });
-    if (single) {
-        return where + ", not resolved: one repeat (" + verdicts(rows, first) + ")";
-    }
-    return where + (any ? ", " : ", not resolved: ") + verdicts(rows, first);
+    return where + ", " + verdicts(rows, first);
 }
 
 }  // namespace

@@ -77,6 +77,11 @@ bool stands_above(const SummaryColumn& column, const Summary& summary) {
            });
 }
 
+bool is_empty(const SummaryColumn& column, const Summary& summary) {
+    return std::all_of(summary.rows.begin(), summary.rows.end(),
+                       [&](const SummaryRow& row) { return column.text(row) == "-"; });
+}
+
 Verdict verdict_of(const SummaryRow& row) {
     if (row.is_baseline || row.pairs == 0) {
         return Verdict::none;

@@ -24,6 +24,9 @@ std::span<const SummaryColumn> summary_columns();
 // Head, device and repeats stand above the table where they are the same in every row.
 bool stands_above(const SummaryColumn& column, const Summary& summary);
 
+// Nothing of it was measured in any row: it takes no place.
+bool is_empty(const SummaryColumn& column, const Summary& summary);
+
 // Which way a row's speed-up is settled: for colour.
 enum class Verdict { none, faster, slower, open };
 Verdict verdict_of(const SummaryRow& row);

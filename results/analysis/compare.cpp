@@ -191,23 +191,33 @@ Result<std::vector<Comparison>> compare(const Evidence& evidence, const CompareQ
     return rows;
 }
 
+// SAME is a strong word for an interval that a large difference fits into.
+std::string sentence_of(const Comparison& row, const CompareQuestion& question) {
+    constexpr double wide = 1.05;
+    const std::string head = "On " + row.model + ", " + row.device + ": " + question.a + " is ";
+    if (row.verdict == SpeedVerdict::unresolved) {
+        return head + "not resolved against " + question.b + ": one process each (" +
+               ratio_text(row.speedup) + "x); measure with `repeat: 3` or more.";
+    }
+    const std::string numbers = ratio_text(row.speedup) + "x (" + ratio_text(row.low) + " to " +
+                                ratio_text(row.high) + ", " + std::to_string(row.pairs) + " pairs)";
+    if (row.verdict == SpeedVerdict::same && (row.low < 1 / wide || row.high > wide)) {
+        return head + "not told apart from " + question.b + " (SAME): " + numbers +
+               ", an interval that a difference of " + difference(row.low) + " or " +
+               difference(row.high) + " fits into; more repeats would tell.";
+    }
+    return head + std::string(to_string(row.verdict)) +
+           (row.verdict == SpeedVerdict::same ? " as " : " than ") + question.b + ": " + numbers +
+           ".";
+}
+
 Finding compare_finding(const std::vector<Comparison>& rows, const CompareQuestion& question) {
     Finding finding;
     finding.title = question.a + " against " + question.b + ", decode rate";
     TableBuilder table({"model", "method", "device", "verdict", "speed-up", "low", "high",
                         "confidence", "p (Holm)", "pairs", "excluded"});
     for (const Comparison& row : rows) {
-        std::string sentence = "On " + row.model + ", " + row.device + ": " + question.a + " is ";
-        if (row.verdict == SpeedVerdict::unresolved) {
-            sentence += "not resolved against " + question.b + ": one process each (" +
-                        ratio_text(row.speedup) + "x); measure with `repeat: 3` or more";
-        } else {
-            sentence += std::string(to_string(row.verdict)) +
-                        (row.verdict == SpeedVerdict::same ? " as " : " than ") + question.b +
-                        ": " + ratio_text(row.speedup) + "x (" + ratio_text(row.low) + " to " +
-                        ratio_text(row.high) + ", " + std::to_string(row.pairs) + " pairs)";
-        }
-        finding.sentences.push_back(sentence + ".");
+        finding.sentences.push_back(sentence_of(row, question));
         table.row().text(row.model).text(row.method).text(row.device);
         table.text(std::string(to_string(row.verdict))).number(row.speedup);
         table.number(row.low).number(row.high).number(row.confidence).number(row.p, 3);

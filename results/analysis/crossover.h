@@ -60,4 +60,9 @@ Finding crossover_finding(const std::vector<Crossover>& crossovers);
 // The crossing in one sentence.
 std::string sentence_of(const Crossover& crossover);
 
+// All crossings of a device in one sentence: "On H100, of 124M to 8.03B parameters, faster than
+// fp16: int8 from 494M (435M to 508M), nf4 never in the measured range (95 % intervals)." Of three
+// sizes or more only.
+std::vector<std::string> crossing_answers(const std::vector<Crossover>& crossovers);
+
 }  // namespace bitsweep

@@ -1,4 +1,5 @@
 // The crossover in words and in a table.
+#include <algorithm>
 #include <cmath>
 
 #include "results/analysis/crossover.h"
@@ -6,12 +7,6 @@
 
 namespace bitsweep {
 namespace {
-
-std::string size_text(double parameters) {
-    return parameters >= 1e9   ? significant(parameters / 1e9, 3) + "B"
-           : parameters >= 1e6 ? significant(parameters / 1e6, 3) + "M"
-                               : significant(parameters / 1e3, 3) + "k";
-}
 
 std::string width_text(double width) {
     return fixed_text(width, 0);
@@ -67,6 +62,43 @@ std::string model_text(const Estimate& width) {
     return text(width.value) + " [" + text(width.low) + " to " + text(width.high) + "]";
 }
 
+// Behind at the largest size; it may have been ahead at a smaller one.
+std::string never_text(const Crossover& crossover) {
+    std::string ahead;
+    for (const CrossoverPoint& point : crossover.points) {
+        if (point.speedup.low > 1) {
+            ahead += (ahead.empty() ? "" : ", ") + point.model + " (" +
+                     ratio_text(point.speedup.centre) + "x)";
+        }
+    }
+    return ahead.empty() ? " never beats " + crossover.b + " in the measured range"
+                         : " leads " + crossover.b + " at " + ahead +
+                               " only and is behind at the largest measured size";
+}
+
+// "from 494M (435M to 508M)", "never in the measured range"
+std::string brief_text(const Crossover& crossover) {
+    const CrossingPlace& place = crossover.parameters;
+    const auto end = [&](double value) {
+        return end_text(value, crossover.points, &CrossoverPoint::parameters, size_text);
+    };
+    const bool mixed = std::any_of(crossover.points.begin(), crossover.points.end(),
+                                   [](const CrossoverPoint& p) { return p.speedup.low > 1; });
+    switch (place.verdict) {
+        case CrossoverClass::always:
+            return "at every measured size";
+        case CrossoverClass::never:
+            return mixed ? "at smaller sizes only, not at the largest"
+                         : "never in the measured range";
+        case CrossoverClass::within:
+            return "from " + end(place.value) + " (" + end(place.low) + " to " + end(place.high) +
+                   ")";
+        case CrossoverClass::unresolved:
+            return "not resolved";
+    }
+    ASSERT(false);
+}
+
 std::string percent(double share) {
     if (std::isnan(share)) {
         return "";
@@ -86,8 +118,7 @@ std::string sentence_of(const Crossover& crossover) {
             return head + " beats " + crossover.b + " at every measured size (" +
                    range_text(crossover) + ").";
         case CrossoverClass::never:
-            return head + " never beats " + crossover.b + " up to the largest measured size (" +
-                   range_text(crossover) + ").";
+            return head + never_text(crossover) + " (" + range_text(crossover) + ").";
         case CrossoverClass::within:
             return head + " starts to beat " + crossover.b + " at width " +
                    place_text(width, crossover, &CrossoverPoint::width, width_text) + ", " +
@@ -108,6 +139,33 @@ std::string sentence_of(const Crossover& crossover) {
                    "); more repeats or more sizes would tell.";
     }
     ASSERT(false);
+}
+
+std::vector<std::string> crossing_answers(const std::vector<Crossover>& crossovers) {
+    constexpr std::size_t least_sizes = 3;
+    std::vector<std::string> places, sentences;
+    for (const Crossover& crossover : crossovers) {
+        if (crossover.points.size() < least_sizes) {
+            continue;
+        }
+        const std::string place = "On " + crossover.device +
+                                  (crossover.setting.empty() ? "" : " (" + crossover.setting + ")");
+        const std::string head = place + ", of " + size_text(crossover.points.front().parameters) +
+                                 " to " + size_text(crossover.points.back().parameters) +
+                                 " parameters, faster than " + crossover.b + ": ";
+        const auto known = std::find(places.begin(), places.end(), head);
+        const std::string words = crossover.a + " " + brief_text(crossover);
+        if (known == places.end()) {
+            places.push_back(head);
+            sentences.push_back(head + words);
+        } else {
+            sentences[static_cast<std::size_t>(known - places.begin())] += ", " + words;
+        }
+    }
+    for (std::string& sentence : sentences) {
+        sentence += " (95 % intervals).";
+    }
+    return sentences;
 }
 
 Finding crossover_finding(const std::vector<Crossover>& crossovers) {

@@ -28,19 +28,34 @@ const LatencySplit* baseline_of(const LatencyAnswer& answer, const LatencySplit&
     return nullptr;
 }
 
-std::string phrase(LatencyPart part, double difference) {
-    const std::string amount = us(std::fabs(difference));
+// What a part is called in a sentence; on a CPU there are no launches.
+std::string noun_of(LatencyPart part, bool cpu) {
     switch (part) {
-        case part_bytes:
-            return difference < 0 ? "fewer bytes save " + amount : "more bytes cost " + amount;
-        case part_rest:
-            return "arithmetic, conversions and what is not stored " +
-                   std::string(difference > 0 ? "cost " : "save ") + amount;
         case part_launches:
-            return "launches " + std::string(difference > 0 ? "cost " : "save ") + amount;
+            return cpu ? "what every product costs whatever its size" : "launches";
+        case part_host:
+            return "the host's work between launches";
+        case part_synchronise:
+            return "waiting for the device";
+        case part_tail:
+            return "slow tokens (mean over median)";
+        case part_rest:
+            return "arithmetic, conversions and what is not stored";
         default:
-            return std::string(name_of(part)) + (difference > 0 ? " costs " : " saves ") + amount;
+            return std::string(name_of(part));
     }
+}
+
+std::string phrase(LatencyPart part, double difference, bool cpu) {
+    const std::string amount = us(std::fabs(difference));
+    if (part == part_bytes) {
+        return difference < 0 ? "fewer bytes save " + amount : "more bytes cost " + amount;
+    }
+    const bool plural = part == part_tail || part == part_rest || (part == part_launches && !cpu);
+    return noun_of(part, cpu) +
+           (plural ? (difference > 0 ? " cost " : " save ")
+                   : (difference > 0 ? " costs " : " saves ")) +
+           amount;
 }
 
 Table table_of(const LatencyAnswer& answer) {
@@ -86,7 +101,8 @@ std::string explain(const LatencySplit& split, const LatencySplit& base) {
     });
     std::string reasons;
     for (const auto& [difference, part] : differences) {
-        reasons += (reasons.empty() ? ": " : "; ") + phrase(part, difference);
+        reasons += (reasons.empty() ? ": " : "; ") +
+                   phrase(part, difference, split.device.starts_with("cpu"));
     }
     return sentence + (reasons.empty() ? ": no part differs by more than 3 %" : reasons) + ".";
 }

@@ -14,7 +14,9 @@ std::string fixed_text(double value, int decimals) {
     }
     char buffer[64];
     std::snprintf(buffer, sizeof buffer, "%.*f", decimals, value);
-    return buffer;
+    // What rounds to nothing has no sign: "0", never "-0".
+    const bool nothing = std::strpbrk(buffer, "123456789") == nullptr && std::isfinite(value);
+    return nothing && *buffer == '-' ? buffer + 1 : buffer;
 }
 
 std::string significant(double value, int digits) {
@@ -43,6 +45,13 @@ std::string plain_text(double value) {
     char buffer[64];
     std::snprintf(buffer, sizeof buffer, whole ? "%.0f" : "%.6g", value);
     return buffer;
+}
+
+std::string size_text(double count) {
+    return std::isnan(count) ? ""
+           : count >= 1e9    ? significant(count / 1e9, 3) + "B"
+           : count >= 1e6    ? significant(count / 1e6, 3) + "M"
+                             : significant(count / 1e3, 3) + "k";
 }
 
 std::string ratio_text(double value) {

@@ -11,8 +11,10 @@ namespace bitsweep {
 namespace {
 
 constexpr int palette = 8;
-constexpr int left = 64, right = 16, top = 14, bottom = 46;  // margins, room for ticks and labels
+constexpr int right = 16, top = 14, bottom = 46;  // margins, room for ticks and labels
 constexpr double radius = 4.5;
+constexpr double em_12 = 6.9,
+                 em_11 = 5.9;  // mean width of a character of 12 and 11 px system fonts
 
 std::string at(double value) {
     return plain_text(std::round(value * 10) / 10);
@@ -179,8 +181,16 @@ Plot::Plot(std::string description, Axis x, Axis y, int width, int height)
       width_(width),
       height_(height) {}
 
+int Plot::left() const {
+    std::size_t longest = 0;
+    for (const auto& [value, text] : ticks_of(y_)) {
+        longest = std::max(longest, text.size());
+    }
+    return std::max(64, 30 + static_cast<int>(em_12 * static_cast<double>(longest)));
+}
+
 double Plot::px(double x) const {
-    return left + std::clamp(place(x_, x), 0.0, 1.0) * (width_ - left - right);
+    return left() + std::clamp(place(x_, x), 0.0, 1.0) * (width_ - left() - right);
 }
 
 double Plot::py(double y) const {
@@ -188,8 +198,9 @@ double Plot::py(double y) const {
 }
 
 void Plot::rule(double y) {
+    rules_.push_back(py(y));
     back_ += "<line class=\"rule\"" +
-             attributes({{"x1", left}, {"x2", width_ - right}, {"y1", py(y)}, {"y2", py(y)}}) +
+             attributes({{"x1", left()}, {"x2", width_ - right}, {"y1", py(y)}, {"y2", py(y)}}) +
              "/>\n";
 }
 
@@ -203,10 +214,26 @@ void Plot::band(double x_low, double x_high, int series) {
              "/>\n";
 }
 
-void Plot::line(const std::vector<std::pair<double, double>>& points, int series, bool dashed) {
+// Steps of less than half a label's height: none fits between them.
+void Plot::keep_clear(double x0, double y0, double x1, double y1) {
+    constexpr double step = 5;
+    const int steps = 1 + static_cast<int>(std::hypot(x1 - x0, y1 - y0) / step);
+    for (int i = 1; i < steps; ++i) {
+        const double share = static_cast<double>(i) / steps;
+        lines_.emplace_back(x0 + share * (x1 - x0), y0 + share * (y1 - y0));
+    }
+}
+
+void Plot::line(const std::vector<std::pair<double, double>>& points, int series, bool dashed,
+                double aside) {
     std::string path;
     for (const auto& [x, y] : points) {
-        path += (path.empty() ? "M" : " L") + at(px(x)) + "," + at(py(y));
+        path += (path.empty() ? "M" : " L") + at(px(x) + aside) + "," + at(py(y));
+    }
+    for (std::size_t i = 1; i < points.size(); ++i) {
+        const auto& [x0, y0] = points[i - 1];
+        const auto& [x1, y1] = points[i];
+        keep_clear(px(x0) + aside, py(y0), px(x1) + aside, py(y1));
     }
     marks_ += "<path class=\"line " + series_class(series) + (dashed ? " dashed" : "") + "\" d=\"" +
               path + "\"/>\n";
@@ -216,13 +243,14 @@ void Plot::point(double x, double y, double low, double high, Mark mark, const s
     if (!std::isfinite(x) || !std::isfinite(y)) {
         return;
     }
+    const double place = px(x) + mark.aside;
     if (std::isfinite(low) && std::isfinite(high)) {
         marks_ += "<line class=\"whisker " + series_class(mark.series) + "\"" +
-                  attributes({{"x1", px(x)}, {"x2", px(x)}, {"y1", py(low)}, {"y2", py(high)}}) +
+                  attributes({{"x1", place}, {"x2", place}, {"y1", py(low)}, {"y2", py(high)}}) +
                   "/>\n";
     }
-    points_.emplace_back(px(x), py(y));
-    marks_ += shape(px(x), py(y), mark) + "<title>" + html::escaped(title) + "</title>" +
+    points_.emplace_back(place, py(y));
+    marks_ += shape(place, py(y), mark) + "<title>" + html::escaped(title) + "</title>" +
               closing(mark) + "\n";
 }
 
@@ -232,8 +260,8 @@ void Plot::label(double x, double y, const std::string& text) {
     }
 }
 
-// Each label takes the first of eight places around its point that touches no point and no label
-// before it; one that finds none is left to its point's title.
+// Each label takes the first of eight places around its point that touches no point, no rule and no
+// label before it; one that finds none is left to its point's title.
 std::string Plot::labels() const {
     struct Box {
         double x0, y0, x1, y1;
@@ -243,9 +271,15 @@ std::string Plot::labels() const {
     for (const auto& [x, y] : points_) {
         taken.push_back({x - radius, y - radius, x + radius, y + radius});
     }
+    for (const auto& [x, y] : lines_) {
+        taken.push_back({x - 1, y - 1, x + 1, y + 1});
+    }
+    for (const double y : rules_) {
+        taken.push_back({0, y - 1, static_cast<double>(width_), y + 1});
+    }
     std::string out;
     for (const Label& label : labels_) {
-        const double wide = 5.9 * display_width(label.text);  // of 11 px system fonts
+        const double wide = em_11 * display_width(label.text);
         for (const auto& [dx, dy] : {std::pair{8, -6},
                                      {8, 14},
                                      {-8, -6},
@@ -256,7 +290,7 @@ std::string Plot::labels() const {
                                      {-8, 27}}) {
             const double x = label.x + dx, y = label.y + dy;
             const Box box{dx > 0 ? x : x - wide, y - 10, dx > 0 ? x + wide : x, y + 3};
-            const bool inside = box.x0 > left && box.x1 < width_ && box.y0 > 0;
+            const bool inside = box.x0 > left() && box.x1 < width_ && box.y0 > 0;
             if (inside && std::none_of(taken.begin(), taken.end(),
                                        [&](const Box& other) { return box.meets(other); })) {
                 taken.push_back(box);
@@ -273,16 +307,18 @@ std::string Plot::axes() const {
     for (const auto& [value, text] : ticks_of(x_)) {
         const double x = px(value);
         out += "<line class=\"grid\"" +
-               attributes({{"x1", x}, {"x2", x}, {"y1", top}, {"y2", height_ - bottom}}) + "/>\n" +
-               text_at(x, height_ - bottom + 17, "middle", text);
+               attributes({{"x1", x}, {"x2", x}, {"y1", top}, {"y2", height_ - bottom}}) + "/>\n";
+        const bool outside = x + em_12 * static_cast<double>(text.size()) / 2 > width_;
+        out +=
+            text_at(outside ? width_ : x, height_ - bottom + 17, outside ? "end" : "middle", text);
     }
     for (const auto& [value, text] : ticks_of(y_)) {
         const double y = py(value);
         out += "<line class=\"grid\"" +
-               attributes({{"x1", left}, {"x2", width_ - right}, {"y1", y}, {"y2", y}}) + "/>\n" +
-               text_at(left - 7, y + 4, "end", text);
+               attributes({{"x1", left()}, {"x2", width_ - right}, {"y1", y}, {"y2", y}}) + "/>\n" +
+               text_at(left() - 7, y + 4, "end", text);
     }
-    out += text_at((left + width_ - right) / 2.0, height_ - 8, "middle axis", x_.label);
+    out += text_at((left() + width_ - right) / 2.0, height_ - 8, "middle axis", x_.label);
     const double middle = (top + height_ - bottom) / 2.0;
     out += "<text transform=\"translate(14 " + at(middle) +
            ") rotate(-90)\" class=\"middle axis\">" + html::escaped(y_.label) + "</text>\n";

@@ -21,6 +21,7 @@ struct Axis {
 struct Mark {
     int series = -1;
     bool hollow = false;  // external, dominated or excluded
+    double aside = 0;     // pixels to the right, so that series at one x do not hide each other
 };
 
 class Plot {
@@ -30,8 +31,8 @@ class Plot {
 
     void rule(double y);                                 // horizontal reference
     void band(double x_low, double x_high, int series);  // vertical, between two values
-    void line(const std::vector<std::pair<double, double>>& points, int series,
-              bool dashed = false);
+    void line(const std::vector<std::pair<double, double>>& points, int series, bool dashed = false,
+              double aside = 0);
     // `low` and `high`: the interval, NaN where there is none.
     void point(double x, double y, double low, double high, Mark mark, const std::string& title);
     void label(double x, double y, const std::string& text);  // beside a point, where there is room
@@ -41,6 +42,8 @@ class Plot {
  private:
     double px(double x) const;
     double py(double y) const;
+    void keep_clear(double x0, double y0, double x1, double y1);  // of labels, in pixels
+    int left() const;  // margin: room for the axis' name and the longest tick
     std::string axes() const;
     std::string labels() const;
     std::string description_;
@@ -53,6 +56,8 @@ class Plot {
     };
     std::vector<Label> labels_;
     std::vector<std::pair<double, double>> points_;  // pixels, for labels to keep away from
+    std::vector<std::pair<double, double>> lines_;   // likewise, close together along each line
+    std::vector<double> rules_;                      // likewise, heights
 };
 
 // One horizontal bar of parts that add up.

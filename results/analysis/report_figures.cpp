@@ -89,6 +89,12 @@ int Palette::of(const std::string& method) const {
     return found == methods_.end() ? -1 : static_cast<int>(found - methods_.begin());
 }
 
+// Five pixels between neighbours, centred; three where there are many.
+double Palette::aside(int series) const {
+    const auto count = static_cast<double>(methods_.size());
+    return series < 0 ? 0 : (series - (count - 1) / 2) * (count > 8 ? 3 : 5);
+}
+
 std::string Palette::legend() const {
     return bitsweep::legend(methods_);
 }
@@ -124,23 +130,26 @@ std::string speedup_figure(const Report& report, const std::string& device,
             continue;
         }
         const int series = palette.of(crossover.a);
+        const double aside = palette.aside(series);
         if (crossover.parameters.verdict == CrossoverClass::within) {
             plot.band(crossover.parameters.low, crossover.parameters.high, series);
         }
-        plot.line(averaged(crossover.points), series);
+        plot.line(averaged(crossover.points), series, false, aside);
         for (const CrossoverPoint& point : crossover.points) {
             plot.point(point.parameters, point.speedup.centre, point.speedup.low,
-                       point.speedup.high, {series, false},
+                       point.speedup.high, {series, false, aside},
                        point.model + ", " + crossover.a + ": " + interval_text(point.speedup) +
                            "x of " + crossover.b);
         }
     }
     add_external(report, plot);
-    return figure(plot.svg(),
-                  "Speed-up of decoding over 16 bits on " + device +
-                      ", with 95 % intervals over processes. Shaded: where a method starts to be "
-                      "faster (95 %). Hollow and grey: external, other tools on other cards.",
-                  palette.legend());
+    return figure(
+        plot.svg(),
+        "Speed-up of decoding over 16 bits on " + device +
+            ", with 95 % intervals over processes. Shaded: where a method starts to be "
+            "faster (95 %). Methods of one size stand side by side. Hollow and grey: external, "
+            "other tools on other cards.",
+        palette.legend());
 }
 
 std::string latency_figure(const Report& report, const std::string& device) {
@@ -168,7 +177,11 @@ std::string latency_figure(const Report& report, const std::string& device) {
         stacked_bars("Where the time of one decode step of " + model + " goes on " + device, bars,
                      names, "ms per decode step"),
         "Where the time of one decode step of " + model + " goes on " + device +
-            "; behind each bar its speed-up over 16 bits.",
+            "; behind each bar its speed-up over 16 bits. Bytes: weights and cache at the rate at "
+            "which this machine reads memory, where they do not come from a cache. Launches: "
+            "starting kernels; on a CPU what every product costs whatever its size. Host: work "
+            "between launches. Tail: slow tokens, mean minus median. Rest: arithmetic, conversions "
+            "and what was not stored.",
         legend(names, true));
 }
 
@@ -226,9 +239,12 @@ std::string threshold_figure(const Report& report, const std::string& device,
     if (by_threshold.size() < 3) {
         return "";
     }
+    // A slow machine's tokens are told in milliseconds.
+    const double rate = by_threshold.begin()->second->decode_rate().centre();
+    const bool slow = std::exp(rate) < 100;
     const struct {
         const char *label, *metric;
-    } panels[] = {{"us per token", ""},
+    } panels[] = {{slow ? "ms per token" : "us per token", ""},
                   {"KL divergence, nat", "kl_mean"},
                   {"outlier columns", "outlier_columns"}};
     std::string svgs;
@@ -240,7 +256,8 @@ std::string threshold_figure(const Report& report, const std::string& device,
             Interval value{cell->metric(panel.metric), NAN, NAN};
             if (*panel.metric == 0) {
                 const Interval rate = bootstrap_interval(cell->decode_rate(), report.how);
-                value = {1e6 / rate.centre, 1e6 / rate.high, 1e6 / rate.low};
+                const double unit = slow ? 1e3 : 1e6;
+                value = {unit / rate.centre, unit / rate.high, unit / rate.low};
             }
             if (std::isfinite(value.centre)) {
                 line.emplace_back(threshold, value.centre);
@@ -322,13 +339,19 @@ std::string order_figure(const Report& report, const std::string& device) {
     if (x.empty() || x.low == x.high) {
         return "";
     }
+    // People read "40 s", not "0.67 minutes".
+    const bool short_span = x.high < 3;
+    const double unit = short_span ? 60 : 1;
+    x.low *= unit;
+    x.high *= unit;
     Plot plot("Every run's rate over its cell's median, in the order of the clock, " + device,
-              axis("minutes since the first run", Scale::linear, x),
+              axis(std::string(short_span ? "seconds" : "minutes") + " since the first run",
+                   Scale::linear, x),
               axis("rate over its cell's median", Scale::linear, y), 1000, 260);
     plot.rule(1);
     for (const RunInOrder& run : report.order) {
         if (run.device == device) {
-            plot.point(run.minutes, run.relative, NAN, NAN, {-1, false},
+            plot.point(run.minutes * unit, run.relative, NAN, NAN, {-1, false},
                        run.name + ": " + significant(run.relative, 3));
         }
     }

@@ -12,6 +12,7 @@ class Palette {
  public:
     explicit Palette(const Report& report) : methods_(report.evidence.methods()) {}
     int of(const std::string& method) const;
+    double aside(int series) const;  // pixels beside a shared x (Mark::aside)
     std::string legend() const;
 
  private:

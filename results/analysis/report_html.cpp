@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "results/analysis/answer.h"
@@ -83,11 +84,19 @@ std::string identity_bound(const Report& report) {
            " % (95 %, rule of three), no more than that";
 }
 
+std::string counted(std::size_t number, const std::string& noun) {
+    return std::to_string(number) + " " + noun + (number == 1 ? "" : "s");
+}
+
 std::string summary_section(const Report& report) {
     if (report.summary.rows.empty()) {
         return html::paragraph("No cell has a result yet.");
     }
     std::vector<std::string> notes = report.summary.notes;
+    std::erase_if(notes, [](const std::string& note) { return note.starts_with("left out of"); });
+    if (const std::size_t out = report.evidence.excluded.size(); out > 0) {
+        notes.push_back(counted(out, "run") + " left out of the speeds: see Drift, below");
+    }
     if (const std::string bound = identity_bound(report); !bound.empty()) {
         notes.push_back(bound);
     }
@@ -181,7 +190,7 @@ std::string external_section(const Report& report) {
     }
     TableBuilder table({"gpu", "model", "parameters", "method", "x its 16 bits", "tool", "file"});
     for (const ExternalSpeedup& one : report.external) {
-        table.row().text(one.gpu).text(one.model).number(one.parameters, 6).text(one.method);
+        table.row().text(one.gpu).text(one.model).text(size_text(one.parameters)).text(one.method);
         table.number(one.speedup, 3).text(one.tool).text(one.file);
     }
     return html::paragraph(
@@ -192,14 +201,22 @@ std::string external_section(const Report& report) {
                         html::table(report.external_rows, "External results"));
 }
 
-// "Sampling ended by half-width in 90 runs, by budget in 36": a budget means less certainty.
+std::string stop_words(const std::string& reason) {
+    return reason == "half-width" ? "at the wanted half-width"
+           : reason == "fixed"    ? "at the most samples that the protocol takes"
+           : reason == "budget"   ? "when its time was spent"
+                                  : "by " + reason;
+}
+
+// "Sampling ended at the wanted half-width in 90 runs, when its time was spent in 36": the latter
+// are less certain.
 std::string stop_reasons(const Report& report) {
     std::string reasons;
     for (std::size_t i = 0; i < report.provenance.rows.size(); ++i) {
         const Row row(report.provenance, i);
         if (row.label("fact") == "stop_reason") {
-            reasons += std::string(reasons.empty() ? "Sampling ended by " : ", by ") +
-                       row.label("value") + " in " + row.label("runs") +
+            reasons += std::string(reasons.empty() ? "Sampling ended " : ", ") +
+                       stop_words(row.label("value")) + " in " + row.label("runs") +
                        (reasons.empty() ? " runs" : "");
         }
     }
@@ -219,7 +236,7 @@ std::string method_section(const Report& report) {
         "the same tokens.",
         "Formulas of each analysis stand in its folded part."};
     if (const std::string reasons = stop_reasons(report); !reasons.empty()) {
-        lines.push_back(reasons + " (what the protocol's stop rule met first).");
+        lines.push_back(reasons + ".");
     }
     return html::list(lines);
 }
@@ -254,26 +271,25 @@ std::string repeat_section(const Report& report) {
 }
 
 std::string provenance_section(const Report& report) {
-    std::set<int> revisions;
+    std::map<std::string, std::set<int>> revisions;  // each method and device counts its own
     std::set<std::string> hosts;
     for (const MeasuredCell& cell : report.evidence.cells) {
-        revisions.insert(cell.numerics);
+        revisions[cell.method_name + "\n" + cell.kind].insert(cell.numerics);
         for (const Repeat& repeat : cell.repeats) {
-            hosts.insert(cell.device + " (" + cell.device_name + ") on host " + repeat.host);
+            const bool named = cell.device.find(cell.device_name) != std::string::npos;
+            hosts.insert(cell.device + (named ? "" : " (" + cell.device_name + ")") + " on host " +
+                         repeat.host);
         }
     }
     std::string inner = html::list({hosts.begin(), hosts.end()});
-    if (revisions.size() > 1) {
+    if (std::any_of(revisions.begin(), revisions.end(),
+                    [](const auto& entry) { return entry.second.size() > 1; })) {
         inner += html::paragraph(
-            "Several numerics revisions were measured. They are never pooled: "
-            "each is a cell of its own.");
+            "Some methods were measured by builds whose numbers differ (numerics revisions). They "
+            "are never pooled: each is a cell of its own.");
     }
     return inner + html::folded("Everything the workers said about themselves",
                                 html::table(report.provenance, "Provenance"));
-}
-
-std::string counted(std::size_t number, const std::string& noun) {
-    return std::to_string(number) + " " + noun + (number == 1 ? "" : "s");
 }
 
 // "42 cells of 6 models and 7 methods, 126 runs on cpu; 2 runs left out"
@@ -295,9 +311,12 @@ std::string extent(const Report& report) {
            devices + (out == 0 ? "" : "; " + counted(out, "run") + " left out");
 }
 
-std::string answers(const Summary& summary) {
+std::string answers(const Report& report) {
     std::string inner;
-    for (const std::string& sentence : answers_of(summary)) {
+    for (const std::string& sentence : answers_of(report.summary)) {
+        inner += html::paragraph(sentence);
+    }
+    for (const std::string& sentence : crossing_answers(report.crossovers)) {
         inner += html::paragraph(sentence);
     }
     return html::element(
@@ -352,7 +371,7 @@ std::string to_html(const Report& report) {
            html::element("header", "",
                          html::element("h1", "", title) +
                              html::paragraph(report.summary.question, "question") +
-                             answers(report.summary) + html::paragraph(extent(report), "extent") +
+                             answers(report) + html::paragraph(extent(report), "extent") +
                              navigation(targets)) +
            html::element("main", "", body) + "</body>\n</html>\n";
 }

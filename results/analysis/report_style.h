@@ -12,7 +12,8 @@ inline constexpr std::string_view report_style = R"css(
   --band: #f3f5f8; --faster: #0f6b36; --slower: #a8281b; --accent: #0b5cad;
   --s0: #4d5761; --s1: #0b67ad; --s2: #b8500a; --s3: #0a7d5c; --s4: #9b3f86; --s5: #8a6d00;
   --s6: #2a8fb8; --s7: #b03a48; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6eaee; --dim: #a0abb6; --paper: #13171c;
+@media screen and (prefers-color-scheme: dark) { :root {
+  --ink: #e6eaee; --dim: #a0abb6; --paper: #13171c;
   --rule: #343c46; --band: #1c2229; --faster: #62c88b; --slower: #f08a7c; --accent: #7db8f0;
   --s0: #b4bec8; --s1: #56a9ee; --s2: #f0954a; --s3: #3fc79b; --s4: #dd8cc8; --s5: #dcc04a;
   --s6: #74d0ee; --s7: #f2858f; } }
@@ -47,8 +48,10 @@ figcaption { color: var(--dim); font-size: .9rem; max-width: 54rem; margin-top: 
 .legend { display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; margin: 0 0 .4rem; font-size: .9rem; }
 .legend span { display: inline-flex; align-items: center; gap: .35rem; white-space: nowrap; }
 .key { width: 16px; height: 16px; flex: none; }
-.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 1rem; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1.5rem; }
+.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(17rem, 100%), 1fr));
+  gap: 1rem; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr));
+  gap: 1.5rem; }
 details { margin: .8rem 0; } summary { cursor: pointer; color: var(--accent); }
 pre { background: var(--band); padding: .8rem 1rem; overflow-x: auto; font-size: .85rem;
   border-radius: .2rem; }
@@ -71,8 +74,15 @@ svg { display: block; width: 100%; height: auto; font: 12px system-ui, sans-seri
 path.line { fill: none; } .mark.hollow { fill: var(--paper); }
 .p0 { fill: var(--s1); } .p1 { fill: var(--s2); } .p2 { fill: var(--s4); } .p3 { fill: var(--s5); }
 .p4 { fill: var(--s7); } .p5 { fill: var(--s6); } .p6 { fill: var(--s0); } .p7 { fill: var(--s3); }
-@media print { body { max-width: none; padding: 0; font-size: 11pt; } nav { display: none; }
-  figure, tr { break-inside: avoid; } }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+@media screen and (max-width: 40rem) { figure { overflow-x: auto; }
+  figure > svg[role=img] { min-width: 38rem; } }
+@media print { body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; }
+  :root { color-scheme: light; }
+  figure, tr, li { break-inside: avoid; } h2, h3, caption, thead { break-after: avoid; }
+  h2 { margin-top: 1.6rem; } .wide { overflow: visible; }
+  table { font-size: 7.2pt; width: 100%; } th, td { padding: .15rem .3rem; white-space: normal; }
+  td.right { white-space: nowrap; } pre { white-space: pre-wrap; overflow: visible; } }
 )css";
 
 }  // namespace bitsweep

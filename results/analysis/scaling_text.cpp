@@ -121,10 +121,11 @@ void describe_quality(const QualityFit& fit, Finding& finding) {
         (fit.per_log_size.high < 0  ? "falls with size: "
          : fit.per_log_size.low > 0 ? "rises with size: "
                                     : "does not clearly depend on size: ") +
-        "exponent " + interval(fit.per_log_size) +
-        " of the parameters; a model that the fit never "
-        "saw is met within a factor of " +
-        significant(fit.held_out_factor, 2) + " (median).");
+        "exponent " + interval(fit.per_log_size) + " of the parameters" +
+        (std::isnan(fit.held_out_factor)
+             ? "; too few models to check it on one that the fit never saw."
+             : "; a model that the fit never saw is met within a factor of " +
+                   significant(fit.held_out_factor, 2) + " (median)."));
 }
 
 void add_notes(const Scaling& scaling, Finding& finding) {

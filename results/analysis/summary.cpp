@@ -49,6 +49,8 @@ SummaryRow start_row(const Row& cell, const Labels& labels) {
     row.model = labels.model(cell);
     row.method = labels.method(cell);
     row.device = labels.device(cell);
+    row.series = cell.label("series");
+    row.device_name = cell.label("device_name");
     row.head_bits = static_cast<int>(cell.number("head"));
     row.weights_mib = row.weights_ratio = row.perplexity = row.kl_mean = row.top1 = nan;
     row.stored_types = cell.label("stored_types");

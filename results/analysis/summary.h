@@ -13,6 +13,7 @@ struct SummaryRow {
     std::string model;   // with the settings that differ within the experiment: "tiny batch=4"
     std::string method;  // with its threshold: "llmint8-bnb T=6"
     std::string device;  // kind; with the name where one kind has several: "cpu (Xeon 6975P)"
+    std::string series, device_name;  // what its repeats share, in the database's words
     int head_bits = 16;
     int repeats = 0;                         // processes or repeats behind the interval
     double decode_tokens_per_s = 0;          // median over repeats of the per-repeat median

@@ -23,7 +23,7 @@ std::string summary_table(const Summary& summary) {
             constant += (constant.empty() ? ": " : ", ") + std::string(column.title) + " " +
                         column.text(summary.rows.front()) + (column.unit.empty() ? "" : " ") +
                         std::string(column.unit);
-        } else {
+        } else if (!is_empty(column, summary)) {
             columns.push_back(&column);
         }
     }

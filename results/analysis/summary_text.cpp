@@ -85,7 +85,7 @@ std::string table_of(const Columns& columns, const Summary& summary, const Colou
 std::string tables_of(const Summary& summary, int width, const Colours& colours) {
     Columns all, speed, quality;
     for (const SummaryColumn& column : summary_columns()) {
-        if (stands_above(column, summary)) {
+        if (stands_above(column, summary) || is_empty(column, summary)) {
             continue;
         }
         all.push_back(&column);
@@ -96,7 +96,10 @@ std::string tables_of(const Summary& summary, int width, const Colours& colours)
             quality.push_back(&column);
         }
     }
-    if (width_of(all, summary) <= width) {
+    const bool any_quality = std::any_of(quality.begin(), quality.end(), [](const auto* column) {
+        return column->block == Block::quality;
+    });
+    if (width_of(all, summary) <= width || !any_quality) {
         return table_of(all, summary, colours);
     }
     return table_of(speed, summary, colours) + "\n" + table_of(quality, summary, colours);

@@ -43,8 +43,8 @@ TEST(Answer, speaksOfTheLargestModelFastestMethodFirst) {
                     baseline("big", 200), compared("nf4", 0.5, 0.4, 0.6),
                     compared("int8", 1.62, 1.58, 1.66)};
     EXPECT_EQ(answer_of(summary),
-              "On big, int8 decodes 1.62x as fast as fp16 (95 % 1.58-1.66, 3 repeats); nf4 decodes "
-              "0.500x as fast as fp16 (95 % 0.400-0.600, 3 repeats).");
+              "On big, int8 decodes 1.62x as fast as fp16 (95 % 1.58-1.66, 3 repeats), nf4 "
+              "0.500x (95 % 0.400-0.600, 3 repeats).");
 }
 
 TEST(Answer, saysNotResolvedWhereTheIntervalSpansOne) {
@@ -52,11 +52,11 @@ TEST(Answer, saysNotResolvedWhereTheIntervalSpansOne) {
     summary.rows = {baseline("big", 200), compared("int8", 1.05, 0.97, 1.12),
                     compared("nf4", 2, 1.9, 2.1)};
     EXPECT_EQ(answer_of(summary),
-              "On big, nf4 decodes 2.00x as fast as fp16 (95 % 1.90-2.10, 3 repeats); int8 is not "
-              "resolved (95 % 0.970-1.12, 3 repeats, spans 1).");
+              "On big, nf4 decodes 2.00x as fast as fp16 (95 % 1.90-2.10, 3 repeats); not "
+              "resolved, the interval spans 1: int8 (95 % 0.970-1.12, 3 repeats).");
     summary.rows.pop_back();
     EXPECT_EQ(answer_of(summary),
-              "On big, not resolved: int8 is not resolved (95 % 0.970-1.12, 3 repeats, spans 1).");
+              "On big, not resolved, the interval spans 1: int8 (95 % 0.970-1.12, 3 repeats).");
 }
 
 TEST(Answer, doesNotTakeOneForAnIntervalsInside) {
@@ -70,7 +70,7 @@ TEST(Answer, withOneRepeatResolvesNothingHoweverLargeTheRatio) {
     summary.rows = {baseline("big", 200), compared("int8", 5, std::nan(""), std::nan(""))};
     summary.rows[1].pairs = 1;
     EXPECT_EQ(answer_of(summary),
-              "On big, not resolved: one repeat (int8 is not resolved (one repeat: 5.00x)).");
+              "On big, not resolved, one repeat has no interval: int8 (5.00x).");
 }
 
 TEST(Answer, withoutABaselineComparesNothing) {

@@ -84,6 +84,24 @@ int count_stored(SpeedVerdict verdict, double ratio) {
     return found;
 }
 
+TEST(Compare, saysSameOnlyWhereALargeDifferenceDoesNotFit) {
+    const auto words = [](double between) {
+        TempFolder folder;
+        const auto store = open_store(folder / "a.db");
+        SyntheticPlan plan;
+        plan.cells = {{"tiny", "fp16", {}, 100}, {"tiny", "int8", {}, 100}};
+        plan.between = between;
+        fill(*store, plan);
+        const CompareQuestion question{"int8", "fp16"};
+        const auto rows = compare(read_evidence(*store, {}).value(), question);
+        EXPECT_EQ(rows->front().verdict, SpeedVerdict::same);
+        return compare_finding(*rows, question).sentences.front();
+    };
+    EXPECT_NE(words(0.001).find("int8 is SAME as fp16: 1.00x"), std::string::npos) << words(0.001);
+    EXPECT_NE(words(0.3).find("int8 is not told apart from fp16 (SAME)"), std::string::npos)
+        << words(0.3);
+}
+
 TEST(Compare, keepsItsPromisesThroughTheDatabase) {
     EXPECT_GE(count_stored(SpeedVerdict::same, 1), 95);
     EXPECT_GE(count_stored(SpeedVerdict::slower, 0.98), 90);

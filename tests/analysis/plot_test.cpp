@@ -59,6 +59,34 @@ TEST(Plot, putsLabelsWhereTheyTouchNothingOrLeavesThemOut) {
     EXPECT_LE(drawn, 10);
 }
 
+TEST(Plot, labelsKeepAwayFromLinesAndRules) {
+    const auto heights = [](bool crossed) {
+        Plot plot("d", {"x", Scale::linear, 0, 10}, {"y", Scale::linear, 0, 10}, 400, 300);
+        if (crossed) {
+            plot.rule(5);
+            plot.line({{0, 5.4}, {10, 5.4}}, 1);
+        }
+        plot.point(5, 5, NAN, NAN, {}, "p");
+        plot.label(5, 5, "the label");
+        const std::string svg = plot.svg();
+        const std::size_t at = svg.find("small\">the label");
+        return at == std::string::npos ? -1.0 : std::stod(svg.substr(svg.rfind("y=\"", at) + 3));
+    };
+    EXPECT_GT(heights(false), 0);
+    EXPECT_GT(std::fabs(heights(true) - heights(false)), 5);
+}
+
+TEST(Plot, longTicksMoveTheAxisAndNotEachOther) {
+    const auto left = [](double high) {
+        Plot plot("d", {"x", Scale::linear, 0, 10}, {"y", Scale::linear, 0, high}, 400, 300);
+        plot.rule(high / 2);
+        const std::string svg = plot.svg();
+        return std::stod(svg.substr(svg.find("x1=\"", svg.find("class=\"rule\"")) + 4));
+    };
+    EXPECT_EQ(left(10), 64);
+    EXPECT_GT(left(0.00106), 70);
+}
+
 TEST(StackedBars, giveEveryPartItsShareOfTheWidth) {
     const std::string svg =
         stacked_bars("d", {{"one", {1, 3, NAN, 0}, "x"}}, {"a", "b", "c", "d"}, "ms");

@@ -167,6 +167,26 @@ TEST(Crossover, neverAndAlwaysAreAnswers) {
                   std::string::npos)
             << sentence_of(crossover);
     }
+    const std::vector<std::string> brief = crossing_answers(*found);
+    ASSERT_EQ(brief.size(), 1u);
+    EXPECT_TRUE(brief[0].starts_with("On H100, of 124M to 8.03B parameters, faster than fp16: "))
+        << brief[0];
+    EXPECT_NE(brief[0].find("int4-g64 at every measured size"), std::string::npos) << brief[0];
+    EXPECT_NE(brief[0].find("nf4 never in the measured range"), std::string::npos) << brief[0];
+}
+
+TEST(Crossover, aMethodThatOnlyLeadsAtSmallSizesIsNotSaidNeverToLead) {
+    // Cheap to start, slow to read: ahead at the small models, behind at the large ones.
+    const PhysicalLaw early = {"nf4", {}, 0, 100, 0.8e12};
+    const Evidence evidence = evidence_of(card(4, physical_cells(gpt2_to_8b, {fp16, early})));
+    const auto found = find_crossovers(evidence, fit_scaling(evidence, {}), {}, {});
+    ASSERT_TRUE(found.ok()) << found.error().message;
+    EXPECT_EQ(found->front().width.verdict, CrossoverClass::never);
+    const std::string words = sentence_of(found->front());
+    EXPECT_EQ(words.find("never beats"), std::string::npos) << words;
+    EXPECT_NE(words.find("only and is behind at the largest measured size"), std::string::npos)
+        << words;
+    EXPECT_NE(crossing_answers(*found)[0].find("at smaller sizes only"), std::string::npos);
 }
 
 TEST(Crossover, noiseAboveTheEffectIsNotResolved) {

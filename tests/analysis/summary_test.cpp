@@ -121,7 +121,7 @@ TEST_F(Summaries, oneRepeatHasNoInterval) {
     EXPECT_TRUE(std::isnan(s.rows.at(1).decode_low));
     EXPECT_TRUE(std::isnan(s.rows.at(1).speedup_high));
     EXPECT_EQ(s.rows.at(1).speedup, 3);
-    EXPECT_NE(s.answer.find("not resolved: one repeat"), std::string::npos);
+    EXPECT_NE(s.answer.find("not resolved, one repeat"), std::string::npos);
 }
 
 TEST_F(Summaries, aRepeatWithoutItsBaselineIsNotPaired) {

@@ -26,6 +26,10 @@ TEST(Numbers, keepTheirSignificantDigits) {
     EXPECT_EQ(ratio_text(12.3456), "12.3");
     EXPECT_EQ(small_text(0.0000123), "1.2e-05");
     EXPECT_EQ(small_text(std::nan("")), "-");
+    EXPECT_EQ(fixed_text(-0.0001, 0), "0");
+    EXPECT_EQ(fixed_text(-0.4, 1), "-0.4");
+    EXPECT_EQ(size_text(1'235'814'400), "1.24B");
+    EXPECT_EQ(size_text(410'000), "410k");
 }
 
 TEST(Width, countsColumnsAndNotBytes) {

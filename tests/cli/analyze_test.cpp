@@ -67,6 +67,17 @@ TEST_F(AnalyzeCommand, answersEveryQuestionInEveryFormat) {
               std::string::npos);
 }
 
+TEST_F(AnalyzeCommand, whereOnlyOtherToolsMeasuredSaysWhereTheirRowsAre) {
+    const std::string seed = BITSWEEP_SOURCE_DIR "/results/published/seed-t4.csv";
+    db = (folder / "empty.db").string();
+    ASSERT_EQ(import({seed}).code, exit_done);
+    for (const char* name : {"crossover", "scaling", "pareto", "latency"}) {
+        const Printed printed = analyze({name});
+        EXPECT_EQ(printed.code, exit_bad_input) << name << printed.out;
+        EXPECT_NE(printed.err.find("the 4 imported rows"), std::string::npos) << printed.err;
+    }
+}
+
 TEST_F(AnalyzeCommand, aPipeGetsWholeLines) {
     const std::string out = analyze({"crossover"}).out;
     EXPECT_EQ(out.find("…"), std::string::npos);

@@ -1,80 +1,71 @@
-// Draws status.json every two seconds. Everything that comes from a peer is set as text, never as markup.
+// Draws status.json every two seconds, and below each experiment what its results say so far.
 'use strict';
 
 const states = ['done', 'running', 'failed', 'cancelled', 'impossible', 'waiting'];
 
-function element(name, text, className) {
-  const made = document.createElement(name);
-  if (text !== undefined) made.textContent = text;
-  if (className) made.className = className;
+function counts(map) {
+  return Object.entries(map || {}).filter(([, count]) => count).map(([name, count]) => count + ' ' + name).join(', ');
+}
+
+function bar(jobs, name) {
+  const total = Object.values(jobs).reduce((a, b) => a + b, 0);
+  const made = element('div', undefined, 'bar');
+  made.setAttribute('role', 'img');
+  made.setAttribute('aria-label', name + ': ' + counts(jobs));
+  for (const state of states) {
+    const part = element('span', undefined, state);
+    part.style.width = 100 * (jobs[state] || 0) / Math.max(1, total) + '%';
+    part.title = (jobs[state] || 0) + ' ' + state;
+    made.append(part);
+  }
   return made;
 }
 
-function duration(ms) {
-  const s = Math.round(ms / 1000);
-  if (s < 60) return s + ' s';
-  if (s < 3600) return Math.floor(s / 60) + ' min ' + s % 60 + ' s';
-  return Math.floor(s / 3600) + ' h ' + Math.floor(s / 60) % 60 + ' min';
-}
-
-function counts(map) {
-  return Object.entries(map || {}).map(([name, count]) => count + ' ' + name).join(', ');
-}
-
 function experiment(status) {
-  const box = element('div');
+  const box = element('section');
+  box.setAttribute('aria-label', status.experiment);
   const head = element('h2');
   const link = element('a', status.experiment);
   link.href = 'report?experiment=' + encodeURIComponent(status.experiment);
+  link.title = 'the report of what is measured so far';
   head.append(link, element('span', status.state ? ' · ' + status.state : '', 'quiet'));
-  const total = Object.values(status.jobs).reduce((a, b) => a + b, 0);
-  const bar = element('div', undefined, 'bar');
-  for (const state of states) {
-    const part = element('span', undefined, state);
-    part.style.width = 100 * (status.jobs[state] || 0) / Math.max(1, total) + '%';
-    part.title = (status.jobs[state] || 0) + ' ' + state;
-    bar.append(part);
-  }
   const words = counts(status.jobs) + (status.eta_ms > 0 ? ' · about ' + duration(status.eta_ms) + ' left' : '');
-  box.append(head, bar, element('p', words));
+  box.append(head, bar(status.jobs, status.experiment), element('p', words));
   if (Object.keys(status.failures || {}).length) box.append(element('p', 'failed: ' + counts(status.failures), 'trouble'));
   if (Object.keys(status.retries || {}).length) box.append(element('p', 'done again: ' + counts(status.retries), 'quiet'));
   for (const reason of (status.reasons || []).slice(0, 5)) box.append(element('p', reason, 'quiet'));
   return box;
 }
 
-// A row for each model and device, a column for each method; the colour is how far the cell is, the number its estimate.
-function grid(results) {
-  const table = element('table', undefined, 'grid');
-  const methods = [...new Set(results.cells.map(cell => cell.method))];
+// A row for each model and device, a column for each method: the estimate, and what its 95 % interval leaves open.
+function grid(name, cells) {
+  const methods = [...new Set(cells.map(cell => cell.method))];
   const rows = new Map();
-  for (const cell of results.cells) {
-    const name = cell.model + ' · ' + cell.gpu;
-    if (!rows.has(name)) rows.set(name, new Map());
-    rows.get(name).set(cell.method, cell);
+  for (const cell of cells) {
+    const place = cell.model + ' · ' + cell.gpu;
+    if (!rows.has(place)) rows.set(place, new Map());
+    rows.get(place).set(cell.method, cell);
   }
-  const estimates = new Map(results.estimates.map(one => [one.model + '|' + one.method + '|' + one.device, one]));
-  const head = element('tr');
-  head.append(element('th', 'decode tokens/s'), ...methods.map(method => element('th', method)));
-  table.append(head);
-  for (const [name, cells] of rows) {
-    const row = element('tr');
-    row.append(element('th', name));
-    for (const method of methods) row.append(gridCell(cells.get(method), estimates));
-    table.append(row);
-  }
-  return table;
+  const lines = [...rows].map(([place, row]) => {
+    const line = element('tr');
+    line.append(heading(place, 'row'), ...methods.map(method => gridCell(row.get(method))));
+    return line;
+  });
+  return table('Decode tokens/s of ' + name + ', ± half of the 95 % interval', ['model', ...methods], lines, 'grid');
 }
 
-function gridCell(cell, estimates) {
-  if (!cell) return element('td');
-  const state = states.slice().reverse().find(name => cell.states[name]) || 'waiting';
-  const estimate = estimates.get(cell.model + '|' + cell.method + '|' + cell.gpu);
-  const known = estimate && estimate.decode !== null;
-  const made = element('td', known ? estimate.decode.toPrecision(3) : '·', 'is-' + state);
-  made.title = counts(cell.states) + (known && estimate.low !== null ?
-      ' · 95 % interval ' + estimate.low.toPrecision(3) + ' to ' + estimate.high.toPrecision(3) : '') +
-      (known && estimate.perplexity !== null ? ' · perplexity ' + estimate.perplexity.toPrecision(4) : '');
+function gridCell(cell) {
+  if (!cell) return element('td', '–', 'quiet');
+  const state = states.slice(1).find(name => cell.states[name]) || 'done';
+  const made = element('td', undefined, 'is-' + state);
+  const known = cell.estimate && cell.estimate.decode !== null;
+  if (known) made.append(element('span', short(cell.estimate.decode)));
+  if (known && cell.estimate.low !== null) {
+    const half = (cell.estimate.high - cell.estimate.low) / 2 / cell.estimate.decode;
+    made.append(element('small', half < 1 ? '±' + Number((100 * half).toPrecision(2)) + ' %' : '± over 100 %'));
+    made.title = '95 % ' + short(cell.estimate.low) + ' to ' + short(cell.estimate.high);
+  }
+  if (state !== 'done') made.append(element('small', counts(cell.states)));
   return made;
 }
 
@@ -86,8 +77,8 @@ function show(box, name) {
   const results = lastResults.get(name);
   if (!results) return;
   const part = element('div', undefined, 'results');
-  part.append(grid(results));
-  if (results.answer) part.append(element('p', results.answer));
+  if (results.cells.some(cell => cell.estimate)) part.append(element('p', results.answer, 'answer'));
+  part.append(grid(name, results.cells));
   box.append(part);
 }
 
@@ -99,35 +90,74 @@ async function fill(box, name) {
   show(box, name);
 }
 
-function worker(status) {
+// "1980 MHz, 59 °C, 468 W": of the last window that was measured there; a CPU tells none of them.
+function lastWindow(windows, worker, device) {
+  const seen = windows.find(one => one.worker === worker && one.device === device);
+  if (!seen) return '';
+  const parts = [[seen.sm_clock_mhz, ' MHz'], [seen.temperature_c, ' °C'], [seen.power_w, ' W']]
+      .filter(([value]) => value !== null).map(([value, unit]) => Math.round(value) + unit);
+  return parts.join(', ') + (seen.flagged ? ' (disturbed)' : '');
+}
+
+function worker(status, windows) {
   const row = element('tr');
   const devices = status.devices.map(device => device.id + ' ' + device.name +
       (device.facts && device.facts.set_aside ? ' (set aside: ' + device.facts.set_aside + ')' : '')).join(', ');
+  const seen = status.devices.map(device => lastWindow(windows, status.worker, device.id)).filter(text => text);
   const jobs = status.running.map(job => job.key.slice(0, 12)).join(', ');
-  for (const text of [status.worker, status.host, status.state, devices, jobs, duration(status.silent_ms),
-                      status.loads, status.loads_saved]) {
-    row.append(element('td', text));
-  }
+  row.append(heading(status.worker, 'row'), ...[status.host, status.state, devices, seen.join('; ') || '–', jobs || '–',
+      duration(status.silent_ms), status.loads, status.loads_saved].map(text => element('td', text)));
   return row;
+}
+
+function workers(list, windows) {
+  if (!list.length) return element('p', 'No worker is attached: `bitsweep worker` on a machine adds it.', 'quiet');
+  return table('Attached machines', ['worker', 'host', 'state', 'devices', 'last window', 'jobs', 'silent',
+                                     'weights loaded', 'loads saved'], list.map(one => worker(one, windows)));
+}
+
+// Keeps the keyboard where it is when a part is drawn again.
+function replace(box, ...parts) {
+  const old = [...box.querySelectorAll('a, [tabindex]')].indexOf(document.activeElement);
+  box.replaceChildren(...parts);
+  if (old >= 0) [...box.querySelectorAll('a, [tabindex]')][old]?.focus({preventScroll: true});
 }
 
 async function draw() {
   const state = document.getElementById('state');
   try {
-    const answer = await fetch('status.json');
-    const status = await answer.json();
+    const status = await ask('status.json');
     if (status.error) throw new Error(status.error);
     state.textContent = status.state;
     state.className = status.state === 'running' ? '' : 'trouble';
+    document.body.classList.remove('stale');
     const boxes = status.experiments.map(experiment);
     status.experiments.forEach((one, i) => show(boxes[i], one.experiment));
-    document.getElementById('experiments').replaceChildren(...boxes);
-    document.getElementById('workers').replaceChildren(...status.workers.map(worker));
+    const none = element('p', 'No experiment yet: `bitsweep submit FILE.yaml` sends one.', 'quiet');
+    replace(document.getElementById('experiments'), ...(boxes.length ? boxes : [none]));
+    tell(status.experiments);
+    const windows = await ask('windows.json').catch(() => []);
+    replace(document.getElementById('workers'), workers(status.workers, windows));
     await Promise.all(status.experiments.map((one, i) => fill(boxes[i], one.experiment)));
   } catch (failure) {
-    state.textContent = failure.message;
+    const words = failure instanceof TypeError ? 'no answer from the program behind this page' : failure.message;
+    state.textContent = words + ' · what stands below is the last that was known';
     state.className = 'trouble';
+    document.body.classList.add('stale');
   }
+}
+
+// Whoever shows the database hears of new experiments, and of new results every ten seconds.
+const told = {names: '', done: -1, at: 0};
+
+function tell(experiments) {
+  const names = experiments.map(one => one.experiment).join('\n');
+  const done = experiments.reduce((sum, one) => sum + (one.jobs.done || 0), 0);
+  const rested = Date.now() - told.at > 10_000;
+  if (names !== told.names) document.dispatchEvent(new Event('experiments'));
+  else if (done !== told.done && rested) document.dispatchEvent(new Event('results'));
+  else return;
+  Object.assign(told, {names, done, at: Date.now()});
 }
 
 // One drawing at a time, however long a large database takes to read.
