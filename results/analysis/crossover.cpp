@@ -99,9 +99,10 @@ const SpeedFit* fit_of(const Scaling& scaling, const std::string& device,
     return nullptr;
 }
 
-// What a layer weighs: weights over width^2, and bytes of each weight, medians over the models.
+// What a layer weighs: weights over width^2, bytes of each weight, rows over width; medians over
+// the models.
 struct LayerWeight {
-    double per_width_squared = nan, bytes = nan;
+    double per_width_squared = nan, bytes = nan, rows_per_width = 0;
 };
 
 LayerWeight layer_weight(const Evidence& evidence, const std::string& device,
@@ -122,30 +123,41 @@ LayerWeight layer_weight(const Evidence& evidence, const std::string& device,
     return {median(ratios), median(bytes)};
 }
 
-double model_width(const std::vector<double>& a, const std::vector<double>& b,
-                   const LayerWeight& weight_a, const LayerWeight& weight_b) {
-    const double dearer = 4 * (a[1] - b[1]);
+// The largest root of saved d^2 - longer d - dearer = 0: from there on bytes outweigh the rest.
+double model_width(const PhysicalCost& a, const PhysicalCost& b, const LayerWeight& weight_a,
+                   const LayerWeight& weight_b) {
+    const double dearer = 4 * (a.product - b.product);
+    const double longer = weight_a.rows_per_width * (a.row - b.row);
     const double saved =
-        weight_a.per_width_squared * (b[3] * weight_b.bytes - a[3] * weight_a.bytes);
-    if (dearer <= 0) {
-        return saved > 0 ? 0 : infinity;
+        weight_a.per_width_squared * (b.byte * weight_b.bytes - a.byte * weight_a.bytes);
+    if (saved <= 0) {
+        return infinity;
     }
-    return saved > 0 ? std::sqrt(dearer / saved) : infinity;
+    const double inside = longer * longer + 4 * saved * dearer;
+    return inside < 0 ? 0 : std::max(0.0, (longer + std::sqrt(inside)) / (2 * saved));
 }
 
 Estimate physical_crossing(const Evidence& evidence, const Scaling& scaling,
                            const Crossover& crossover) {
     const SpeedFit* a = fit_of(scaling, crossover.device, crossover.a);
     const SpeedFit* b = fit_of(scaling, crossover.device, crossover.b);
-    const LayerWeight weight_a = layer_weight(evidence, crossover.device, crossover.a);
+    LayerWeight weight_a = layer_weight(evidence, crossover.device, crossover.a);
     const LayerWeight weight_b = layer_weight(evidence, crossover.device, crossover.b);
     if (a == nullptr || b == nullptr || !std::isfinite(weight_a.bytes) ||
         !std::isfinite(weight_b.bytes)) {
         return {nan, nan, nan};
     }
+    std::vector<double> rows;
+    for (const ScalingPoint& point : a->points) {
+        const ModelShape* shape = find_shape(point.model.substr(0, point.model.find(' ')));
+        if (shape != nullptr) {
+            rows.push_back(point.rows / static_cast<double>(shape->layers * shape->width));
+        }
+    }
+    weight_a.rows_per_width = rows.empty() ? 0 : median(rows);
     const auto centre = [](const SpeedFit& fit) {
-        return std::vector<double>{fit.fixed_ns.value, fit.per_product_ns.value,
-                                   1e9 / fit.cache_bandwidth.value, 1e9 / fit.bandwidth.value};
+        return PhysicalCost{fit.fixed_ns.value, fit.per_product_ns.value, fit.per_row_ns.value,
+                            1e9 / fit.cache_bandwidth.value, 1e9 / fit.bandwidth.value};
     };
     std::vector<double> draws;
     for (std::size_t i = 0; i < std::min(a->draws.size(), b->draws.size()); ++i) {

@@ -9,7 +9,7 @@
 namespace bitsweep {
 namespace {
 
-constexpr std::size_t most_columns = 4;
+constexpr std::size_t most_columns = 5;
 
 struct System {
     Eigen::MatrixXd columns;

@@ -17,7 +17,7 @@ struct Observation {
 };
 
 // Minimises the sum of (weight (y - x c))^2 (QR with column pivoting, Eigen). With non_negative the
-// best of all supports is taken: exact, and cheap for the at most 4 columns that are allowed. No
+// best of all supports is taken: exact, and cheap for the at most 5 columns that are allowed. No
 // value where the columns do not determine the coefficients.
 std::optional<std::vector<double>> least_squares(std::span<const Observation> data, Sign sign);
 

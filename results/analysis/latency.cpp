@@ -15,8 +15,17 @@ bool is_cpu(const MeasuredCell& cell) {
     return cell.device.starts_with("cpu");
 }
 
-// Below it a cache may serve the bytes (worker/metrics/bandwidth.cpp).
-constexpr double least_bytes_for_memory = 64.0 * 1048576;
+// Below it a cache may serve the bytes: what the fits of the device say, else 64 MiB
+// (worker/metrics/bandwidth.cpp).
+double cache_bytes_of(const MeasuredCell& cell, const Scaling& scaling) {
+    constexpr double usual = 64.0 * 1048576;
+    for (const SpeedFit& fit : scaling.speed) {
+        if (fit.device == cell.device) {
+            return fit.cache_bytes;
+        }
+    }
+    return usual;
+}
 
 double at_least_zero(double value) {
     return value < 0 ? 0 : value;  // NaN stays
@@ -27,7 +36,8 @@ double product_cost(const MeasuredCell& cell, const Scaling& scaling) {
         if (fit.device == cell.device && fit.method == cell.method) {
             for (const ScalingPoint& point : fit.points) {
                 if (point.model == cell.model) {
-                    return fit.fixed_ns.value + fit.per_product_ns.value * point.products;
+                    return fit.fixed_ns.value + fit.per_product_ns.value * point.products +
+                           fit.per_row_ns.value * point.rows;
                 }
             }
         }
@@ -123,7 +133,7 @@ LatencySplit split_of(const MeasuredCell& cell, const Evidence& evidence, const 
         is_cpu(cell) ? 0 : cell.metric("syncs_per_token") * cell.metric("launch_round_trip");
     split.ns[part_bytes] =
         cell.metric("bytes_per_token") / cell.metric("read_bandwidth") * ns_per_s;
-    split.from_cache = cell.metric("bytes_per_token") < least_bytes_for_memory;
+    split.from_cache = cell.metric("bytes_per_token") < cache_bytes_of(cell, scaling);
     split.ns[part_outliers] = outlier_cost(cell, evidence, split.step_ns.centre);
     split.ns[part_tail] =
         at_least_zero(cell.metric("token_latency_mean") - cell.metric("token_latency_p50"));

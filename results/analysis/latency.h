@@ -16,7 +16,7 @@ namespace bitsweep {
 enum LatencyPart : std::size_t {
     part_bytes,        // bytes_per_token / read_bandwidth: the floor of this machine
     part_launches,     // launches_per_token x launch_latency + graph_nodes_per_token x
-                       // graph_node_latency; on a CPU the fitted cost per product x products
+                       // graph_node_latency; on a CPU the fitted cost of products and rows
     part_host,         // the host's clock minus the device's, where tokens run free on the device
     part_synchronise,  // syncs_per_token x launch_round_trip
     part_outliers,     // the step minus that of the same method at threshold 0, paired by repeat

@@ -32,7 +32,7 @@ const LatencySplit* baseline_of(const LatencyAnswer& answer, const LatencySplit&
 std::string noun_of(LatencyPart part, bool cpu) {
     switch (part) {
         case part_launches:
-            return cpu ? "what every product costs whatever its size" : "launches";
+            return cpu ? "the fixed part of every product and row" : "launches";
         case part_host:
             return "the host's work between launches";
         case part_synchronise:
@@ -133,8 +133,9 @@ Finding latency_finding(const LatencyAnswer& answer, const std::string& method) 
     finding.tables.push_back({"split of one decode step", table_of(answer)});
     finding.notes = {
         "bytes: bytes_per_token / read_bandwidth, the floor of this machine; outlier path: against "
-        "the same method at threshold 0, paired by repeat; launches: on a CPU the fitted cost per "
-        "product, on a card launches and graph nodes times what each costs there; tail: mean minus "
+        "the same method at threshold 0, paired by repeat; launches: on a CPU the fitted cost of "
+        "products and rows, on a card launches and graph nodes times what each costs there; tail: "
+        "mean minus "
         "median step; rest: what none of these explains, arithmetic and conversions first",
         "the host is part of every number: two machines with one kind of card differed by up to "
         "1.6x where the host takes part in every token"};

@@ -179,7 +179,7 @@ std::string latency_figure(const Report& report, const std::string& device) {
         "Where the time of one decode step of " + model + " goes on " + device +
             "; behind each bar its speed-up over 16 bits. Bytes: weights and cache at the rate at "
             "which this machine reads memory, where they do not come from a cache. Launches: "
-            "starting kernels; on a CPU what every product costs whatever its size. Host: work "
+            "starting kernels; on a CPU the fixed part of every product and row. Host: work "
             "between launches. Tail: slow tokens, mean minus median. Rest: arithmetic, conversions "
             "and what was not stored.",
         legend(names, true));

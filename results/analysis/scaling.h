@@ -20,6 +20,7 @@ struct ScalingPoint {
     std::string model;
     double width = 0, parameters = 0;  // NaN outside the table of shapes
     double products = 0;               // weight products (or launches) of one decode step
+    double rows = 0;                   // outputs of the method's products; 0 on a card
     double bytes = 0;                  // read by one decode step
     double ns = 0;                     // per decode step: geometric mean over processes
     double fitted_ns = 0;              // by the physical model
@@ -29,28 +30,39 @@ struct ScalingPoint {
     int batch = 1;
 };
 
+// Coefficients of the physical model, in nanoseconds; 0 where a term is not part of it.
+struct PhysicalCost {
+    double fixed = 0, product = 0, row = 0;
+    double cache_byte = 0, byte = 0;  // equal, where only one of the levels was measured
+};
+
 // Time of one decode step, in nanoseconds:
-//   physical   t = fixed + per_product x products + bytes / bandwidth, all terms >= 0; where some
-//              models read less than 64 MiB a token and some more, caches and memory have a
+//   physical   t = fixed + per_product x products + per_row x rows + bytes / bandwidth, all terms
+//              >= 0; where some models fit a cache and some do not, caches and memory have a
 //              bandwidth each
 //   power law  t = ns_at_1e9 x (parameters / 1e9)^exponent
 // weighted by 1/t, so that relative errors count. Products are what a device launches for a token
 // (launches_per_token and graph_nodes_per_token); where that is less, as on a CPU, the weight
-// products: 4 per layer and the head (attention input, attention output, MLP in, MLP out).
+// products: 4 per layer and the head (attention input, attention output, MLP in, MLP out). Rows are
+// the outputs of the method's own products, on a CPU only: each ends in a sum over lanes and a
+// scale, whatever its length; a card hides it.
 // Bandwidth is effective: it holds whatever grows with bytes.
 struct SpeedFit {
     std::string device, method;
     std::vector<ScalingPoint> points;  // by rising bytes
-    bool has_fixed = true;             // with 3 models the fixed term is left out
-    bool two_levels = false;           // cache and memory differ
-    Estimate fixed_ns, per_product_ns;
+    bool has_fixed = true;             // with few models the fixed term is left out
+    bool has_rows = false;
+    bool two_levels = false;  // cache and memory differ
+    // Fewer bytes a token than this come from a cache. 64 MiB, unless on a CPU all methods together
+    // are clearly told better by another boundary.
+    double cache_bytes = 0;
+    Estimate fixed_ns, per_product_ns, per_row_ns;
     // B/s, infinite: bytes cost nothing. Equal, where only one of the levels was measured.
     Estimate cache_bandwidth, bandwidth;
     Estimate exponent, ns_at_1e9;
     double condition = 0;
     double residual = 0, held_out = 0, power_held_out = 0;  // median relative errors; NaN: too few
-    // Of each resample: fixed, per product, per byte of the cache, per byte of memory.
-    std::vector<std::vector<double>> draws;
+    std::vector<PhysicalCost> draws;                        // of each resample
 };
 
 // ln KL = intercept + per_bit x bits + per_log_size x ln(parameters), ordinary least squares over

@@ -23,6 +23,13 @@ std::string us(const Estimate& ns) {
                                     significant(ns.high / 1e3, 3) + "]";
 }
 
+std::string ns(const Estimate& value) {
+    const std::string text = significant(value.value, 3);
+    return std::isnan(value.low)
+               ? text
+               : text + " [" + significant(value.low, 3) + "-" + significant(value.high, 3) + "]";
+}
+
 std::string bandwidth_text(const Estimate& value) {
     const auto gb = [](double x) {
         return std::isfinite(x) ? significant(x / bytes_per_gb, 3) : std::string("unbounded");
@@ -39,14 +46,15 @@ std::string interval(const Estimate& value) {
 }
 
 Table coefficients(const Scaling& scaling) {
-    TableBuilder table({"device", "method", "models", "fixed us", "us per product", "cache GB/s",
-                        "memory GB/s", "residual", "held out", "exponent", "held out (power law)",
-                        "condition"});
+    TableBuilder table({"device", "method", "models", "fixed us", "us per product", "ns per row",
+                        "cache GB/s", "memory GB/s", "residual", "held out", "exponent",
+                        "held out (power law)", "condition"});
     for (const SpeedFit& fit : scaling.speed) {
         table.row().text(fit.device).text(fit.method);
         table.count(static_cast<std::int64_t>(fit.points.size()));
         table.text(fit.has_fixed ? us(fit.fixed_ns) : "").text(us(fit.per_product_ns));
-        const bool cached = fit.points.back().bytes < 64.0 * 1048576;
+        table.text(fit.has_rows ? ns(fit.per_row_ns) : "");
+        const bool cached = fit.points.back().bytes < fit.cache_bytes;
         table.text(fit.two_levels || cached ? bandwidth_text(fit.cache_bandwidth) : "");
         table.text(cached ? "" : bandwidth_text(fit.bandwidth)).text(percent(fit.residual));
         table.text(percent(fit.held_out)).text(interval(fit.exponent));
@@ -102,7 +110,7 @@ void describe_speed(const Scaling& scaling, Finding& finding) {
     }
     finding.sentences.push_back(
         "A model that the fit never saw is predicted to a median error of " + percent(physical) +
-        " by products and bytes, and of " + percent(power) +
+        " by products, rows and bytes, and of " + percent(power) +
         " by a power law of the parameters (median over " + std::to_string(scaling.speed.size()) +
         " fits).");
 }
@@ -131,15 +139,22 @@ void describe_quality(const QualityFit& fit, Finding& finding) {
 void add_notes(const Scaling& scaling, Finding& finding) {
     finding.notes.insert(
         finding.notes.end(),
-        {"time per decode step = fixed + products x cost per product + bytes / bandwidth, all >= "
-         "0, "
-         "least squares of relative errors; the bandwidth is effective: it holds all that grows "
-         "with bytes, arithmetic too; below 64 MiB a token caches serve them, with a bandwidth of "
-         "their own",
+        {"time per decode step = fixed + products x cost per product + rows x cost per row (on a "
+         "CPU: outputs of the method's products, each with a sum at its end whatever its length) + "
+         "bytes / bandwidth, all >= 0, least squares of relative errors; the bandwidth is "
+         "effective: it holds all that grows with bytes, arithmetic too; caches have one of their "
+         "own",
          "power law: time = c x parameters^exponent, least squares of logarithms",
          "intervals: 95 %, refitted on resampled processes; they hold the noise of measuring, not "
          "that the law may be wrong: the held-out column shows that",
          "held out: every model predicted by a fit to the others"});
+    std::set<std::string> devices;
+    for (const SpeedFit& fit : scaling.speed) {
+        if (fit.two_levels && devices.insert(fit.device).second) {
+            finding.notes.push_back(fit.device + ": a cache serves models that read less than " +
+                                    significant(fit.cache_bytes / 1048576, 3) + " MiB a token");
+        }
+    }
     std::string together;
     for (const SpeedFit& fit : scaling.speed) {
         if (fit.condition > separable) {

@@ -15,6 +15,7 @@
 #include "results/analysis/question.h"
 #include "results/analysis/table_row.h"
 #include "schemas/catalog/methods.h"
+#include "schemas/catalog/shapes.h"
 
 namespace bitsweep {
 namespace {
@@ -219,6 +220,18 @@ std::vector<std::string> notes_of(const std::vector<SummaryRow>& rows) {
     }
     if (any([](const SummaryRow& r) { return r.text.starts_with("diverges"); })) {
         notes.push_back("text: greedy, against the same model at fp32; tokens count from 0");
+    }
+    std::set<std::int64_t> vocabularies;
+    for (const SummaryRow& row : rows) {
+        const ModelShape* shape = find_shape(row.model.substr(0, row.model.find(' ')));
+        if (shape != nullptr && std::isfinite(row.perplexity)) {
+            vocabularies.insert(shape->vocabulary);
+        }
+    }
+    if (vocabularies.size() > 1) {
+        notes.push_back(
+            "perplexity counts each model's own tokens; models of different tokenizers compare in "
+            "bits per byte: v_quality, or `analyze pareto --loss bits-per-byte`");
     }
     std::set<std::string> models;
     for (const SummaryRow& row : rows) {

@@ -97,7 +97,7 @@ TEST(Compare, saysSameOnlyWhereALargeDifferenceDoesNotFit) {
         EXPECT_EQ(rows->front().verdict, SpeedVerdict::same);
         return compare_finding(*rows, question).sentences.front();
     };
-    EXPECT_NE(words(0.001).find("int8 is SAME as fp16: 1.00x"), std::string::npos) << words(0.001);
+    EXPECT_NE(words(0.001).find("int8 is SAME as fp16: "), std::string::npos) << words(0.001);
     EXPECT_NE(words(0.3).find("int8 is not told apart from fp16 (SAME)"), std::string::npos)
         << words(0.3);
 }

@@ -5,6 +5,7 @@
 
 #include "results/analysis/crossover.h"
 #include "results/analysis/fit.h"
+#include "schemas/catalog/shapes.h"
 #include "tests/analysis/synthetic.h"
 
 namespace bitsweep::testing {
@@ -67,6 +68,44 @@ TEST(Scaling, aModelThatWasNeverSeenIsPredictedWithinTenPercent) {
             EXPECT_NEAR(point.held_out_ns / point.ns, 1, 0.1) << point.model;
         }
     }
+}
+
+// A CPU whose caches end at 200 MB and whose rows cost 30 ns each.
+std::vector<SyntheticCell> cpu_cells() {
+    std::vector<SyntheticCell> cells = physical_cells(
+        {"llama-nano", "llama-micro", "llama-mini", "gpt2", "smollm2-135m", "smollm2-360m",
+         "gpt2-medium"},
+        {{"fp16", {}, 0, 1, 1e9}, {"int8", {}, 0, 1, 1e9}, {"int4-g64", {}, 0, 1, 1e9}});
+    for (SyntheticCell& cell : cells) {
+        const ModelShape& shape = *find_shape(cell.model);
+        const bool gated = shape.family == ModelFamily::llama;
+        const auto rows = static_cast<double>(shape.layers *
+                                              ((shape.heads + 2 * shape.kv_heads) * shape.head_dim +
+                                               2 * shape.width + (gated ? 2 : 1) * shape.ffn));
+        const double bytes = cell.more.front().value;
+        const double products = 4 * static_cast<double>(shape.layers) + 1;
+        const double ns = 3'000 * products + 30 * rows + bytes / (bytes < 200e6 ? 40 : 20);
+        cell.decode_tokens_per_s = 1e9 / ns;
+    }
+    return cells;
+}
+
+TEST(Scaling, aCpuIsToldByItsRowsAndByWhereItsCachesEnd) {
+    SyntheticPlan plan;
+    plan.cells = cpu_cells();
+    const Scaling scaling = fit_scaling(evidence_of(plan), {.resamples = 50});
+    ASSERT_EQ(scaling.speed.size(), 3u);
+    for (const SpeedFit& fit : scaling.speed) {
+        EXPECT_TRUE(fit.has_rows);
+        EXPECT_GT(fit.cache_bytes, 164e6) << "int8 of smollm2-135m comes from a cache";
+        EXPECT_LT(fit.cache_bytes, 230e6) << "int4 of smollm2-360m comes from memory";
+        EXPECT_NEAR(fit.per_row_ns.value, 30, 6) << fit.method;
+        EXPECT_NEAR(fit.cache_bandwidth.value / 40e9, 1, 0.1) << fit.method;
+        EXPECT_NEAR(fit.bandwidth.value / 20e9, 1, 0.1) << fit.method;
+        EXPECT_LT(fit.held_out, 0.05) << fit.method;
+    }
+    const std::string text = to_text(scaling_finding(scaling), 0);
+    EXPECT_NE(text.find("cpu: a cache serves models that read less than"), std::string::npos);
 }
 
 TEST(Scaling, tooFewSizesAreSaidNotFitted) {

@@ -114,6 +114,25 @@ TEST_F(Summaries, pairingByRepeatResolvesWhatDriftWouldHide) {
     EXPECT_LT(row.speedup_high, 1.11);
 }
 
+TEST_F(Summaries, perplexitiesOfDifferentTokenizersAreNotToBeCompared) {
+    const auto notes_with = [&](const char* second) {
+        for (const char* model : {"llama-nano", second}) {
+            StoredJob job = make_job("fp16");
+            job.cell.spec.model.name = model;
+            rekey(job);
+            add(job, 100, {{"perplexity", "1", 0, 30}});
+        }
+        std::string all;
+        for (const std::string& note : summary().notes) {
+            all += note + "\n";
+        }
+        return all;
+    };
+    EXPECT_EQ(notes_with("llama-micro").find("bits per byte"), std::string::npos);
+    EXPECT_NE(notes_with("gpt2").find("different tokenizers compare in bits per byte"),
+              std::string::npos);
+}
+
 TEST_F(Summaries, oneRepeatHasNoInterval) {
     add(make_job("fp16"), 100);
     add(make_job("int8"), 300);
