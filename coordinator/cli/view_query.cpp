@@ -12,7 +12,7 @@ namespace bitsweep {
 const char* const views_sql =
     "SELECT name AS view, trim(substr(sql, instr(sql, '-- ') + 3,"
     " instr(substr(sql, instr(sql, '-- ')), char(10)) - 4)) AS \"what it shows\""
-    " FROM sqlite_schema WHERE type = 'view' ORDER BY rowid";
+    " FROM sqlite_schema WHERE type = 'view' AND name GLOB 'v_*' ORDER BY rowid";
 
 namespace {
 

@@ -383,6 +383,9 @@ std::string stacked_bars(const std::string& description, const std::vector<Stack
 std::string legend(const std::vector<std::string>& names, bool bars) {
     std::string items;
     for (std::size_t i = 0; i < names.size(); ++i) {
+        if (names[i].empty()) {
+            continue;
+        }
         const auto series = static_cast<int>(i);
         const std::string mark = bars ? "<rect class=\"part p" + std::to_string(i % palette) +
                                             "\" x=\"1\" y=\"2\" width=\"14\" height=\"12\"/>"

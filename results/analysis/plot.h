@@ -70,7 +70,7 @@ struct StackedBar {
 std::string stacked_bars(const std::string& description, const std::vector<StackedBar>& bars,
                          const std::vector<std::string>& part_names, const std::string& axis_label);
 
-// The legend of series or parts, as HTML.
+// The legend of series or parts, as HTML; an empty name is not shown.
 std::string legend(const std::vector<std::string>& names, bool bars = false);
 
 // Ticks of an axis with the texts beside them.

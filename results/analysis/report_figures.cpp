@@ -99,6 +99,14 @@ std::string Palette::legend() const {
     return bitsweep::legend(methods_);
 }
 
+std::string Palette::legend(const std::set<std::string>& shown) const {
+    std::vector<std::string> names = methods_;
+    for (std::string& name : names) {
+        name = shown.contains(name) ? name : "";
+    }
+    return bitsweep::legend(names);
+}
+
 std::string speedup_figure(const Report& report, const std::string& device,
                            const Palette& palette) {
     Range x, y;
@@ -125,10 +133,12 @@ std::string speedup_figure(const Report& report, const std::string& device,
               axis("parameters", Scale::logarithmic, x),
               axis("speed-up, 1: as fast as 16 bits", Scale::logarithmic, y), 1000, 440);
     plot.rule(1);
+    std::set<std::string> shown;
     for (const Crossover& crossover : report.crossovers) {
         if (crossover.device != device) {
             continue;
         }
+        shown.insert(crossover.a);
         const int series = palette.of(crossover.a);
         const double aside = palette.aside(series);
         if (crossover.parameters.verdict == CrossoverClass::within) {
@@ -149,7 +159,7 @@ std::string speedup_figure(const Report& report, const std::string& device,
             ", with 95 % intervals over processes. Shaded: where a method starts to be "
             "faster (95 %). Methods of one size stand side by side. Hollow and grey: external, "
             "other tools on other cards.",
-        palette.legend());
+        palette.legend(shown));
 }
 
 std::string latency_figure(const Report& report, const std::string& device) {

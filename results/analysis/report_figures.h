@@ -1,6 +1,7 @@
 // The figures of a report, each a <figure> with a caption, or "" where its data were not measured.
 #pragma once
 
+#include <set>
 #include <string>
 
 #include "results/analysis/report.h"
@@ -14,6 +15,7 @@ class Palette {
     int of(const std::string& method) const;
     double aside(int series) const;  // pixels beside a shared x (Mark::aside)
     std::string legend() const;
+    std::string legend(const std::set<std::string>& shown) const;  // of these alone
 
  private:
     std::vector<std::string> methods_;
