@@ -56,6 +56,7 @@ std::optional<std::uint64_t> memory_of(const JobSpec& spec) {
         return std::nullopt;
     }
     question.method = *method;
+    question.decomposes = !spec.threshold || *spec.threshold > 0;
     question.head_bits = spec.head_bits;
     question.kv_bits = spec.kv == "16" ? 16 : 8;
     question.batch = spec.batch;

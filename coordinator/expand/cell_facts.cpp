@@ -118,6 +118,9 @@ ExprValue CellFacts::size(Fact fact) const {
         return Unknown{};
     }
     question.method = *id;
+    const Value* threshold = draft_[Field::threshold];
+    const auto* number = threshold != nullptr ? std::get_if<double>(&threshold->data) : nullptr;
+    question.decomposes = number == nullptr || *number > 0;
     question.head_bits = static_cast<int>(whole(draft_, Field::head, 16));
     const Value* kv = draft_[Field::kv];
     question.kv_bits = kv == nullptr || kv->key == "16" ? 16 : 8;

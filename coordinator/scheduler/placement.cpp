@@ -192,6 +192,7 @@ Needs needs_of(const JobSpec& spec) {
         return needs;
     }
     question.method = *method;
+    question.decomposes = !spec.threshold || *spec.threshold > 0;
     question.head_bits = spec.head_bits;
     question.kv_bits = spec.kv == "16" ? 16 : 8;
     question.batch = spec.batch;

@@ -21,11 +21,13 @@ bool gated(const ModelShape& shape) {
 
 struct Sum {
     const MethodId& method;
+    bool decomposes;
     MemoryBytes bytes;
 
     void linear(std::int64_t out, std::int64_t in, std::int64_t times) {
         const PackedBytes packed = packed_bytes(method, out, in);
-        bytes.weight_codes += packed.codes * static_cast<std::uint64_t>(times);
+        const std::uint64_t codes = packed.codes + (decomposes ? packed.originals : 0);
+        bytes.weight_codes += codes * static_cast<std::uint64_t>(times);
         bytes.weight_scales += packed.scales * static_cast<std::uint64_t>(times);
     }
 
@@ -130,7 +132,7 @@ MethodId head_method(const MethodId& method, int head_bits) {
 bool joins_rows(const MethodId& method, std::int64_t in_features) {
     const bool blocks_cross_rows =
         method.family == MethodFamily::nf4 || method.family == MethodFamily::fp4;
-    if (method.family == MethodFamily::fp8) {
+    if (method.family == MethodFamily::fp8 || scales_by_tensor(method)) {
         return false;
     }
     // Nested scales stand above a mean of their own layer.
@@ -141,7 +143,7 @@ MemoryBytes estimate_memory(const MemoryQuestion& question) {
     const ModelShape& shape = *question.shape;
     const std::int64_t q = shape.heads * shape.head_dim;
     const std::int64_t kv = shape.kv_heads * shape.head_dim;
-    Sum sum{question.method, {}};
+    Sum sum{question.method, question.decomposes, {}};
     if (shape.family == ModelFamily::gpt2) {
         sum.linear(q + 2 * kv, shape.width, shape.layers);  // c_attn is one layer
     } else {

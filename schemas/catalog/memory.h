@@ -27,6 +27,7 @@ struct MemoryBytes {
 struct MemoryQuestion {
     const ModelShape* shape = nullptr;
     MethodId method;
+    bool decomposes = true;  // the outlier threshold, where the method reads one, is above 0
     int head_bits = 16;
     int kv_bits = 16;
     std::int64_t batch = 1;

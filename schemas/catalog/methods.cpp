@@ -14,7 +14,7 @@ constexpr int min_bits = 2;
 constexpr int max_bits = 8;
 
 // clang-format off
-constexpr std::array<MethodRow, 27> table{{
+constexpr std::array<MethodRow, 33> table{{
     // id, family, bits, reads threshold, rounds activations, cpu, cuda, numerics cpu, cuda, summary
     {"fp32", MethodFamily::fp32, 32, false, false, true, true, 2, 2,
      "float32 weights: the reference of every quality number"},
@@ -33,6 +33,18 @@ constexpr std::array<MethodRow, 27> table{{
      "LLM.int8() with bitsandbytes' arithmetic: outlier columns leave the int8 product"},
     {"llmint8-fused", MethodFamily::llmint8, 8, true, true, true, true, 1, 2,
      "the sums of llmint8-bnb in one pass over the weights"},
+    {"llmint8-paper", MethodFamily::llmint8, 8, true, true, true, true, 1, 1,
+     "LLM.int8() as published: outlier columns times the fp16 weights, which stay in memory"},
+    {"int8-absmax-tensor", MethodFamily::llmint8, 8, true, true, true, true, 1, 1,
+     "ablation of LLM.int8(): one absmax a weight tensor x one absmax a call"},
+    {"int8-rowwise", MethodFamily::llmint8, 8, true, true, true, true, 1, 1,
+     "ablation of LLM.int8(): one absmax a weight tensor x one absmax a token"},
+    {"int8-vectorwise", MethodFamily::llmint8, 8, true, true, true, true, 1, 1,
+     "ablation of LLM.int8(): one absmax an output channel x one absmax a token"},
+    {"int8-zeropoint", MethodFamily::llmint8, 8, true, true, true, false, 1, 1,
+     "ablation of LLM.int8(): minimum to maximum of a weight tensor x of a call"},
+    {"int8-zeropoint-vectorwise", MethodFamily::llmint8, 8, true, true, true, false, 1, 1,
+     "ablation of LLM.int8(): minimum to maximum of an output channel x of a token"},
     {"nf4", MethodFamily::nf4, 4, false, false, true, true, 2, 2,
      "bitsandbytes' 4-bit NormalFloat, blocks of 64"},
     {"nf4-bN", MethodFamily::nf4, 4, false, false, true, true, 1, 1,
@@ -73,9 +85,6 @@ constexpr std::array<MethodRow, 27> table{{
      "a method for each linear layer, as a policy file says"},
 }};
 // clang-format on
-
-// Methods that cli.md promises and a later build brings.
-constexpr std::array<std::string_view, 1> later{"llmint8-paper"};
 
 // Methods of blocks that run over the flattened weight; others have groups inside a row.
 bool has_blocks(MethodFamily family) {
@@ -235,10 +244,6 @@ Result<MethodId> parse_numbers(const MethodRow& row, std::string_view text, cons
     return MethodId{row.family, canonical, bits, group, row.rounds_activations, row.nested_scales};
 }
 
-bool comes_later(std::string_view text) {
-    return std::ranges::find(later, text) != later.end();
-}
-
 std::uint64_t round_up(std::int64_t value, std::int64_t multiple) {
     return static_cast<std::uint64_t>((value + multiple - 1) / multiple * multiple);
 }
@@ -265,11 +270,6 @@ Result<MethodId> parse_method(std::string_view text) {
                             row.rounds_activations};
         }
     }
-    if (comes_later(text)) {
-        return make_error(
-            ErrorCode::unsupported,
-            "method '" + std::string(text) + "' is not in this build; it has: " + known_methods());
-    }
     return make_error(ErrorCode::invalid_input,
                       "no method '" + std::string(text.substr(0, 60)) + "': did you mean '" +
                           nearest_method(text.substr(0, 60)) + "'? known: " + known_methods());
@@ -283,6 +283,16 @@ const MethodRow& method_row(const MethodId& method) {
     }
     ASSERT(!"a MethodId that parse_method did not make");
     return table[0];
+}
+
+bool keeps_originals(const MethodId& method) {
+    return method.family == MethodFamily::llmint8 &&
+           (method.text == "llmint8-paper" || method.text.starts_with("int8-"));
+}
+
+bool scales_by_tensor(const MethodId& method) {
+    return method.text == "int8-absmax-tensor" || method.text == "int8-rowwise" ||
+           method.text == "int8-zeropoint";
 }
 
 PackedBytes packed_bytes(const MethodId& method, std::int64_t out_features,
@@ -304,7 +314,10 @@ PackedBytes packed_bytes(const MethodId& method, std::int64_t out_features,
         case MethodFamily::smoothquant:
         case MethodFamily::w8a8:
         case MethodFamily::llmint8:
-            return {out * round_up(in_features, 4), out * 4};
+            // With zero points: their places and the sums of codes that they multiply.
+            return {out * round_up(in_features, 4),
+                    out * (method.text.starts_with("int8-zeropoint") ? 12 : 4),
+                    keeps_originals(method) ? out * in * 2 : 0};
         case MethodFamily::nf4:
         case MethodFamily::fp4: {
             const std::uint64_t blocks =

@@ -20,7 +20,8 @@ enum class MethodFamily {
     fp8,          // weight only, 8-bit floats (E4M3), one scale for the whole weight
     fp8_channel,  // likewise, one scale per output channel
     w8a8,         // dynamic per-token activations x per-channel weights
-    llmint8,      // -bnb and -fused: the same sums, another implementation
+    llmint8,      // -bnb and -fused: the same sums, another implementation; -paper: other outliers;
+                  // int8-rowwise and its like: the paper's ablations
     nf4,          // bitsandbytes 4 bits, blocks of 64 or N weights
     fp4,          // bitsandbytes' own fp4 map (not E2M1), blocks of 64 or N weights
     int_group,    // intB-gN: round to nearest, one scale per group of N inputs
@@ -63,11 +64,17 @@ std::span<const MethodRow> method_table();
 
 // "int4-g64" -> MethodId. invalid_input names the nearest known method and, where the id holds
 // numbers, their limits (B 2..8; N a power of two, 16..1024 in groups, 32..4096 in blocks).
-// unsupported: a method of a later build.
 Result<MethodId> parse_method(std::string_view text);
 
 // The row that a parsed id belongs to. Never fails on a value made by parse_method.
 const MethodRow& method_row(const MethodId& method);
+
+// Whether fp16 weights stay beside the codes, for what the threshold keeps out of the 8-bit
+// product.
+bool keeps_originals(const MethodId& method);
+
+// Whether one scale serves a whole weight tensor (the paper's baselines of LLM.int8()).
+bool scales_by_tensor(const MethodId& method);
 
 // Bytes that codes and scales of one linear layer [out, in] take in the packed form, exactly as the
 // memory ledger counts them (tests compare both). Each row of codes is padded to a multiple of 4
@@ -77,6 +84,7 @@ const MethodRow& method_row(const MethodId& method);
 struct PackedBytes {
     std::uint64_t codes = 0;
     std::uint64_t scales = 0;
+    std::uint64_t originals = 0;  // of keeps_originals, where the threshold is above 0
 };
 PackedBytes packed_bytes(const MethodId& method, std::int64_t out_features,
                          std::int64_t in_features);

@@ -42,7 +42,7 @@ Pair pack_both(Bench& bench, CudaBackend& backend, const std::string& method,
 }
 
 TEST_F(Cuda, packing_chooses_the_codes_and_scales_of_the_cpu) {
-    for (const std::string& method : all_methods()) {
+    for (const std::string& method : methods_of_cards()) {
         for (const Shape& shape : shapes) {
             const std::uint64_t seed = fresh_seed();
             SCOPED_TRACE(method + " " + std::to_string(shape.out) + "x" + std::to_string(shape.in) +
@@ -82,7 +82,7 @@ double bound_of(const DeviceLinear& layer) {
 }
 
 TEST_F(Cuda, weight_only_products_are_those_of_the_effective_weights) {
-    for (const std::string& method : all_methods()) {
+    for (const std::string& method : methods_of_cards()) {
         if (method_of(method).rounds_activations) {
             continue;
         }
@@ -140,7 +140,8 @@ std::vector<float> with_outliers(std::uint64_t seed, std::int64_t rows, std::int
 }
 
 TEST_F(Cuda, eight_bit_activations_give_the_sums_of_the_cpu) {
-    for (const std::string method : {"w8a8", "llmint8-bnb", "llmint8-fused"}) {
+    for (const std::string method : {"w8a8", "llmint8-bnb", "llmint8-fused", "llmint8-paper",
+                                     "int8-absmax-tensor", "int8-rowwise"}) {
         for (const Shape& shape : shapes) {
             for (const double threshold : {0.0, 6.0, 0.5}) {  // 0.5: hundreds of columns
                 const std::uint64_t seed = fresh_seed();
@@ -236,10 +237,21 @@ TEST_F(Cuda, llmint8_reproduces_the_vectors_of_bitsandbytes) {
     EXPECT_GT(compared, 1000);
 }
 
+TEST_F(Cuda, zero_points_are_refused_with_what_instead) {
+    const auto values = random_values(1, 64 * 64, 0.05);
+    for (const std::string method : {"int8-zeropoint", "int8-zeropoint-vectorwise"}) {
+        const auto layer = pack_linear_cuda(dense_weight("w", 64, 64, values),
+                                            MethodOptions{method_of(method), 6}, *backend_);
+        ASSERT_FALSE(layer.ok()) << method;
+        EXPECT_EQ(layer.error().code, ErrorCode::unsupported);
+        EXPECT_NE(layer.error().message.find("runs on the CPU only"), std::string::npos);
+    }
+}
+
 TEST_F(Cuda, a_damaged_weight_is_refused_with_layer_and_place) {
     auto values = random_values(1, 64 * 64, 0.05);
     values[64 * 9 + 5] = NAN;
-    for (const std::string& method : all_methods()) {
+    for (const std::string& method : methods_of_cards()) {
         const auto layer = pack_linear_cuda(dense_weight("model.layers.3.w", 64, 64, values),
                                             MethodOptions{method_of(method), 0}, *backend_);
         ASSERT_FALSE(layer.ok()) << method;

@@ -33,7 +33,7 @@ TEST_F(Cuda, every_family_and_method_agrees_with_the_cpu) {
         const auto ids = std::span(reference.ids).first(70);
         double worst = 0;
         std::string worst_method;
-        for (const std::string& method : all_methods()) {
+        for (const std::string& method : methods_of_cards()) {
             for (const int head_bits : {16, 8, 4}) {
                 const EngineWish wish{
                     .method = method, .threshold = 3, .head_bits = head_bits, .context = 80};
@@ -89,7 +89,7 @@ TEST_F(Cuda, every_method_of_a_trained_model_agrees_with_the_cpu) {
     for (const std::string name : {"llama-micro", "gpt2-nano", "opt-nano"}) {
         const ModelFiles files = open_or_die(folder_of(name));
         const auto ids = heldout_ids(files, 256);
-        for (const std::string& method : all_methods()) {
+        for (const std::string& method : methods_of_cards()) {
             const EngineWish wish{.method = method, .threshold = 6, .threads = 8, .context = 256};
             const auto cpu = engine_or_die(files, wish);
             const auto cuda = cuda_engine_or_die(files, wish);

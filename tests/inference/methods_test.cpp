@@ -142,5 +142,17 @@ TEST(Methods, a_threshold_that_keeps_outliers_apart_loses_less_than_none) {
     EXPECT_EQ(kl(1e6), kl(0.0));
 }
 
+TEST(Methods, the_paper_s_outliers_lose_no_more_than_those_of_dequantised_weights) {
+    const ModelFiles files = random_or_die("llama-nano");  // with planted outlier columns
+    const std::vector<std::int32_t> ids{1, 500, 77, 4000, 2, 9, 1234, 8, 700};
+    const std::int64_t vocabulary = files.config.vocabulary;
+    const auto reference = score_all(*engine_or_die(files, {}), ids, vocabulary);
+    const auto kl = [&](const std::string& method) {
+        const auto engine = engine_or_die(files, {.method = method, .threshold = 6});
+        return mean_kl(reference, score_all(*engine, ids, vocabulary), vocabulary);
+    };
+    EXPECT_LT(kl("llmint8-paper"), kl("llmint8-bnb"));
+}
+
 }  // namespace
 }  // namespace bitsweep::testing_inference

@@ -234,7 +234,16 @@ const std::vector<std::string>& all_methods() {
         "int5-g128",     "int6-g64",      "int7-g32",      "int8-g64",       "int2-g32-asym",
         "int3-g64-asym", "int4-g64-asym", "int5-g16-asym", "int6-g128-asym", "int7-g64-asym",
         "int8-g32-asym", "nf4-b32",       "nf4-b256",      "fp4-b128-dq",    "nf4-b64-dq",
-        "hqq-int2-g32",  "hqq-int3-g64",  "hqq-int4-g128", "hqq-int8-g64"};
+        "hqq-int2-g32",  "hqq-int3-g64",  "hqq-int4-g128", "hqq-int8-g64",
+        "llmint8-paper", "int8-absmax-tensor", "int8-rowwise",  "int8-vectorwise",
+        "int8-zeropoint", "int8-zeropoint-vectorwise"};
+    return methods;
+}
+
+std::vector<std::string> methods_of_cards() {
+    std::vector<std::string> methods = all_methods();
+    std::erase_if(methods,
+                  [](const std::string& id) { return !method_row(method_of(id)).on_cuda; });
     return methods;
 }
 

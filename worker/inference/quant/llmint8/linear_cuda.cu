@@ -2,6 +2,12 @@
 // in the pass that scales the tensor cores' sums for more. No decode step waits for the host; a
 // prefill asks how many outlier columns there are.
 //
+// llmint8-paper: llmint8-fused, but outlier columns meet the fp16 weights
+// (DeviceMatrix::originals).
+//
+// The paper's ablations take the same way with other scales; those with zero points do not run
+// here.
+//
 // llmint8-bnb: the launches of bitsandbytes (MatMul8bitLt.forward without gradients):
 // quantise, find the columns and wait for their number, int8 product by cuBLASLt for any number of
 // rows, gather both operands of the outlier product, multiply them, add.
@@ -17,6 +23,9 @@
 //   4  up to 16 columns in the kernel of the sums (int8_hopper.cu): 371 us. Of what is left, the
 //   wait
 //      for their number is 10 to 15 us a product, looking for them 6, adding them 2 to 18
+#include <algorithm>
+#include <vector>
+
 #include "worker/inference/backend/cuda/cuda_error.h"
 #include "worker/inference/quant/llmint8/llmint8.h"
 #include "worker/inference/quant/methods_cuda.h"
@@ -35,7 +44,7 @@ constexpr std::int64_t most_decode_rows = 64;
 
 class LlmInt8Fused final : public DeviceLayer {
  public:
-    using DeviceLayer::DeviceLayer;
+    LlmInt8Fused(DeviceBody body, InputScope scope) : DeviceLayer(std::move(body)), scope_(scope) {}
 
     InputType input_type() const override { return InputType::f16; }
     bool queues_only(std::int64_t rows) const override {
@@ -45,6 +54,9 @@ class LlmInt8Fused final : public DeviceLayer {
     Status multiply(const DeviceCall& call) const override {
         const DeviceMatrix& m = body_.matrix;
         const DeviceTokens tokens = TRY(quantise_tokens(m, call, InputType::f16));
+        if (scope_ == InputScope::tensor && call.rows > 1) {
+            TRY(rescale_tokens(m, call, InputType::f16, 0, tokens));
+        }
         if (call.rows <= device::few_rows_limit) {
             return int8_few_rows(m, call, tokens, Int8Rule::llmint8);
         }
@@ -70,6 +82,9 @@ class LlmInt8Fused final : public DeviceLayer {
                    std::int64_t stride, cudaStream_t stream) const override {
         return look_up_int8(body_.matrix, Int8Rule::llmint8, ids, first, count, y, stride, stream);
     }
+
+ private:
+    InputScope scope_;
 };
 
 class LlmInt8Bnb final : public DeviceLayer {
@@ -97,10 +112,73 @@ class LlmInt8Bnb final : public DeviceLayer {
     }
 };
 
-cudaError_t quantise(const PackChunk& chunk, const DeviceBody& body) {
+constexpr int corner = 32;
+
+// A block turns 32 x 32 weights of a chunk around: halves [in][out] of the whole matrix.
+__global__ void originals_kernel(PackChunk chunk, __half* to, std::int64_t out) {
+    __shared__ float square[corner][corner + 1];
+    const std::int64_t first_row = static_cast<std::int64_t>(blockIdx.y) * corner;
+    const std::int64_t first_input = static_cast<std::int64_t>(blockIdx.x) * corner;
+    const int fast = static_cast<int>(threadIdx.x);
+    for (int slow = static_cast<int>(threadIdx.y); slow < corner; slow += blockDim.y) {
+        const std::int64_t row = first_row + slow, k = first_input + fast;
+        square[slow][fast] =
+            row < chunk.rows && k < chunk.in ? chunk.values[row * chunk.in + k] : 0.0f;
+    }
+    __syncthreads();
+    for (int slow = static_cast<int>(threadIdx.y); slow < corner; slow += blockDim.y) {
+        const std::int64_t k = first_input + slow, row = first_row + fast;
+        if (row < chunk.rows && k < chunk.in) {
+            to[k * out + chunk.first_row + row] = __float2half_rn(square[fast][slow]);
+        }
+    }
+}
+
+cudaError_t keep_originals(const PackChunk& chunk, const DeviceBody& body) {
+    if (body.originals) {
+        const auto blocks = [](std::int64_t count) {
+            return static_cast<unsigned>((count + corner - 1) / corner);
+        };
+        originals_kernel<<<dim3(blocks(chunk.in), blocks(chunk.rows)), dim3(corner, 8), 0,
+                           chunk.stream>>>(chunk, body.originals->as<__half>(), body.matrix.rows);
+    }
+    return cudaGetLastError();
+}
+
+cudaError_t by_channel(const PackChunk& chunk, const DeviceBody& body) {
     device::vectorwise_kernel<<<static_cast<unsigned>(chunk.rows), device::row_threads, 0,
                                 chunk.stream>>>(chunk, body.scales->as<float>());
-    return cudaGetLastError();
+    return keep_originals(chunk, body);
+}
+
+// The tensor's absmax stands in every row's scale.
+__global__ void by_tensor_kernel(PackChunk chunk, const float* scales) {
+    const std::int64_t row = blockIdx.x;
+    const float largest = scales[chunk.first_row + row];
+    float factor = largest > 0 ? __fdiv_rn(127.0f, largest) : 0.0f;
+    factor = isfinite(factor) ? factor : 0.0f;
+    for (std::int64_t k = threadIdx.x; k < chunk.in; k += device::row_threads) {
+        const std::int64_t at = row * chunk.in + k;
+        chunk.codes[at] = static_cast<std::uint8_t>(
+            static_cast<std::int8_t>(__float2int_rn(__fmul_rn(chunk.values[at], factor))));
+    }
+}
+
+cudaError_t by_tensor(const PackChunk& chunk, const DeviceBody& body) {
+    by_tensor_kernel<<<static_cast<unsigned>(chunk.rows), device::row_threads, 0, chunk.stream>>>(
+        chunk, body.scales->as<float>());
+    return keep_originals(chunk, body);
+}
+
+Status write_tensor_absmax(const DenseWeight& weight, DeviceBody& body) {
+    Range range;
+    TRY(for_each_row(weight, Element::f16, [&](std::int64_t, const float* values) -> Status {
+        range.add(values, weight.in_features, 0);
+        return {};
+    }));
+    const std::vector<float> rows(static_cast<std::size_t>(weight.out_features),
+                                  std::max(range.most, -range.least));
+    return body.backend->copy_to_device(*body.scales, 0, rows.data(), rows.size() * sizeof(float));
 }
 
 }  // namespace
@@ -108,17 +186,31 @@ cudaError_t quantise(const PackChunk& chunk, const DeviceBody& body) {
 PackResult pack_llmint8_cuda(const DenseWeight& weight, const MethodOptions& options,
                              CudaBackend& backend) {
     TRY(check_llmint8_options(weight, options));
+    const Int8Scales scales = int8_scales(options.method);
+    if (scales.zero_points) {
+        return make_error(ErrorCode::unsupported,
+                          weight.name + ": " + options.method.text +
+                              " runs on the CPU only: a card's 8-bit products know no zero points");
+    }
     DenseWeight with_half_bias = weight;
     for (float& bias : with_half_bias.bias) {
         bias = round_to_f16(bias);
     }
     DeviceBody body = TRY(allocate_device_body(
         with_half_bias, options, backend, DeviceFormat{.kind = decode::Codes::i8_i8, .bits = 8}));
-    TRY(pack_rows(weight, PackPlan{.element = Element::f16, .quantiser = quantise}, body));
+    body.originals = TRY(allocate_originals(weight, options, backend));
+    body.matrix.originals = body.originals ? body.originals->data() : nullptr;
+    if (scales.weight_by_tensor) {
+        TRY(write_tensor_absmax(weight, body));
+    }
+    TRY(pack_rows(weight,
+                  PackPlan{.element = Element::f16,
+                           .quantiser = scales.weight_by_tensor ? by_tensor : by_channel},
+                  body));
     if (options.method.text == "llmint8-bnb") {
         return std::unique_ptr<Linear>(std::make_unique<LlmInt8Bnb>(std::move(body)));
     }
-    return std::unique_ptr<Linear>(std::make_unique<LlmInt8Fused>(std::move(body)));
+    return std::unique_ptr<Linear>(std::make_unique<LlmInt8Fused>(std::move(body), scales.input));
 }
 
 }  // namespace bitsweep::quant

@@ -32,6 +32,7 @@ struct DeviceBody {
     std::unique_ptr<Buffer> scales;  // null: the method has none
     std::unique_ptr<Buffer> bias;
     std::unique_ptr<Buffer> code_book;
+    std::unique_ptr<Buffer> originals;  // llmint8-paper
     CudaBackend* backend = nullptr;
 };
 

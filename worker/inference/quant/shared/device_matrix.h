@@ -22,6 +22,8 @@ struct DeviceMatrix {
     const void* scales = nullptr;
     const void* zeros = nullptr;  // of groups: half [rows][scales_per_row] in steps; null: 0
     const float* bias = nullptr;  // [rows] or null
+    // i8_i8: half [in_features][rows], what outliers meet; null: the codes.
+    const void* originals = nullptr;
     // lut4 and lut4_flat: 16 values, and behind them 256 where there are scale_codes.
     const float* code_book = nullptr;
     const std::uint8_t* scale_codes = nullptr;  // [blocks], scales in 8 bits; null: floats

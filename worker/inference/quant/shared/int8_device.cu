@@ -61,8 +61,7 @@ __global__ void __launch_bounds__(device::few_warps * 32)
 #pragma unroll
         for (int o = 0; o < few_outputs; ++o) {
             const std::int64_t row = min(first + o, m.rows - 1);
-            const int code = reinterpret_cast<const std::int8_t*>(w[o])[column];
-            const float weight = outlier_weight(code, static_cast<const float*>(m.scales)[row]);
+            const float weight = outlier_weight(m, row, column);
 #pragma unroll
             for (int r = 0; r < m_rows; ++r) {
                 const float v = __half2float(halves[min(r, p.rows - 1) * p.x_stride + column]);

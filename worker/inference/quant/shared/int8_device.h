@@ -21,6 +21,11 @@ struct DeviceTokens {
 // row, their codes cleared in all rows.
 Result<DeviceTokens> quantise_tokens(const DeviceMatrix& m, const DeviceCall& call, InputType type);
 
+// Codes of all rows once more, by one absmax: `absmax`, or where that is 0 the largest of the
+// rows'. A row whose own is not finite keeps NaN, so that the output says so (quantize_token_by).
+Status rescale_tokens(const DeviceMatrix& m, const DeviceCall& call, InputType type, float absmax,
+                      const DeviceTokens& tokens);
+
 // Outlier columns that int8_many_rows takes on tensor cores; more take a slower path.
 inline constexpr std::int32_t most_gathered_columns = 512;
 
@@ -39,7 +44,7 @@ Status int8_many_rows(const DeviceMatrix& m, const DeviceCall& call, const Devic
                       const float* extra, Int8Rule rule);
 
 // bitsandbytes' second product: gathers the `count` outlier columns of x and of the weight
-// (dequantised, rounded to half) and multiplies them. [rows][out].
+// (dequantised and rounded to half, or the originals) and multiplies them. [rows][out].
 Result<const float*> outlier_product(const DeviceMatrix& m, const DeviceCall& call,
                                      const DeviceTokens& tokens, std::int32_t count);
 

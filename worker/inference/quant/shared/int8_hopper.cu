@@ -74,8 +74,7 @@ struct Beside {
         const std::int64_t row = min(first_row + at, p.rows - 1);
         const std::int64_t o = min(first_out + at, static_cast<int>(m.rows) - 1);
         const __half x = halves[row * p.x_stride + column];
-        const int code = reinterpret_cast<const std::int8_t*>(device::row_of(m, o))[column];
-        const float weight = outlier_weight(code, static_cast<const float*>(m.scales)[o]);
+        const float weight = outlier_weight(m, o, column);
         to.x[at][c] = real ? x : zero;
         to.w[at][c] = real ? __float2half_rn(weight) : zero;
     }

@@ -155,7 +155,6 @@ __global__ void __launch_bounds__(outlier_warps * 32)
         const std::int64_t o = tile.first + inside[i];
         const float scale = static_cast<const float*>(m.scales)[o];
         const float bias = m.bias != nullptr ? m.bias[o] : 0.0f;
-        const auto* codes = reinterpret_cast<const std::int8_t*>(device::row_of(m, o));
 #pragma unroll
         for (int n = 0; n < tiles; ++n) {
 #pragma unroll
@@ -167,7 +166,7 @@ __global__ void __launch_bounds__(outlier_warps * 32)
                 float more = sum[n][2 * i + j];
                 for (int c = most_gathered; c < count; ++c) {
                     const int column = tokens.columns[c];
-                    more = fmaf(outlier_weight(codes[column], scale),
+                    more = fmaf(outlier_weight(m, o, column),
                                 __half2float(halves[row * p.x_stride + column]), more);
                 }
                 float* y = p.y + row * p.y_stride + o;
@@ -205,11 +204,9 @@ __global__ void gather_weights_kernel(DeviceMatrix m, DeviceTokens tokens, int k
                                       __half* to) {
     const std::int64_t row = blockIdx.x;
     const int count = gathered_count(tokens, known, stride);
-    const auto* codes = reinterpret_cast<const std::int8_t*>(device::row_of(m, row));
-    const float scale = static_cast<const float*>(m.scales)[row];
     for (int i = threadIdx.x; i < gathered_end(count, stride); i += blockDim.x) {
         to[row * stride + i] =
-            __float2half_rn(i < count ? outlier_weight(codes[tokens.columns[i]], scale) : 0.0f);
+            __float2half_rn(i < count ? outlier_weight(m, row, tokens.columns[i]) : 0.0f);
     }
 }
 

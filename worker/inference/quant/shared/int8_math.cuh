@@ -27,6 +27,17 @@ __device__ __forceinline__ float outlier_weight(int code, float scb) {
         __fmul_rn(__fmul_rn(static_cast<float>(code), scb), 7.874015718698502e-3f));
 }
 
+// The same, of an output and an input of a matrix.
+__device__ __forceinline__ float outlier_weight(const DeviceMatrix& m, std::int64_t row,
+                                                int column) {
+    if (m.originals != nullptr) {
+        const auto* halves = static_cast<const __half*>(m.originals);
+        return __half2float(halves[column * m.rows + row]);
+    }
+    const auto* codes = reinterpret_cast<const std::int8_t*>(device::row_of(m, row));
+    return outlier_weight(codes[column], static_cast<const float*>(m.scales)[row]);
+}
+
 struct Product {
     const void* x;  // half, for the outlier columns
     std::int64_t x_stride;

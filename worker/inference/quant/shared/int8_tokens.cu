@@ -112,6 +112,56 @@ __global__ void clear_columns_kernel(DeviceTokens tokens, int stride) {
     }
 }
 
+struct RescaleJob {
+    const void* x;
+    std::int64_t x_stride;
+    int in;
+    int stride;  // of codes
+    float absmax;
+    float threshold;
+    DeviceTokens tokens;
+};
+
+// One block: every row's absmax becomes the largest of them; NaN where one of them is.
+__global__ void __launch_bounds__(row_threads) join_kernel(float* scale, int rows) {
+    __shared__ float scratch[row_threads / 32];
+    float largest = 0, nan = 0;
+    for (int r = static_cast<int>(threadIdx.x); r < rows; r += row_threads) {
+        largest = fmaxf(largest, scale[r]);
+        nan = isnan(scale[r]) ? 1.0f : nan;
+    }
+    largest = device::block_max(largest, scratch);
+    nan = device::block_max(nan, scratch);
+    const float joined = nan != 0 ? __int_as_float(0x7fc00000) : largest;
+    for (int r = static_cast<int>(threadIdx.x); r < rows; r += row_threads) {
+        scale[r] = joined;
+    }
+}
+
+// A block a row: codes by the shared absmax (quantize_token_by). A row whose own absmax is not
+// finite keeps it, so that the output says so.
+template <class X>
+__global__ void __launch_bounds__(row_threads) rescale_kernel(RescaleJob job) {
+    const std::int64_t row = blockIdx.x;
+    const X* x = static_cast<const X*>(job.x) + row * job.x_stride;
+    const float own = job.tokens.scale[row];
+    const float largest = job.absmax > 0 ? job.absmax : own;
+    const bool usable = isfinite(own) && isfinite(largest);
+    float factor = largest > 0 && usable ? __fdiv_rn(127.0f, largest) : 0.0f;
+    factor = isfinite(factor) ? factor : 0.0f;
+    std::int8_t* codes = job.tokens.codes + row * job.stride;
+    for (int k = static_cast<int>(threadIdx.x); k < job.in; k += row_threads) {
+        const float from = input_at(x, k);
+        const bool counts = factor > 0 && (job.threshold <= 0 || fabsf(from) < job.threshold);
+        const float v = counts ? __fmul_rn(from, factor) : 0.0f;
+        codes[k] = static_cast<std::int8_t>(__float2int_rn(fminf(fmaxf(v, -127.0f), 127.0f)));
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        job.tokens.scale[row] = usable ? largest : __int_as_float(0x7fc00000);
+    }
+}
+
 }  // namespace
 
 Result<DeviceTokens> quantise_tokens(const DeviceMatrix& m, const DeviceCall& call,
@@ -149,6 +199,27 @@ Result<DeviceTokens> quantise_tokens(const DeviceMatrix& m, const DeviceCall& ca
     }
     TRY(cuda_status(cudaGetLastError(), "quantising activations"));
     return tokens;
+}
+
+Status rescale_tokens(const DeviceMatrix& m, const DeviceCall& call, InputType type, float absmax,
+                      const DeviceTokens& tokens) {
+    const cudaStream_t stream = call.backend.stream();
+    const auto blocks = static_cast<unsigned>(call.rows);
+    if (absmax <= 0) {
+        join_kernel<<<1, row_threads, 0, stream>>>(tokens.scale, static_cast<int>(call.rows));
+    }
+    const RescaleJob job{
+        call.x, input_stride(m.in_features), m.in_features, m.row_chunks * 16, absmax, m.threshold,
+        tokens};
+    if (type == InputType::f32) {
+        rescale_kernel<float><<<blocks, row_threads, 0, stream>>>(job);
+    } else {
+        rescale_kernel<__half><<<blocks, row_threads, 0, stream>>>(job);
+    }
+    if (m.threshold > 0 && call.rows > 1) {
+        clear_columns_kernel<<<blocks, row_threads, 0, stream>>>(tokens, job.stride);
+    }
+    return cuda_status(cudaGetLastError(), "quantising activations by one scale");
 }
 
 }  // namespace bitsweep::quant

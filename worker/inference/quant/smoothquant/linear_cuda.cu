@@ -13,51 +13,6 @@ namespace {
 
 using device::row_threads;
 
-struct RescaleJob {
-    const float* x;
-    std::int64_t x_stride;
-    int in;
-    int stride;  // of codes
-    float absmax;
-    DeviceTokens tokens;
-};
-
-// One block: every row's absmax becomes the largest of them; NaN where one of them is.
-__global__ void __launch_bounds__(row_threads) join_kernel(float* scale, int rows) {
-    __shared__ float scratch[row_threads / 32];
-    float largest = 0, nan = 0;
-    for (int r = static_cast<int>(threadIdx.x); r < rows; r += row_threads) {
-        largest = fmaxf(largest, scale[r]);
-        nan = isnan(scale[r]) ? 1.0f : nan;
-    }
-    largest = device::block_max(largest, scratch);
-    nan = device::block_max(nan, scratch);
-    const float joined = nan != 0 ? __int_as_float(0x7fc00000) : largest;
-    for (int r = static_cast<int>(threadIdx.x); r < rows; r += row_threads) {
-        scale[r] = joined;
-    }
-}
-
-// A block a row: codes by the shared absmax (quantize_token_by). A row whose own absmax is not
-// finite keeps it, so that the output says so.
-__global__ void __launch_bounds__(row_threads) rescale_kernel(RescaleJob job) {
-    const std::int64_t row = blockIdx.x;
-    const float own = job.tokens.scale[row];
-    const float largest = job.absmax > 0 ? job.absmax : own;
-    const bool usable = isfinite(own) && isfinite(largest);
-    float factor = largest > 0 && usable ? __fdiv_rn(127.0f, largest) : 0.0f;
-    factor = isfinite(factor) ? factor : 0.0f;
-    std::int8_t* codes = job.tokens.codes + row * job.stride;
-    for (int k = static_cast<int>(threadIdx.x); k < job.in; k += row_threads) {
-        const float v = factor > 0 ? __fmul_rn(job.x[row * job.x_stride + k], factor) : 0.0f;
-        codes[k] = static_cast<std::int8_t>(__float2int_rn(fminf(fmaxf(v, -127.0f), 127.0f)));
-    }
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        job.tokens.scale[row] = usable ? largest : __int_as_float(0x7fc00000);
-    }
-}
-
 class SmoothQuantDevice final : public DeviceLayer {
  public:
     SmoothQuantDevice(DeviceBody body, InputScope scope)
@@ -71,7 +26,7 @@ class SmoothQuantDevice final : public DeviceLayer {
         const DeviceTokens tokens = TRY(quantise_tokens(m, call, InputType::f32));
         // The absmax of one row is that of the tensor.
         if (scope_ == InputScope::fixed || (scope_ == InputScope::tensor && call.rows > 1)) {
-            TRY(rescale(call, tokens));
+            TRY(rescale_tokens(m, call, InputType::f32, m.input_absmax, tokens));
         }
         if (call.rows <= device::few_rows_limit) {
             return int8_few_rows(m, call, tokens, Int8Rule::w8a8);
@@ -85,22 +40,6 @@ class SmoothQuantDevice final : public DeviceLayer {
     }
 
  private:
-    Status rescale(const DeviceCall& call, const DeviceTokens& tokens) const {
-        const DeviceMatrix& m = body_.matrix;
-        const cudaStream_t stream = call.backend.stream();
-        if (scope_ == InputScope::tensor) {
-            join_kernel<<<1, row_threads, 0, stream>>>(tokens.scale, static_cast<int>(call.rows));
-        }
-        const RescaleJob job{static_cast<const float*>(call.x),
-                             input_stride(m.in_features),
-                             m.in_features,
-                             m.row_chunks * 16,
-                             m.input_absmax,
-                             tokens};
-        rescale_kernel<<<static_cast<unsigned>(call.rows), row_threads, 0, stream>>>(job);
-        return cuda_status(cudaGetLastError(), "quantising activations by one scale");
-    }
-
     InputScope scope_;
 };
 
