@@ -143,6 +143,9 @@ std::string name_of(const JobSpec& spec) {
         }
     };
     add("head", spec.head_bits, usual.head_bits);
+    if (spec.kv != usual.kv) {
+        text += " kv " + spec.kv;
+    }
     add("batch", spec.batch, usual.batch);
     add("prompt_tokens", spec.prompt_tokens, usual.prompt_tokens);
     if (spec.gpu == "*") {

@@ -58,7 +58,7 @@ std::optional<std::uint64_t> memory_of(const JobSpec& spec) {
     question.method = *method;
     question.decomposes = !spec.threshold || *spec.threshold > 0;
     question.head_bits = spec.head_bits;
-    question.kv_bits = spec.kv == "16" ? 16 : 8;
+    question.kv = kv_from_string(spec.kv).value_or(KvFormat::bits16);
     question.batch = spec.batch;
     question.context = spec.prompt_tokens + spec.new_tokens;
     return estimate_memory(question).total();

@@ -316,10 +316,6 @@ Result<JobSpec> spec_of(const Matrix& matrix, const Draft& draft, Notes& notes) 
     }
     spec.calibration = calibration_of(draft, method_row(method), spec);
     TRY(check_calibration(matrix, draft, spec));
-    if (spec.kv != "16") {
-        return error_at(matrix.file, draft[Field::kv]->at,
-                        "`kv: " + spec.kv + "` is not in this build yet: the KV cache has 16 bits");
-    }
     TRY(check_model(matrix, draft, spec, shape, notes));
     TRY(check_method(matrix, draft, method, spec.gpu));
     TRY(check_context(matrix, draft, spec, shape));

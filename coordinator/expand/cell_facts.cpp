@@ -123,7 +123,7 @@ ExprValue CellFacts::size(Fact fact) const {
     question.decomposes = number == nullptr || *number > 0;
     question.head_bits = static_cast<int>(whole(draft_, Field::head, 16));
     const Value* kv = draft_[Field::kv];
-    question.kv_bits = kv == nullptr || kv->key == "16" ? 16 : 8;
+    question.kv = kv_from_string(kv != nullptr ? kv->key : "16").value_or(KvFormat::bits16);
     question.batch = whole(draft_, Field::batch, 1);
     question.context =
         whole(draft_, Field::prompt_tokens, 0) + whole(draft_, Field::new_tokens, 128);

@@ -194,7 +194,7 @@ Needs needs_of(const JobSpec& spec) {
     question.method = *method;
     question.decomposes = !spec.threshold || *spec.threshold > 0;
     question.head_bits = spec.head_bits;
-    question.kv_bits = spec.kv == "16" ? 16 : 8;
+    question.kv = kv_from_string(spec.kv).value_or(KvFormat::bits16);
     question.batch = spec.batch;
     // A typed prompt has at most a token for each byte; a scored window is in the cache as well.
     const bool scored = spec.quality.mode != QualityMode::off && spec.repeat == 0;

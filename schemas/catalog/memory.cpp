@@ -111,7 +111,28 @@ std::uint64_t workspace_bytes(const MemoryQuestion& question) {
     return static_cast<std::uint64_t>(bytes);
 }
 
+// A key or a value of one head and position.
+std::int64_t kv_row_bytes(const MemoryQuestion& question) {
+    const std::int64_t dim = question.shape->head_dim;
+    switch (question.kv) {
+        case KvFormat::int8:
+            return dim + 4;
+        case KvFormat::fp8:
+            return dim;
+        case KvFormat::bits16:
+            break;
+    }
+    return question.method.family == MethodFamily::fp32 ? 4 * dim : 2 * dim;
+}
+
 }  // namespace
+
+std::optional<KvFormat> kv_from_string(std::string_view text) {
+    return text == "16"     ? std::optional(KvFormat::bits16)
+           : text == "int8" ? std::optional(KvFormat::int8)
+           : text == "fp8"  ? std::optional(KvFormat::fp8)
+                            : std::nullopt;
+}
 
 MethodId head_method(const MethodId& method, int head_bits) {
     if (head_bits == 8) {
@@ -163,10 +184,9 @@ MemoryBytes estimate_memory(const MemoryQuestion& question) {
     MemoryBytes bytes = sum.bytes;
     bytes.embeddings = embedding_bytes(shape, question.method, question.head_bits);
     bytes.other_weights = other_bytes(shape);
-    const int kv_bits = question.method.family == MethodFamily::fp32 ? 32 : question.kv_bits;
     const std::int64_t positions = (question.context + key_block - 1) / key_block * key_block;
-    bytes.kv_cache = static_cast<std::uint64_t>(2 * shape.layers * question.batch * positions * kv *
-                                                kv_bits / 8);
+    bytes.kv_cache = static_cast<std::uint64_t>(2 * shape.layers * question.batch * positions *
+                                                shape.kv_heads * kv_row_bytes(question));
     bytes.activations = activation_bytes(question);
     bytes.workspace = workspace_bytes(question);
     return bytes;

@@ -3,11 +3,20 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string_view>
 
 #include "schemas/catalog/methods.h"
 #include "schemas/catalog/shapes.h"
 
 namespace bitsweep {
+
+// What keys and values are stored as, `kv` of a cell. bits16: half precision, float32 for method
+// fp32. int8: codes with one float32 scale for each head, position and side. fp8: e4m3, no scales.
+enum class KvFormat { bits16, int8, fp8 };
+
+// "16", "int8", "fp8"; nothing else.
+std::optional<KvFormat> kv_from_string(std::string_view text);
 
 // Bytes by category, as the memory ledger reports them.
 struct MemoryBytes {
@@ -29,7 +38,7 @@ struct MemoryQuestion {
     MethodId method;
     bool decomposes = true;  // the outlier threshold, where the method reads one, is above 0
     int head_bits = 16;
-    int kv_bits = 16;
+    KvFormat kv = KvFormat::bits16;
     std::int64_t batch = 1;
     std::int64_t context = 2048;  // prompt + new tokens
 };

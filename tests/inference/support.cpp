@@ -116,6 +116,7 @@ std::unique_ptr<Engine> engine_or_die(const ModelFiles& files, const EngineWish&
     options.prefill_rows = wish.prefill_rows;
     options.device = wish.device;
     options.decode_path = wish.decode_path;
+    options.kv = wish.kv;
     return value_or_die(load_engine(files, options, nullptr),
                         files.config.name + " " + wish.method);
 }

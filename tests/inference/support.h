@@ -50,6 +50,7 @@ struct EngineWish {
     std::int64_t prefill_rows = 512;
     std::string device = "cpu";
     DecodePath decode_path = DecodePath::automatic;
+    KvFormat kv = KvFormat::bits16;
 };
 std::unique_ptr<Engine> engine_or_die(const ModelFiles& files, const EngineWish& wish);
 

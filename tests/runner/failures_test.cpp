@@ -95,10 +95,10 @@ TEST(Failure, APromptLongerThanTheModelsPositionsSaysBothNumbers) {
     expect_words(result_of(spec), OutcomeClass::failure, {"600", "512", "new_tokens"});
 }
 
-TEST(Failure, AKvCacheThatThisBuildLacksIsSaid) {
+TEST(Failure, AKvCacheThatNobodyKnowsIsSaid) {
     JobSpec spec = job_of("llama-pico", "fp16");
-    spec.kv = "int8";
-    expect_words(result_of(spec), OutcomeClass::failure, {"kv", "int8"});
+    spec.kv = "int4";
+    expect_words(result_of(spec), OutcomeClass::failure, {"kv", "int4", "16, int8 or fp8"});
 }
 
 TEST(Failure, ATruncatedWeightFileIsAFailureThatNamesTheFile) {

@@ -73,13 +73,12 @@ Status CpuEngine::load(const WeightSource& weights, LoadTrace* trace) {
     if (options_.clock != nullptr) {
         prepare_clock(decoder_, *options_.clock);
     }
-    const KvType type = options_.method.family == MethodFamily::fp32 ? KvType::f32 : KvType::f16;
     kv_ = TRY(KvCache::create(*backend_, KvShape{.layers = config_.layers,
                                                  .sequences = options_.batch,
                                                  .context = options_.context,
                                                  .kv_heads = config_.kv_heads,
                                                  .head_dim = config_.head_dim,
-                                                 .type = type}));
+                                                 .type = kv_type(options_.kv, options_.method)}));
     const std::int64_t rows = std::max(
         options_.batch, std::min(options_.prefill_rows, options_.batch * options_.context));
     act_ = TRY(make_activations(*backend_, config_, rows));

@@ -65,13 +65,12 @@ Status CudaEngine::load(const WeightSource& weights, LoadTrace* trace) {
     if (options_.clock != nullptr) {  // names and bytes; a card keeps no time of single layers yet
         prepare_clock(decoder_, *options_.clock);
     }
-    const bool wide = options_.method.family == MethodFamily::fp32;
     kv_ = TRY(KvCache::create(*backend_, KvShape{.layers = config_.layers,
                                                  .sequences = options_.batch,
                                                  .context = options_.context,
                                                  .kv_heads = config_.kv_heads,
                                                  .head_dim = config_.head_dim,
-                                                 .type = wide ? KvType::f32 : KvType::f16}));
+                                                 .type = kv_type(options_.kv, options_.method)}));
     angles_ = TRY(DeviceAngles::create(*backend_, decoder_, options_.context));
     const std::int64_t rows = std::max(
         options_.batch, std::min(options_.prefill_rows, options_.batch * options_.context));

@@ -101,7 +101,7 @@ Status check_decoder(const Decoder& decoder, const KvCache& kv) {
         return no("a gate other than silu");
     }
     if (kv.shape().type != KvType::f16) {
-        return no("a 32-bit cache");
+        return no(kv.shape().type == KvType::f32 ? "a 32-bit cache" : "an 8-bit cache");
     }
     return {};
 }

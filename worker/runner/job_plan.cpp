@@ -134,9 +134,8 @@ Status check_spec(const JobSpec& spec, const Device& device) {
     if (spec.head_bits != 16 && spec.head_bits != 8 && spec.head_bits != 4) {
         return bad("head is " + std::to_string(spec.head_bits) + "; it must be 16, 8 or 4");
     }
-    if (spec.kv != "16") {
-        return make_error(ErrorCode::unsupported,
-                          "kv is '" + spec.kv + "'; this build keeps the KV cache at 16 only");
+    if (!kv_from_string(spec.kv)) {
+        return bad("kv is '" + spec.kv.substr(0, 60) + "'; it must be 16, int8 or fp8");
     }
     TRY(check_range("batch", spec.batch, 1, 4096));
     TRY(check_range("new_tokens", spec.new_tokens, 1, 1 << 20));

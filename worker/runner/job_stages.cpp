@@ -46,6 +46,7 @@ EngineOptions engine_options(const JobSpec& spec, const JobPlan& plan) {
     options.device = plan.device.id();
     options.threshold = plan.threshold;
     options.head_bits = spec.head_bits;
+    options.kv = kv_from_string(spec.kv).value_or(KvFormat::bits16);  // check_spec has looked
     options.threads = plan.threads;
     options.batch = spec.batch;
     options.context = plan.context();

@@ -40,6 +40,8 @@ po::options_description method_options(MethodChoice& to) {
                           "outlier threshold of llmint8 methods (6)");
     options.add_options()("head", po::value(&to.head_bits)->value_name("16|8|4"),
                           "bits of the output head and embedding (16)");
+    options.add_options()("kv", po::value(&to.kv)->value_name("16|int8|fp8"),
+                          "what keys and values are stored as (16)");
     options.add_options()("threads", po::value(&to.threads)->value_name("N"),
                           "CPU threads (one per core)");
     options.add_options()("decode", po::value(&to.decode)->value_name("auto|steps"),
@@ -110,6 +112,7 @@ Result<EngineOptions> engine_options_of(const MethodChoice& choice, const std::s
     JobSpec spec;
     spec.method = choice.method;
     spec.head_bits = choice.head_bits;
+    spec.kv = choice.kv;
     spec.threads = choice.threads;
     if (choice.threshold_given) {
         spec.threshold = choice.threshold;
@@ -122,6 +125,7 @@ Result<EngineOptions> engine_options_of(const MethodChoice& choice, const std::s
     }
     options.threshold = reads ? spec.threshold.value_or(default_threshold) : 0;
     options.head_bits = choice.head_bits;
+    options.kv = *kv_from_string(choice.kv);  // check_spec has looked
     options.decode_path = TRY(parse_decode_path(choice.decode));
     options.threads = choice.threads > 0 ? choice.threads : available_cores();
     return options;

@@ -28,6 +28,7 @@ struct MethodChoice {
     double threshold = -1;  // below 0: not given
     bool threshold_given = false;
     int head_bits = 16;
+    std::string kv = "16";
     int threads = 0;              // 0: one per core
     std::string decode = "auto";  // on a card: auto | steps
 };

@@ -26,16 +26,14 @@ struct AttentionJob {
 };
 
 void AttentionJob::store(std::int64_t sequence, std::int64_t kv_head) const {
-    const Ops& kernels = ops();
-    const auto store_one = type == KvType::f32 ? kernels.store_f32 : kernels.store_f16;
-    std::byte* keys = pass.kv.keys(layer, sequence, kv_head);
-    std::byte* values = pass.kv.values(layer, sequence, kv_head);
+    const auto store_one = ops().store[static_cast<int>(type)];
+    const KvHead head = pass.kv.head(layer, sequence, kv_head);
     const float* row = qkv + sequence * chunk.tokens * qkv_width;
     const float* key = row + (shape.heads + kv_head) * shape.head_dim;
     const float* value = key + shape.kv_heads * shape.head_dim;
     for (std::int64_t token = 0; token < chunk.tokens; ++token) {
         store_one(key + token * qkv_width, value + token * qkv_width, chunk.position + token,
-                  shape.head_dim, keys, values);
+                  shape.head_dim, head);
     }
 }
 
@@ -43,8 +41,7 @@ void AttentionJob::run_tile(std::int64_t sequence, std::int64_t kv_head, std::in
     AttentionRows rows;
     rows.head_dim = shape.head_dim;
     rows.scale = shape.scale;
-    rows.keys = pass.kv.keys(layer, sequence, kv_head);
-    rows.values = pass.kv.values(layer, sequence, kv_head);
+    rows.cache = pass.kv.head(layer, sequence, kv_head);
     const std::int64_t begin = tile * max_attention_rows;
     const std::int64_t end = std::min(begin + max_attention_rows, chunk.tokens * group);
     rows.rows = static_cast<int>(end - begin);
@@ -59,8 +56,7 @@ void AttentionJob::run_tile(std::int64_t sequence, std::int64_t kv_head, std::in
         rows.first[i - begin] =
             shape.window > 0 ? std::max<std::int64_t>(0, position + 1 - shape.window) : 0;
     }
-    const Ops& kernels = ops();
-    (type == KvType::f32 ? kernels.attention_f32 : kernels.attention_f16)(rows);
+    ops().attention[static_cast<int>(type)](rows);
 }
 
 // Tiles [begin, end) of all (sequence, key head, tile). Later tiles see more keys: light and heavy

@@ -16,7 +16,23 @@ constexpr std::int64_t max_head_dim = 512;
 // holds 16 scores and no score needs a horizontal sum. Values are [position][head_dim].
 constexpr std::int64_t key_block = 16;
 
-enum class KvType { f32, f16 };
+// What keys and values are stored as. i8: codes of -127 to 127 with one float32 scale for the key
+// and one for the value of each head and position, absmax / 127. e4m3: 8-bit floats as they come,
+// at most 448 in magnitude.
+enum class KvType { f32, f16, i8, e4m3 };
+constexpr int kv_types = 4;
+
+struct E4m3 {
+    std::uint8_t code;
+};
+
+// One head of one sequence.
+struct KvHead {
+    void* keys = nullptr;         // see key_block
+    void* values = nullptr;       // [positions][head_dim]
+    float* key_scales = nullptr;  // [positions] of i8, else null
+    float* value_scales = nullptr;
+};
 
 struct AttentionRows {
     int rows = 0;                                 // 1..max_attention_rows
@@ -26,8 +42,7 @@ struct AttentionRows {
     std::int64_t last[max_attention_rows] = {};
     std::int64_t head_dim = 0;
     float scale = 1;
-    const void* keys = nullptr;    // one head of one sequence, see key_block
-    const void* values = nullptr;  // the same head
+    KvHead cache;
 };
 
 // Kernels of one instruction set. The norms may work in place (x == y).
@@ -47,14 +62,12 @@ struct Ops {
     // y = act(gate) * up.
     void (*gated)(Activation activation, const float* gate, const float* up, float* y,
                   std::int64_t count);
-    // softmax(scale * q k^T) v over the visible keys of each row.
-    void (*attention_f32)(const AttentionRows& rows);
-    void (*attention_f16)(const AttentionRows& rows);
-    // Stores one position of one head: keys [head_dim] in blocks, values [head_dim] in a row.
-    void (*store_f32)(const float* key, const float* value, std::int64_t position,
-                      std::int64_t head_dim, void* keys, void* values);
-    void (*store_f16)(const float* key, const float* value, std::int64_t position,
-                      std::int64_t head_dim, void* keys, void* values);
+    // softmax(scale * q k^T) v over the visible keys of each row; by KvType.
+    void (*attention[kv_types])(const AttentionRows& rows);
+    // Stores one position of one head: keys [head_dim] in blocks, values [head_dim] in a row; by
+    // KvType. What is not finite reads back as NaN from the 8-bit types.
+    void (*store[kv_types])(const float* key, const float* value, std::int64_t position,
+                            std::int64_t head_dim, const KvHead& to);
     // False when any value is NaN or infinite.
     bool (*all_finite)(const float* x, std::int64_t count);
     // The smallest index among the largest values; NaN never wins.

@@ -8,6 +8,9 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
+
+#include "worker/inference/models/kv_codes.h"
 
 // After the includes, so that no inline function of a header is compiled for AVX2.
 #pragma GCC push_options
@@ -28,6 +31,18 @@ inline Vector load(const float* p) {
 inline Vector load(const std::uint16_t* p) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
+inline Vector load(const std::int8_t* p) {
+    return _mm256_cvtepi32_ps(
+        _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+// The same bits as a half are 2^8 times too small; its NaN would be 480.
+inline Vector load(const E4m3* p) {
+    const __m128i codes = _mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    const __m128i sign = _mm_slli_epi16(_mm_and_si128(codes, _mm_set1_epi16(0x80)), 8);
+    const __m128i magnitude = _mm_slli_epi16(_mm_and_si128(codes, _mm_set1_epi16(0x7f)), 7);
+    const Vector v = Vector(_mm256_cvtph_ps(_mm_or_si128(sign, magnitude))) * 256.0f;
+    return v * v == 480.0f * 480.0f ? v - v + std::numeric_limits<float>::quiet_NaN() : v;
+}
 inline void store(float* p, Vector v) {
     _mm256_storeu_ps(p, v);
 }
@@ -36,6 +51,15 @@ inline float to_float(float value) {
 }
 inline float to_float(std::uint16_t value) {
     return _cvtsh_ss(value);
+}
+inline float to_float(std::int8_t value) {
+    return value;
+}
+inline float to_float(E4m3 value) {
+    return quant::e4m3::decode(value.code);
+}
+inline void convert_to(float value, E4m3* to) {
+    to->code = e4m3_of_cache(value);
 }
 inline void convert_to(float value, float* to) {
     *to = value;

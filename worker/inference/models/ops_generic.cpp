@@ -3,7 +3,9 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
+#include "worker/inference/models/kv_codes.h"
 #include "worker/inference/models/ops.h"
 
 namespace bitsweep {
@@ -64,6 +66,14 @@ Vector load(const std::uint16_t* p) {
     return Vector{half_to_float(p[0]), half_to_float(p[1]), half_to_float(p[2]),
                   half_to_float(p[3])};
 }
+Vector load(const std::int8_t* p) {
+    return Vector{static_cast<float>(p[0]), static_cast<float>(p[1]), static_cast<float>(p[2]),
+                  static_cast<float>(p[3])};
+}
+Vector load(const E4m3* p) {
+    return Vector{quant::e4m3::decode(p[0].code), quant::e4m3::decode(p[1].code),
+                  quant::e4m3::decode(p[2].code), quant::e4m3::decode(p[3].code)};
+}
 void store(float* p, Vector v) {
     std::memcpy(p, &v, sizeof v);
 }
@@ -72,6 +82,15 @@ float to_float(float value) {
 }
 float to_float(std::uint16_t value) {
     return half_to_float(value);
+}
+float to_float(std::int8_t value) {
+    return value;
+}
+float to_float(E4m3 value) {
+    return quant::e4m3::decode(value.code);
+}
+void convert_to(float value, E4m3* to) {
+    to->code = e4m3_of_cache(value);
 }
 void convert_to(float value, float* to) {
     *to = value;

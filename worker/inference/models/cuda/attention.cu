@@ -1,10 +1,9 @@
 // Keys and values into the cache, and attention for few query rows: a block a split of the
 // sequence, a key head and up to eight of its query heads.
-#include <cuda_fp16.h>
-
 #include <algorithm>
 
 #include "worker/inference/models/cuda/device_ops.h"
+#include "worker/inference/models/cuda/kv_types.cuh"
 #include "worker/inference/models/cuda/prefill_attention.h"
 #include "worker/inference/models/cuda/typed_store.cuh"
 
@@ -14,22 +13,63 @@ namespace {
 constexpr int threads = 128;      // also the keys of a tile
 constexpr int least_split = 128;  // keys worth a block of their own
 
-__device__ __forceinline__ float to_float(float v) {
-    return v;
-}
-__device__ __forceinline__ float to_float(__half v) {
-    return __half2float(v);
-}
-__device__ __forceinline__ void from_float(float v, float* to) {
-    *to = v;
-}
-__device__ __forceinline__ void from_float(float v, __half* to) {
-    *to = __float2half_rn(v);
-}
-
 const dim3 store_threads(64, 4);  // pairs of a head, heads
+const dim3 code_threads(32, 8);   // a warp a head, which has one scale
 
-// A block a row and four heads; a thread the elements i and i + head_dim / 2 of a head.
+// Elements i and i + head_dim / 2 of a head, rotated where there are angles.
+struct HeadPairs {
+    const float* from;
+    int half;
+    bool paired;
+    const float *cos, *sin;  // of the position; null: none
+
+    __device__ __forceinline__ float2 at(int i) const {
+        const float a = paired ? from[2 * i] : from[i];
+        const float b = paired ? from[2 * i + 1] : from[i + half];
+        if (cos == nullptr) {
+            return {a, b};
+        }
+        return {a * cos[i] - b * sin[i], b * cos[i] + a * sin[i]};
+    }
+};
+
+template <class Op>
+__device__ __forceinline__ float over_warp(float value, Op op) {
+#pragma unroll
+    for (int offset = 16; offset > 0; offset /= 2) {
+        value = op(value, __shfl_xor_sync(0xffffffffu, value, offset));
+    }
+    return value;
+}
+
+// By a whole warp: writes the scale of a key or value and returns the factor of its codes, 0 where
+// all are 0.
+__device__ float scale_of_head(const HeadPairs& pairs, int dim, float* scales, std::int64_t at) {
+    const auto larger = [](float a, float b) { return fmaxf(a, b); };
+    float largest = 0, poison = 0;
+    const auto look = [&](float v) {
+        largest = fmaxf(largest, fabsf(v));
+        poison = isfinite(v) ? poison : 1.0f;
+    };
+    for (int i = threadIdx.x; i < pairs.half; i += 32) {
+        const float2 v = pairs.at(i);
+        look(v.x);
+        look(v.y);
+    }
+    if (dim % 2 != 0) {
+        look(pairs.from[dim - 1]);
+    }
+    largest = over_warp(largest, larger);
+    poison = over_warp(poison, larger);
+    const float scale = __fdiv_rn(largest, 127.0f);
+    if (threadIdx.x == 0) {
+        scales[at] = poison != 0 ? __int_as_float(0x7fc00000) : scale;
+    }
+    return poison == 0 && scale > 1e-36f ? __fdiv_rn(127.0f, largest) : 0.0f;
+}
+
+// A block a row and the heads of threadIdx.y; a thread the elements i and i + head_dim / 2 of a
+// head.
 template <class T>
 __global__ void store_qkv_kernel(AttentionCall call, const float* qkv, bool paired,
                                  const float* cos, const float* sin) {
@@ -47,24 +87,31 @@ __global__ void store_qkv_kernel(AttentionCall call, const float* qkv, bool pair
         float* q = call.q + (row * heads + head) * dim;
         T* cache = static_cast<T*>(key ? call.kv.keys : call.kv.values) +
                    (sequence * kv_heads + kv_head) * call.kv.head_stride + position * dim;
+        const bool rotated = cos != nullptr && (query || key);
+        const HeadPairs pairs{from, half, paired, rotated ? cos + position * half : nullptr,
+                              rotated ? sin + position * half : nullptr};
+        [[maybe_unused]] float factor = 1;
+        if constexpr (needs_scale<T>) {  // as store_codes of ops_kernels.inc
+            if (!query) {
+                factor = scale_of_head(
+                    pairs, dim, key ? call.kv.key_scales : call.kv.value_scales,
+                    (sequence * kv_heads + kv_head) * call.kv.scale_stride + position);
+            }
+        }
         const auto store = [&](int e, float v) {
             if (query) {
                 q[e] = v;
+            } else if constexpr (needs_scale<T>) {
+                cache[e] =
+                    static_cast<std::int8_t>(factor > 0 ? __float2int_rn(__fmul_rn(v, factor)) : 0);
             } else {
                 from_float(v, cache + e);
             }
         };
         for (int i = threadIdx.x; i < half; i += blockDim.x) {
-            float a = paired ? from[2 * i] : from[i];
-            float b = paired ? from[2 * i + 1] : from[i + half];
-            if (cos != nullptr && (query || key)) {
-                const float c = cos[position * half + i], s = sin[position * half + i];
-                const float rotated = a * c - b * s;
-                b = b * c + a * s;
-                a = rotated;
-            }
-            store(i, a);
-            store(i + half, b);
+            const float2 v = pairs.at(i);
+            store(i, v.x);
+            store(i + half, v.y);
         }
         if (dim % 2 != 0 && threadIdx.x == 0) {
             store(dim - 1, from[dim - 1]);
@@ -119,15 +166,6 @@ __device__ __forceinline__ void scores_of(const T* key, const float* q, int dim,
     }
 }
 
-template <class Op>
-__device__ __forceinline__ float over_warp(float value, Op op) {
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) {
-        value = op(value, __shfl_xor_sync(0xffffffffu, value, offset));
-    }
-    return value;
-}
-
 // Two neighbouring dimensions a thread, the keys of a tile dealt out over what threads are left.
 template <class T, int group>
 __global__ void __launch_bounds__(threads) few_queries_kernel(AttentionCall call) {
@@ -156,6 +194,8 @@ __global__ void __launch_bounds__(threads) few_queries_kernel(AttentionCall call
     const std::int64_t base = (sequence * kv_heads + kv_head) * call.kv.head_stride;
     const T* keys = static_cast<const T*>(call.kv.keys) + base;
     const T* values = static_cast<const T*>(call.kv.values) + base;
+    [[maybe_unused]] const std::int64_t scales =
+        (sequence * kv_heads + kv_head) * call.kv.scale_stride;
     for (int i = threadIdx.x; i < group * dim; i += threads) {
         const int head = first_head + min(i / dim, count - 1);
         q[i] = call.q[(row * heads + head) * dim + i % dim] * call.shape.scale;
@@ -172,9 +212,18 @@ __global__ void __launch_bounds__(threads) few_queries_kernel(AttentionCall call
     }
     for (int tile = begin; tile < end; tile += threads) {
         const int key = tile + static_cast<int>(threadIdx.x);
-        float scores[group];
+        float scores[group] = {};
         if (key < end) {
             scores_of<T, group>(keys + static_cast<std::int64_t>(key) * dim, q, dim, scores);
+        }
+        float value_scale = 1;
+        if constexpr (needs_scale<T>) {
+            const float key_scale = key < end ? call.kv.key_scales[scales + key] : 0.0f;
+            value_scale = key < end ? call.kv.value_scales[scales + key] : 0.0f;
+#pragma unroll
+            for (int g = 0; g < group; ++g) {
+                scores[g] *= key_scale;
+            }
         }
 #pragma unroll
         for (int g = 0; g < group; ++g) {
@@ -196,7 +245,7 @@ __global__ void __launch_bounds__(threads) few_queries_kernel(AttentionCall call
             top[g] = best;
             sum[g][0] *= keep, sum[g][1] *= keep, total[g] *= keep;
             const float weight = __expf(scores[g] - best);
-            weights[g * threads + threadIdx.x] = weight;
+            weights[g * threads + threadIdx.x] = weight * value_scale;
             const float all = over_warp(weight, [](float a, float b) { return a + b; });
             if (threadIdx.x % 32 == 0) {
                 totals[threadIdx.x / 32][g] = all;
@@ -306,22 +355,41 @@ cudaError_t few_queries(const AttentionCall& call, cudaStream_t stream) {
 cudaError_t store_qkv(const AttentionCall& call, const float* qkv, bool paired, const float* cos,
                       const float* sin, cudaStream_t stream) {
     const std::int64_t heads = call.shape.heads + 2 * call.shape.kv_heads;
+    const dim3 block = call.kv.type == KvType::i8 ? code_threads : store_threads;
     const dim3 grid(static_cast<unsigned>(call.stretch.rows()),
-                    static_cast<unsigned>((heads + store_threads.y - 1) / store_threads.y));
-    if (call.kv.type == KvType::f32) {
-        store_qkv_kernel<float><<<grid, store_threads, 0, stream>>>(call, qkv, paired, cos, sin);
-    } else {
-        store_qkv_kernel<__half><<<grid, store_threads, 0, stream>>>(call, qkv, paired, cos, sin);
+                    static_cast<unsigned>((heads + block.y - 1) / block.y));
+    switch (call.kv.type) {
+        case KvType::f32:
+            store_qkv_kernel<float><<<grid, block, 0, stream>>>(call, qkv, paired, cos, sin);
+            break;
+        case KvType::f16:
+            store_qkv_kernel<__half><<<grid, block, 0, stream>>>(call, qkv, paired, cos, sin);
+            break;
+        case KvType::i8:
+            store_qkv_kernel<std::int8_t><<<grid, block, 0, stream>>>(call, qkv, paired, cos, sin);
+            break;
+        case KvType::e4m3:
+            store_qkv_kernel<E4m3><<<grid, block, 0, stream>>>(call, qkv, paired, cos, sin);
+            break;
     }
     return cudaGetLastError();
 }
 
 cudaError_t attend(const AttentionCall& call, cudaStream_t stream) {
-    if (call.kv.type == KvType::f32) {
-        return few_queries<float>(call, stream);
+    if (call.kv.type != KvType::f32 && call.stretch.tokens >= prefill_least_tokens) {
+        return attend_prefill(call, stream);
     }
-    return call.stretch.tokens >= prefill_least_tokens ? attend_prefill(call, stream)
-                                                       : few_queries<__half>(call, stream);
+    switch (call.kv.type) {
+        case KvType::f32:
+            return few_queries<float>(call, stream);
+        case KvType::f16:
+            return few_queries<__half>(call, stream);
+        case KvType::i8:
+            return few_queries<std::int8_t>(call, stream);
+        case KvType::e4m3:
+            return few_queries<E4m3>(call, stream);
+    }
+    return cudaErrorInvalidValue;
 }
 
 }  // namespace bitsweep::device

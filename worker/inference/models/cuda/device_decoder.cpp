@@ -107,10 +107,16 @@ Status attend(const DecoderLayer& layer, const DevicePass& pass, const device::S
               std::int64_t index) {
     const DeviceActivations& act = pass.act;
     const cudaStream_t stream = pass.backend.stream();
+    const KvHead first = pass.kv.head(index, 0, 0);
     const device::AttentionCall call{.shape = layer.attention,
                                      .stretch = stretch,
-                                     .kv = {pass.kv.keys(index, 0, 0), pass.kv.values(index, 0, 0),
-                                            pass.kv.head_stride(), pass.kv.shape().type},
+                                     .kv = {.keys = first.keys,
+                                            .values = first.values,
+                                            .head_stride = pass.kv.head_stride(),
+                                            .type = pass.kv.shape().type,
+                                            .key_scales = first.key_scales,
+                                            .value_scales = first.value_scales,
+                                            .scale_stride = pass.kv.scale_stride()},
                                      .q = act.q,
                                      .out = act.in_attention,
                                      .partial = act.partial,

@@ -60,6 +60,9 @@ struct KvLayer {
     void* values = nullptr;
     std::int64_t head_stride = 0;
     KvType type = KvType::f16;
+    float* key_scales = nullptr;  // of i8: [position] of each head, `scale_stride` apart
+    float* value_scales = nullptr;
+    std::int64_t scale_stride = 0;
 };
 
 struct AttentionCall {

@@ -1,6 +1,6 @@
 // Tiles of 64 queries, 16 a warp, over tiles of keys in shared memory; scores and sums stay in
 // registers (FlashAttention-2, arXiv 2307.08691, algorithm 1). Queries and weights are rounded to
-// half, sums are float32.
+// half, sums are float32; an 8-bit cache becomes halves on its way into shared memory.
 //
 // Ladder (NVIDIA H100 80GB HBM3; 512 queries at position 1,536, 32 heads of 128 over 8, a layer):
 //   1  keys and values loaded, waited for, multiplied                                  298 us
@@ -8,9 +8,9 @@
 //      diagonal (predicted: about 90 us)                                              150 us
 // 100 TFLOP/s there, 49 at position 0; what is left is not established. Whole blocks of 64 queries
 // fill 256 places of 132 multiprocessors once.
-#include <cuda_fp16.h>
-
 #include "worker/inference/models/cuda/prefill_attention.h"
+
+#include "worker/inference/models/cuda/kv_types.cuh"
 #include "worker/inference/models/cuda/typed_store.cuh"
 #include "worker/inference/quant/shared/mma.cuh"
 
@@ -71,8 +71,8 @@ __device__ __forceinline__ float power_of_two(float v) {
 
 // Rows [first, first + keys) of one head's keys or values, zeros beyond `last` and head_dim.
 template <int dim, int keys>
-__device__ __forceinline__ void load_rows(__half* to, const __half* from, int first, int last,
-                                          int head_dim) {
+__device__ __forceinline__ void load_rows(__half* to, const __half* from, const float*, int first,
+                                          int last, int head_dim) {
     constexpr int stride = dim + 8, runs = dim / 8;
     for (int i = threadIdx.x; i < keys * runs; i += warps * 32) {
         const int row = i / runs, d = i % runs * 8;
@@ -90,7 +90,38 @@ __device__ __forceinline__ void load_rows(__half* to, const __half* from, int fi
     }
 }
 
-template <int dim, int keys>
+// The same of an 8-bit cache, as the halves that its codes stand for.
+template <int dim, int keys, class T>
+__device__ __forceinline__ void load_rows(__half* to, const T* from, const float* scales, int first,
+                                          int last, int head_dim) {
+    constexpr int stride = dim + 8, runs = dim / 8;
+    for (int i = threadIdx.x; i < keys * runs; i += warps * 32) {
+        const int row = i / runs, d = i % runs * 8;
+        const bool real = first + row < last && d < head_dim;
+        alignas(8) T codes[8];
+        const T* source = from + static_cast<std::int64_t>(first + row) * head_dim + d;
+        if (real && head_dim % 8 == 0) {
+            *reinterpret_cast<uint2*>(codes) = *reinterpret_cast<const uint2*>(source);
+        } else {
+            for (int j = 0; j < 8; ++j) {
+                codes[j] = real && d + j < head_dim ? source[j] : T{};
+            }
+        }
+        alignas(16) __half values[8];
+#pragma unroll
+        for (int j = 0; j < 8; ++j) {
+            if constexpr (needs_scale<T>) {
+                values[j] = __float2half_rn(
+                    real ? __fmul_rn(to_float(codes[j]), scales[first + row]) : 0.0f);
+            } else {
+                values[j] = to_half(codes[j]);
+            }
+        }
+        *reinterpret_cast<uint4*>(to + row * stride + d) = *reinterpret_cast<const uint4*>(values);
+    }
+}
+
+template <class T, int dim, int keys>
 __global__ void __launch_bounds__(warps * 32) prefill_kernel(AttentionCall call) {
     constexpr int stride = dim + 8;
     extern __shared__ __align__(16) unsigned char shared[];
@@ -104,8 +135,11 @@ __global__ void __launch_bounds__(warps * 32) prefill_kernel(AttentionCall call)
     const int tokens = static_cast<int>(call.stretch.tokens), position = *call.stretch.position;
     const int window = static_cast<int>(call.shape.window);
     const std::int64_t base = (sequence * kv_heads + kv_head) * call.kv.head_stride;
-    const __half* k = static_cast<const __half*>(call.kv.keys) + base;
-    const __half* v = static_cast<const __half*>(call.kv.values) + base;
+    const T* k = static_cast<const T*>(call.kv.keys) + base;
+    const T* v = static_cast<const T*>(call.kv.values) + base;
+    const std::int64_t scales = (sequence * kv_heads + kv_head) * call.kv.scale_stride;
+    const float* k_scales = call.kv.key_scales + scales;  // read where needs_scale only
+    const float* v_scales = call.kv.value_scales + scales;
     const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
     const int g = lane / 4, t = lane % 4;
     // Heavy tiles first.
@@ -131,8 +165,8 @@ __global__ void __launch_bounds__(warps * 32) prefill_kernel(AttentionCall call)
     const int oldest = window > 0 ? max(0, position + first_token + 1 - window) : 0;
     const auto load = [&](int first, int buffer) {
         __half* to = tiles + 2 * buffer * tile_halves;
-        load_rows<dim, keys>(to, k, first, last, head_dim);
-        load_rows<dim, keys>(to + tile_halves, v, first, last, head_dim);
+        load_rows<dim, keys>(to, k, k_scales, first, last, head_dim);
+        load_rows<dim, keys>(to + tile_halves, v, v_scales, first, last, head_dim);
         end_of_copies();
     };
     int buffer = 0;
@@ -231,16 +265,16 @@ __global__ void __launch_bounds__(warps * 32) prefill_kernel(AttentionCall call)
     }
 }
 
-template <int dim, int keys>
+template <class T, int dim, int keys>
 cudaError_t launch(const AttentionCall& call, cudaStream_t stream) {
     constexpr int bytes = 4 * keys * (dim + 8) * static_cast<int>(sizeof(__half));
     if (const cudaError_t error = cudaFuncSetAttribute(
-            prefill_kernel<dim, keys>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+            prefill_kernel<T, dim, keys>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
         error != cudaSuccess) {
         if constexpr (bytes > least_shared_bytes) {
             if (error == cudaErrorInvalidValue) {  // a card with less shared memory
                 cudaGetLastError();
-                return launch<dim, keys / 2>(call, stream);
+                return launch<T, dim, keys / 2>(call, stream);
             }
         }
         return error;
@@ -248,19 +282,34 @@ cudaError_t launch(const AttentionCall& call, cudaStream_t stream) {
     const dim3 grid(static_cast<unsigned>((call.stretch.tokens + tile_queries - 1) / tile_queries),
                     static_cast<unsigned>(call.shape.heads),
                     static_cast<unsigned>(call.stretch.sequences));
-    prefill_kernel<dim, keys><<<grid, warps * 32, bytes, stream>>>(call);
+    prefill_kernel<T, dim, keys><<<grid, warps * 32, bytes, stream>>>(call);
     return cudaGetLastError();
+}
+
+template <class T>
+cudaError_t launch(const AttentionCall& call, cudaStream_t stream) {
+    const std::int64_t dim = call.shape.head_dim;
+    return dim <= 32    ? launch<T, 32, 64>(call, stream)
+           : dim <= 64  ? launch<T, 64, 64>(call, stream)
+           : dim <= 96  ? launch<T, 96, 64>(call, stream)
+           : dim <= 128 ? launch<T, 128, 64>(call, stream)
+                        : launch<T, 256, 32>(call, stream);
 }
 
 }  // namespace
 
 cudaError_t attend_prefill(const AttentionCall& call, cudaStream_t stream) {
-    const std::int64_t dim = call.shape.head_dim;
-    return dim <= 32    ? launch<32, 64>(call, stream)
-           : dim <= 64  ? launch<64, 64>(call, stream)
-           : dim <= 96  ? launch<96, 64>(call, stream)
-           : dim <= 128 ? launch<128, 64>(call, stream)
-                        : launch<256, 32>(call, stream);
+    switch (call.kv.type) {
+        case KvType::f16:
+            return launch<__half>(call, stream);
+        case KvType::i8:
+            return launch<std::int8_t>(call, stream);
+        case KvType::e4m3:
+            return launch<E4m3>(call, stream);
+        case KvType::f32:
+            break;
+    }
+    return cudaErrorInvalidValue;
 }
 
 }  // namespace bitsweep::device
