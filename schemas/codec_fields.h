@@ -290,6 +290,7 @@ void fields(F& f, M& m) {
     f("identity", m.identity);
     f("policy", m.policy);
     f("yaml_line", m.yaml_line);
+    f("card_condition", m.card_condition);
 }
 
 template <class F, Like<Measurement> M>

@@ -101,6 +101,9 @@ struct Cell {
     CellIdentity identity;
     JobPolicy policy;
     int yaml_line = 0;  // line of the experiment file that produced it, for `explain`
+    // Of a template: what `where` leaves to the card that attaches, as an expression over its facts
+    // (coordinator/expand/card_condition.h).
+    std::optional<std::string> card_condition = {};
 };
 
 }  // namespace bitsweep

@@ -89,6 +89,8 @@ Result<int> plan(const Parsed& parsed) {
     const Expansion& expansion = prepared.expansion;
     const std::vector<DeviceInfo> attached = attached_devices(parsed.shared);
     const Reasons reasons = parsed.has("why") ? Reasons::fields : Reasons::states;
+    const std::vector<LeftOut> left_out =
+        TRY(left_out_by_cards(expansion.experiment, prepared.submit.cells, store.get(), attached));
     const std::vector<PlannedCell> cells = TRY(
         plan_cells(expansion, std::move(prepared.submit.cells), store.get(), attached, reasons));
     print_head(expansion, parsed, store != nullptr, attached.size());
@@ -99,6 +101,10 @@ Result<int> plan(const Parsed& parsed) {
     }
     const std::vector<TimeEstimate> times = TRY(estimate_times(cells, store.get()));
     Table table = plan_summary(expansion, cells, times);
+    for (const LeftOut& one : left_out) {
+        table.rows.push_back(
+            {cell("left out on " + one.kind), cell(one.cells), cell("by `where`: " + one.why)});
+    }
     const FormerCells former = TRY(cells_left_over(expansion.experiment, cells, store.get()));
     if (former.cells > 0) {
         table.rows.push_back({cell(std::string("no longer asked")), cell(former.cells),

@@ -5,6 +5,7 @@
 
 #include "coordinator/cli/plan_fit.h"
 #include "coordinator/cli/plan_why.h"
+#include "coordinator/expand/card_condition.h"
 #include "schemas/catalog/methods.h"
 #include "schemas/codec.h"
 
@@ -55,10 +56,22 @@ void describe_state(const KnownJob& job, PlannedCell& planned) {
     }
 }
 
-// A template of `{each: any}` becomes a cell for each kind that the experiment has met.
+bool is_template(const Cell& cell) {
+    return cell.spec.gpu == "*";
+}
+
+// An attached device of that kind, or the kind alone.
+CardFacts facts_of(const std::string& kind, const std::vector<DeviceInfo>& attached) {
+    const auto found = std::ranges::find(attached, kind, &DeviceInfo::kind);
+    DeviceInfo device;
+    device.kind = kind;
+    return card_facts(found != attached.end() ? *found : device);
+}
+
+// A template of `{each: any}` becomes a cell for each kind that the experiment has met and that
+// `where` admits.
 Result<std::vector<Cell>> made_concrete(std::vector<Cell> cells, const ExperimentName& experiment,
-                                        Store& store) {
-    const auto is_template = [](const Cell& cell) { return cell.spec.gpu == "*"; };
+                                        Store& store, const std::vector<DeviceInfo>& attached) {
     if (std::ranges::none_of(cells, is_template)) {
         return cells;
     }
@@ -70,7 +83,10 @@ Result<std::vector<Cell>> made_concrete(std::vector<Cell> cells, const Experimen
             continue;
         }
         for (const std::string& kind : kinds) {
-            out.push_back(for_kind(one, kind));
+            const std::string condition = one.card_condition.value_or("");
+            if (decide_for_card(condition, facts_of(kind, attached)).runs) {
+                out.push_back(for_kind(one, kind));
+            }
         }
     }
     return out;
@@ -82,7 +98,7 @@ Result<std::vector<PlannedCell>> plan_cells(const Expansion& expansion, std::vec
                                             Store* store, const std::vector<DeviceInfo>& attached,
                                             Reasons reasons) {
     if (store != nullptr) {
-        cells = TRY(made_concrete(std::move(cells), expansion.experiment, *store));
+        cells = TRY(made_concrete(std::move(cells), expansion.experiment, *store, attached));
     }
     std::vector<std::optional<KnownJob>> known(cells.size());
     std::optional<WhyNew> why;
@@ -108,6 +124,38 @@ Result<std::vector<PlannedCell>> plan_cells(const Expansion& expansion, std::vec
         one.cell = std::move(cells[i]);
     }
     return planned;
+}
+
+Result<std::vector<LeftOut>> left_out_by_cards(const ExperimentName& experiment,
+                                               const std::vector<Cell>& cells, Store* store,
+                                               const std::vector<DeviceInfo>& attached) {
+    std::vector<std::string> kinds;
+    if (store != nullptr && std::ranges::any_of(cells, is_template)) {
+        kinds = TRY(kinds_met(experiment, *store));
+    }
+    for (const DeviceInfo& device : attached) {
+        if (std::ranges::find(kinds, device.kind) == kinds.end()) {
+            kinds.push_back(device.kind);
+        }
+    }
+    std::vector<LeftOut> out;
+    for (const std::string& kind : kinds) {
+        LeftOut one{kind, 0, ""};
+        const CardFacts facts = facts_of(kind, attached);
+        for (const Cell& cell : cells) {
+            const CardVerdict verdict =
+                is_template(cell) ? decide_for_card(cell.card_condition.value_or(""), facts)
+                                  : CardVerdict{};
+            if (!verdict.runs) {
+                one.why = one.why.empty() ? verdict.why : one.why;
+                ++one.cells;
+            }
+        }
+        if (one.cells > 0) {
+            out.push_back(std::move(one));
+        }
+    }
+    return out;
 }
 
 Result<FormerCells> cells_left_over(const ExperimentName& experiment,

@@ -30,11 +30,23 @@ enum class Reasons {
 };
 
 // `store` may be null: everything is new. A template of `gpu: {each: any}` becomes one cell for
-// each kind of device that the experiment has met in that database, else it stays a template.
-// `attached`: devices of a coordinator that answered; may be empty.
+// each kind of device that the experiment has met in that database and that its `where` admits,
+// else it stays a template. `attached`: devices of a coordinator that answered; may be empty.
 Result<std::vector<PlannedCell>> plan_cells(const Expansion& expansion, std::vector<Cell> cells,
                                             Store* store, const std::vector<DeviceInfo>& attached,
                                             Reasons reasons);
+
+// What `where` leaves out of the templates on one kind of device.
+struct LeftOut {
+    std::string kind;
+    std::int64_t cells = 0;
+    std::string why;  // of the first of them
+};
+
+// For every kind that is attached or that the experiment has met; `store` may be null.
+Result<std::vector<LeftOut>> left_out_by_cards(const ExperimentName& experiment,
+                                               const std::vector<Cell>& cells, Store* store,
+                                               const std::vector<DeviceInfo>& attached);
 
 // Cells that the experiment asks for in the database and that the file no longer makes.
 struct FormerCells {

@@ -93,8 +93,10 @@ std::vector<const AxisGroup*> groups_left_by(const Matrix& matrix, const Include
 Result<const Exclude*> exclusion_of(const Matrix& matrix, const Draft& draft,
                                     std::vector<bool>& used);
 
-// The first condition of `where` that fails, or nullptr; what it cannot tell is kept and counted.
-Result<const Where*> condition_failed_by(const Matrix& matrix, const Draft& draft, Notes& notes);
+// The first condition of `where` that fails, or nullptr. What it cannot tell is kept and counted;
+// of a template it is added to `left`, for the card to decide (card_condition.h).
+Result<const Where*> condition_failed_by(const Matrix& matrix, const Draft& draft, Notes& notes,
+                                         std::string& left);
 
 // Whether one `field: pattern` fits.
 bool holds(const Condition& condition, const Draft& draft);
@@ -117,7 +119,7 @@ struct CellFate {
     Kind kind = Kind::kept;
     const Draft& draft;
     At at;             // of the rule, or of what made the cell
-    std::string rule;  // the condition that failed
+    std::string rule;  // the condition that failed, or of a template what the card decides
     std::string why;   // the values that it read
 };
 using FateObserver = std::function<void(const CellFate&)>;

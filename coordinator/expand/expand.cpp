@@ -129,7 +129,8 @@ class Collector {
 
     // Through `where` and the merging of equal cells.
     Status add(const Draft& draft) {
-        if (const Where* where = TRY(condition_failed_by(matrix_, draft, notes_))) {
+        std::string left;
+        if (const Where* where = TRY(condition_failed_by(matrix_, draft, notes_, left))) {
             notes_.count("removed by `where` in line " + std::to_string(where->at.line));
             tell({CellFate::Kind::filtered, draft, where->at, where->expression.text,
                   values_in_words(where->expression, CellFacts(draft).lookup())});
@@ -153,6 +154,7 @@ class Collector {
         cell.spec = std::move(spec);
         cell.policy = matrix_.policy;
         cell.yaml_line = draft.from.line;
+        cell.card_condition = left.empty() ? std::nullopt : std::optional(left);
         cells_.push_back(std::move(cell));
         keys_.insert(cells_.back().identity.spec_key);
         if (matrix_.order == OrderKind::interleaved) {
@@ -163,7 +165,7 @@ class Collector {
                                                           : "");
         }
         count_axes(draft);
-        tell({CellFate::Kind::kept, draft, draft.from, "", ""});
+        tell({CellFate::Kind::kept, draft, draft.from, std::move(left), ""});
         return {};
     }
 

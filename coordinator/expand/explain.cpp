@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
+#include "coordinator/expand/card_condition.h"
 #include "coordinator/expand/draft.h"
 #include "coordinator/expand/readers.h"
 #include "coordinator/expand/text.h"
+#include "schemas/catalog/cards.h"
 
 namespace bitsweep {
 namespace {
@@ -32,11 +34,28 @@ std::string_view fate_word(CellFate::Kind kind) {
     return "";
 }
 
+// What a template's `where` asks of the card that attaches.
+std::string left_in_words(const std::string& condition) {
+    std::string failing;
+    for (const Card& card : card_table()) {
+        DeviceInfo device;
+        device.kind = card.name;
+        if (!decide_for_card(condition, card_facts(device)).runs) {
+            failing += (failing.empty() ? "" : ", ") + std::string(card.name);
+        }
+    }
+    return "where the card meets `" + condition + "`: " +
+           (failing.empty() ? "every known card does" : "of the known cards not " + failing);
+}
+
 ExplainedCell explained(const CellFate& fate, const Files& files) {
     ExplainedCell cell;
     cell.fate = fate_word(fate.kind);
     cell.place = place_of(files, fate.at);
-    cell.why = fate.rule.empty() ? "" : fate.rule + " (" + fate.why + ")";
+    if (!fate.rule.empty()) {
+        cell.why = fate.kind == CellFate::Kind::kept ? left_in_words(fate.rule)
+                                                     : fate.rule + " (" + fate.why + ")";
+    }
     for (std::size_t i = 0; i < field_count; ++i) {
         if (const Value* value = fate.draft.values[i]) {
             cell.from.push_back({std::string(to_string(static_cast<Field>(i))), shown(value->key),

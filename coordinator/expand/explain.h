@@ -15,7 +15,8 @@ namespace bitsweep {
 struct ExplainedCell {
     std::string fate;   // "cell", "excluded", "removed by where", "merged"
     std::string place;  // "a.yaml:12:5" of the rule, or of what made the cell
-    std::string why;    // of `where`: the condition and the values that it read
+    std::string why;    // of `where`: the condition and the values that it read, or of a template
+                        // what it leaves to the card, and which known cards fail
     struct From {
         std::string field;
         std::string value;

@@ -135,6 +135,10 @@ using Lookup = std::function<ExprValue(const Name&)>;
 // logarithm or root of what has none, a number too large.
 Result<ExprValue> evaluate(const Expression& expression, const Lookup& lookup, const Files& file);
 
+// The same of one of its nodes.
+Result<ExprValue> evaluate_part(const Expression& expression, std::size_t node,
+                                const Lookup& lookup, const Files& file);
+
 // The fields that a value of `name` depends on; of a derived one, none.
 std::span<const Field> fields_behind(const Name& name);
 

@@ -247,6 +247,11 @@ Result<ExprValue> evaluate(const Expression& expression, const Lookup& lookup, c
     return Evaluation(expression, lookup, file).value(expression.root);
 }
 
+Result<ExprValue> evaluate_part(const Expression& expression, std::size_t node,
+                                const Lookup& lookup, const Files& file) {
+    return Evaluation(expression, lookup, file).value(node);
+}
+
 std::string values_in_words(const Expression& expression, const Lookup& lookup) {
     std::string out;
     for (const ExprNode* node : names_of(expression)) {

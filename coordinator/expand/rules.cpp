@@ -1,6 +1,7 @@
 // What `exclude`, `include` and `where` do to a draft.
 #include <algorithm>
 
+#include "coordinator/expand/card_condition.h"
 #include "coordinator/expand/cell_facts.h"
 #include "coordinator/expand/draft.h"
 #include "coordinator/expand/text.h"
@@ -126,16 +127,31 @@ Result<const Exclude*> exclusion_of(const Matrix& matrix, const Draft& draft,
     return first;
 }
 
-Result<const Where*> condition_failed_by(const Matrix& matrix, const Draft& draft, Notes& notes) {
+Result<const Where*> condition_failed_by(const Matrix& matrix, const Draft& draft, Notes& notes,
+                                         std::string& left) {
     const CellFacts facts(draft);
+    const Value* gpu = draft[Field::gpu];
+    const bool is_template = gpu != nullptr && gpu->key == "*";
     for (const Where& where : matrix.wheres) {
         const ExprValue value = TRY(evaluate(where.expression, facts.lookup(), matrix.file));
-        if (std::holds_alternative<Unknown>(value)) {
+        if (!std::holds_alternative<Unknown>(value)) {
+            if (!std::get<bool>(value)) {
+                return &where;
+            }
+            continue;
+        }
+        const std::string for_the_card =
+            is_template
+                ? left_to_the_card(where.expression, facts.lookup(), matrix.derives, matrix.file)
+                : "";
+        if (!for_the_card.empty()) {
+            left = both_conditions(left, for_the_card);
+            notes.count("decided by `where` in line " + std::to_string(where.at.line) +
+                        " when a card attaches");
+        } else {
             notes.count("kept although `where` in line " + std::to_string(where.at.line) +
                         " cannot tell: not known is " +
                         unknown_in_words(where.expression, facts.lookup()));
-        } else if (!std::get<bool>(value)) {
-            return &where;
         }
     }
     return static_cast<const Where*>(nullptr);

@@ -58,13 +58,15 @@ struct Send {
     WorkerMessage message;
 };
 
-// Settle the keys of these cells (templates made concrete for a kind of device) and come back with
-// CellsResolved.
+// Leave out the cells whose card_condition `device` fails, settle the keys of the others (templates
+// made concrete for a kind of device) and come back with CellsResolved. `device`: one of that kind,
+// or its kind alone where none is attached now.
 struct Instantiate {
     ExperimentName experiment;
     std::vector<Cell> cells;
     bool force = false;
     bool retry_failed = false;
+    DeviceInfo device = {};
 };
 
 // Answer to a Submission; CellsResolved gives one for its own cells.

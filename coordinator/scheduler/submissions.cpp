@@ -126,11 +126,12 @@ Submitted add_cells(Step& step, const ExperimentName& experiment,
 }
 
 // Whether its cells are on their way as CellsResolved.
-bool instantiate_for(Step& step, Experiment& experiment, const std::string& kind) {
+bool instantiate_for(Step& step, Experiment& experiment, const DeviceInfo& device) {
+    const std::string& kind = device.kind;
     if (!experiment.kinds.insert(kind).second) {
         return false;
     }
-    Instantiate command{experiment.name, {}, experiment.force, experiment.retry_failed};
+    Instantiate command{experiment.name, {}, experiment.force, experiment.retry_failed, device};
     for (const Cell& cell : experiment.templates) {
         const Needs needs = step.options.needs(cell.spec);
         if (kind == "cpu" ? needs.runs_on_cpu : needs.runs_on_cuda) {
@@ -144,6 +145,20 @@ bool instantiate_for(Step& step, Experiment& experiment, const std::string& kind
     }
     step.out.push_back(std::move(command));
     return true;
+}
+
+// One that is attached, or the kind alone.
+DeviceInfo device_of_kind(const State& state, const std::string& kind) {
+    for (const auto& [session, worker] : state.workers()) {
+        for (const Device& device : worker.devices) {
+            if (device.info.kind == kind) {
+                return device.info;
+            }
+        }
+    }
+    DeviceInfo device;
+    device.kind = kind;
+    return device;
 }
 
 // Kinds that an earlier submission of the experiment ran on. Its templates mean them too, whether
@@ -181,7 +196,7 @@ void instantiate(Step& step, Experiment& experiment) {
     }
     for (const auto& [session, worker] : step.state.workers()) {
         for (const Device& device : worker.devices) {
-            instantiate_for(step, experiment, device.info.kind);
+            instantiate_for(step, experiment, device.info);
         }
     }
 }
@@ -211,7 +226,7 @@ void on(Step& step, const Submission& submission) {
     std::set<std::string> on_their_way;
     if (!submitted.templates.empty()) {
         for (const std::string& kind : kinds) {
-            if (instantiate_for(step, submitted, kind)) {
+            if (instantiate_for(step, submitted, device_of_kind(step.state, kind))) {
                 on_their_way.insert(kind);
             }
         }

@@ -3,7 +3,9 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <map>
 
+#include "coordinator/expand/card_condition.h"
 #include "coordinator/server/convert.h"
 #include "coordinator/server/recover.h"
 #include "coordinator/server/resolve.h"
@@ -168,8 +170,34 @@ void Loop::perform(Batch& batch, scheduler::Command& command) {
     }
 }
 
+std::vector<Cell> Loop::cells_for_the_card(const scheduler::Instantiate& command) {
+    const CardFacts card = card_facts(command.device);
+    std::vector<Cell> cells;
+    std::map<std::string, std::int64_t> left_out;
+    for (const Cell& cell : command.cells) {
+        const CardVerdict verdict = decide_for_card(cell.card_condition.value_or(""), card);
+        if (!verdict.runs) {
+            ++left_out[verdict.why];
+            continue;
+        }
+        cells.push_back(cell);
+        cells.back().card_condition.reset();
+    }
+    for (const auto& [why, count] : left_out) {
+        pending_.writes.emplace_back(
+            TimedEvent{now_,
+                       {"template",
+                        {},
+                        {},
+                        command.experiment.value + ": `where` leaves out " + std::to_string(count) +
+                            " cells on " + card.kind + ": " + why,
+                        command.experiment}});
+    }
+    return cells;
+}
+
 void Loop::settle(const scheduler::Instantiate& command) {
-    auto resolved = resolve_cells(store_, command.cells);
+    auto resolved = resolve_cells(store_, cells_for_the_card(command));
     if (resolved) {
         step(scheduler::CellsResolved{command.experiment, std::move(resolved).value(),
                                       command.force, command.retry_failed});

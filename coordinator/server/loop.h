@@ -97,6 +97,8 @@ class Loop {
     void step(const scheduler::Event& event);
     void perform(Batch& batch, scheduler::Command& command);
     void settle(const scheduler::Instantiate& command);
+    // The cells that the device may run; says how many `where` leaves out, and why.
+    std::vector<Cell> cells_for_the_card(const scheduler::Instantiate& command);
     void retry_unsettled();
     void reply(const Peer& to, Message message);
     void refuse(const Peer& to, ErrorCode code, std::string reason);

@@ -30,8 +30,8 @@ inline constexpr std::string_view put_tag =
 inline constexpr std::string_view clear_templates = "DELETE FROM templates WHERE experiment = ?1";
 inline constexpr std::string_view put_template =
     "INSERT INTO templates (experiment, position, spec, spec_key, weights_digest, dataset_digest,"
-    " numerics_revision, yaml_line, priority, timeout_ms, retries_crash, retries_fail)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    " numerics_revision, yaml_line, priority, timeout_ms, retries_crash, retries_fail,"
+    " card_condition) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 
 inline constexpr std::string_view put_spec =
     "INSERT INTO job_specs (key, model, weights, method, threshold, head, kv, gpu, batch,"
@@ -110,7 +110,7 @@ inline constexpr std::string_view tags_of =
     " FROM experiment_jobs l CROSS JOIN job_specs c ON c.id = l.job" \
     " CROSS JOIN job_states s ON s.id = l.job"
 inline constexpr std::string_view templates_of = "SELECT " BITSWEEP_CELL_COLUMNS(
-    "t", "t") " FROM templates t WHERE experiment = ?1 ORDER BY position";
+    "t", "t") ", t.card_condition FROM templates t WHERE experiment = ?1 ORDER BY position";
 inline constexpr std::string_view jobs_of =
     "SELECT " BITSWEEP_JOB_COLUMNS BITSWEEP_MEMBERS " WHERE l.experiment = ?1 ORDER BY l.id";
 // Every job once, with the policy of the experiment that asked first.

@@ -167,7 +167,11 @@ Status SqliteStore::read_details(StoredExperiment& experiment) {
     Statement templates = TRY(connection_.prepare(sql::templates_of));
     templates.bind_all(experiment.name.value);
     while (TRY(templates.step())) {
-        experiment.templates.push_back(TRY(cell_of_row(templates)));
+        Cell cell = TRY(cell_of_row(templates));
+        if (std::string condition = templates.text(10); !condition.empty()) {
+            cell.card_condition = std::move(condition);
+        }
+        experiment.templates.push_back(std::move(cell));
     }
     return {};
 }

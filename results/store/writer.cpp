@@ -41,7 +41,7 @@ Status SqliteWriter::put_experiment(const StoredExperiment& experiment) {
                           cell.identity.weights_digest, cell.identity.dataset_digest,
                           cell.identity.numerics_revision, cell.yaml_line, cell.policy.priority,
                           cell.policy.timeout.ms, cell.policy.retries_crash,
-                          cell.policy.retries_fail));
+                          cell.policy.retries_fail, cell.card_condition.value_or("")));
     }
     return {};
 }

@@ -57,6 +57,22 @@ TEST(ExplainCell, ACellNamesTheLineOfEachValue) {
     EXPECT_EQ(place("calibration"), "absent");
 }
 
+TEST(ExplainCell, ATemplateSaysWhatItsWhereAsksOfTheCard) {
+    const Result<CellExplanation> got =
+        explain_cells(ExperimentText{"experiment: a\nmatrix: {model: llama-3.1-8b, method: fp16, "
+                                     "gpu: {each: any}, repeat: 1}\nwhere: layers < vram_gib\n",
+                                     "a.yaml",
+                                     {},
+                                     {}},
+                      {});
+    ASSERT_TRUE(got.ok()) << got.error().message;
+    ASSERT_EQ(got->cells.size(), 1u);
+    EXPECT_EQ(got->cells[0].fate, "cell");
+    EXPECT_EQ(got->cells[0].why,
+              "where the card meets `32 < vram_gib`: of the known cards not T4, V100-16GB, "
+              "RTX-4080, A10, A10G, L4, RTX-3090, RTX-4090, RTX-5090, V100-32GB");
+}
+
 TEST(ExplainCell, AnExcludedOneNamesTheRule) {
     const Result<CellExplanation> got = explain({{"model", "gpt2-nano"}, {"method", "nf4"}});
     ASSERT_TRUE(got.ok());

@@ -40,7 +40,8 @@ std::string cell_line(const Cell& cell) {
     if (!cell.spec.model.path.empty()) {
         shown["path"] = cell.spec.model.path;
     }
-    return "line " + std::to_string(cell.yaml_line) + ": " + shown.dump();
+    return "line " + std::to_string(cell.yaml_line) + ": " + shown.dump() +
+           (cell.card_condition ? " where the card meets " + *cell.card_condition : "");
 }
 
 }  // namespace

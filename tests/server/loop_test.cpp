@@ -312,6 +312,43 @@ TEST_F(ServerLoop, templates_become_jobs_for_the_kinds_that_attach_and_are_count
     }
 }
 
+TEST_F(ServerLoop, a_card_that_attaches_gets_the_cells_that_where_admits) {
+    Submit submit = submission(0);
+    submit.cells = {cell(1, "*"), cell(2, "*"), cell(3, "*")};
+    submit.cells[1].card_condition = "15.5 < (vram_gib * 0.9)";
+    submit.cells[2].card_condition = "sm >= 75";
+    say(client_peer(), submit);
+    turn();
+    EXPECT_EQ(store_.contents().experiments.at(0).templates.at(1).card_condition,
+              "15.5 < (vram_gib * 0.9)");
+    const auto join = [&](const std::string& worker, const std::string& kind, double gib) {
+        Hello card = hello(worker);
+        card.devices[0].id = "cuda:0";
+        card.devices[0].kind = kind;
+        card.devices[0].memory_bytes = static_cast<std::uint64_t>(gib * (1ull << 30));
+        say(worker_peer(worker), card);
+        turn();
+    };
+    const auto seeds_of = [&](const std::string& kind) {
+        std::set<std::uint64_t> seeds;
+        for (const auto& [key, job] : store_.contents().jobs) {
+            if (job.cell.spec.gpu == kind) {
+                seeds.insert(job.cell.spec.seed);
+                EXPECT_FALSE(job.cell.card_condition);
+            }
+        }
+        return seeds;
+    };
+    join("w1", "Tesla-T4-15GB", 14.6);
+    EXPECT_EQ(seeds_of("Tesla-T4-15GB"), (std::set<std::uint64_t>{1, 3}));
+    const auto told = std::ranges::find_if(store_.contents().events, [](const auto& event) {
+        return event.second.find("leaves out 1 cells on Tesla-T4-15GB") != std::string::npos;
+    });
+    EXPECT_NE(told, store_.contents().events.end());
+    join("w2", "NVIDIA-H200-141GB", 140.4);
+    EXPECT_EQ(seeds_of("NVIDIA-H200-141GB"), (std::set<std::uint64_t>{1, 2, 3}));
+}
+
 TEST_F(ServerLoop, a_submission_with_a_mistake_is_refused_whole_and_names_the_cell) {
     const auto refused = [&](const Submit& submit) {
         say(client_peer(), submit);

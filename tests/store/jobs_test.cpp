@@ -128,6 +128,7 @@ TEST(Experiments, comeBackWithTagsAndTemplatesAndTheNewestVersionWins) {
     experiment.tags = {{"paper", "seed"}, {"quote", "it's \"so\""}};
     Cell cell = make_job("int8").cell;
     cell.spec.gpu = "*";
+    cell.card_condition = "13.5 < (vram_gib * 0.9)";
     experiment.templates = {cell, make_job("fp16").cell};
     ASSERT_TRUE(store->transact([&](StoreWriter& w) { return w.put_experiment(experiment); }).ok());
     auto back = store->experiments().value();
@@ -138,6 +139,8 @@ TEST(Experiments, comeBackWithTagsAndTemplatesAndTheNewestVersionWins) {
     ASSERT_EQ(back[0].templates.size(), 2u);
     EXPECT_EQ(back[0].templates[0].spec.gpu, "*");
     EXPECT_EQ(back[0].templates[0].yaml_line, 7);
+    EXPECT_EQ(back[0].templates[0].card_condition, "13.5 < (vram_gib * 0.9)");
+    EXPECT_FALSE(back[0].templates[1].card_condition);
 
     experiment.tags = {{"paper", "other"}};
     experiment.templates.clear();
