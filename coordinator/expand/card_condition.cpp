@@ -135,6 +135,13 @@ class Writer {
         if (node.op == ExprOp::one_of) {
             return "(" + inputs[0] + " in [" + listed(inputs, 1) + "])";
         }
+        // `false or x` and `true and x` are x; the other constants have decided already.
+        const char* neutral = node.op == ExprOp::logical_or    ? "false"
+                              : node.op == ExprOp::logical_and ? "true"
+                                                               : "";
+        if (inputs[0] == neutral || (inputs.size() == 2 && inputs[1] == neutral)) {
+            return inputs[inputs[0] == neutral ? 1 : 0];
+        }
         const auto written = std::ranges::find(spelling, node.op, &Spelling::op);
         if (written == std::end(spelling)) {
             return std::nullopt;  // a name or a constant: written already
