@@ -67,6 +67,8 @@ Result<pid_t> spawn(const CommandWords& words, const Streams& streams) {
                                          O_CREAT | O_WRONLY | O_APPEND, 0600);
     }
     posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+    // Nothing of ours that a library left open on exec, a lock least of all.
+    posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
     posix_spawnattr_t attributes;
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setpgroup(&attributes, 0);

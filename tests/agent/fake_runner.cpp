@@ -107,6 +107,21 @@ void misbehave(const std::string& prompt, const Dispatch& job) {
     }
 }
 
+// "100" or "100 window_throttled": the rate that a test wants measured from now on, and what was
+// wrong with the window.
+void measure(RunResult& result) {
+    const char* file = std::getenv("FAKE_RUNNER_RATE");
+    double rate = 0;
+    std::string flag;
+    std::ifstream stream(file == nullptr ? "" : file);
+    if (stream >> rate) {
+        result.measurements.push_back({"decode_tokens_per_s", "token/s", 0, rate});
+    }
+    if (stream >> flag) {
+        result.measurements.push_back({flag, "1", 0, 1});
+    }
+}
+
 // One line for each job ever started, where a test asks for it.
 void note_start(const Dispatch& job) {
     if (const char* file = std::getenv("FAKE_RUNNER_JOBS")) {
@@ -127,6 +142,7 @@ int serve() {
         const std::string& prompt = job->spec.prompt;
         misbehave(prompt, *job);
         RunResult result = result_of(*job);
+        measure(result);
         if (prompt == "fail") {
             result.outcome = {OutcomeClass::failure, "as asked", ""};
         }

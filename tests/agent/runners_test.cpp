@@ -1,8 +1,10 @@
 #include "worker/agent/runners.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <fstream>
@@ -344,6 +346,22 @@ TEST(JobWatchTest, ACancelAfterATimeoutDoesNotRenameIt) {
     (void)watch.advance({1'000});
     watch.cancel({1'001}, "late");
     EXPECT_EQ(watch.cause(), StopCause::deadline);
+}
+
+TEST_F(RunnersTest, AChildHasTheDescriptorsThatItWasHandedAndNoOther) {
+    // As a library opens files: not closed on exec. The number is one that a listing cannot have.
+    const int ours = fcntl(open("/dev/null", O_RDONLY), F_DUPFD, 777);
+    ASSERT_GE(ours, 777);
+    const auto child = Child::start({"/bin/ls", "/proc/self/fd"});
+    ASSERT_TRUE(child.ok()) << child.error().message;
+    (*child)->log_to(folder_ / "ls.log");
+    for (int i = 0; i < 1'000 && !(*child)->reap(); ++i) {
+        (*child)->exchange();
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    close(ours);
+    // Its own standard ones, descriptor 3, and the folder that it lists.
+    EXPECT_EQ((*child)->log_tail(), "0\n1\n2\n3\n4\n");
 }
 
 }  // namespace

@@ -67,6 +67,8 @@ Program::Program(const fs::path& folder, const Words& words, const Environment& 
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&actions, 1, out_file_.c_str(), O_CREAT | O_WRONLY, 0600);
     posix_spawn_file_actions_addopen(&actions, 2, err_file_.c_str(), O_CREAT | O_WRONLY, 0600);
+    // A server that outlives a test must not hold the lock files of the test's own process.
+    posix_spawn_file_actions_addclosefrom_np(&actions, 3);
     if (posix_spawn(&pid_, arguments[0].c_str(), &actions, nullptr, pointers(arguments).data(),
                     pointers(variables).data()) != 0) {
         pid_ = -1;

@@ -82,8 +82,21 @@ TEST_F(Network, ConnectionsThatAreResetAgainAndAgainLoseNothing) {
         sleep_ms(100 + static_cast<int>(random() % 200));
         proxy_->reset_all();
     }
-    EXPECT_EQ(client->wait(60), 0) << client->err() << only->err();
+    // Not a word of libzmq's own heartbeat, which takes 40 s to see that a connection is dead.
+    EXPECT_EQ(client->wait(30), 0) << client->err() << only->err();
     expect_each_cell_once(32);
+}
+
+TEST_F(Network, AConnectionThatARouterForgotIsGivenUpForANewOne) {
+    write_experiment("forgotten", 300, 1);
+    const auto only = worker("only", proxy_->url());
+    const auto client = submit("forgotten");
+    ASSERT_TRUE(reaches(done_count, 1, 15)) << client->err();
+    proxy_->forget_all();
+    EXPECT_TRUE(only->says("no answer on a connection that stands; connecting anew", 20))
+        << only->err();
+    EXPECT_EQ(client->wait(30), 0) << client->err() << only->err();
+    expect_each_cell_once(8);
 }
 
 TEST_F(Network, ACoordinatorAtAnotherAddressIsFoundThroughItsAccessFile) {

@@ -32,7 +32,7 @@ void never_block(int descriptor) {
 }  // namespace
 
 Proxy::Proxy(const std::string& target)
-    : listener_(socket(AF_INET, SOCK_STREAM, 0)),
+    : listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
       target_(static_cast<std::uint16_t>(std::stoi(target.substr(target.rfind(':') + 1)))) {
     sockaddr_in address = loopback(0);
     socklen_t size = sizeof address;
@@ -63,9 +63,11 @@ void Proxy::run(const std::stop_token& stop) {
     while (!stop.stop_requested()) {
         accept_new();
         const bool reset = resets != resets_.exchange(0);
+        const bool forget = forget_.exchange(false);
         for (Connection& connection : connections_) {
             connection.ended = connection.ended || reset;
-            if (!partition_) {
+            connection.forgotten = connection.forgotten || forget;
+            if (!partition_ && !connection.forgotten) {
                 take(connection, connection.there);
                 take(connection, connection.back);
                 give(connection, connection.there);
@@ -78,7 +80,7 @@ void Proxy::run(const std::stop_token& stop) {
         std::erase_if(connections_, [](const Connection& one) { return one.ended; });
         std::vector<pollfd> items = {{listener_, POLLIN, 0}};
         for (const Connection& connection : connections_) {
-            if (!partition_) {
+            if (!partition_ && !connection.forgotten) {
                 items.push_back({connection.there.from, POLLIN, 0});
                 items.push_back({connection.back.from, POLLIN, 0});
             }
@@ -88,8 +90,9 @@ void Proxy::run(const std::stop_token& stop) {
 }
 
 void Proxy::accept_new() {
-    for (int client; !partition_ && (client = accept(listener_, nullptr, nullptr)) >= 0;) {
-        const int server = socket(AF_INET, SOCK_STREAM, 0);
+    for (int client;
+         !partition_ && (client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC)) >= 0;) {
+        const int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         const sockaddr_in address = loopback(target_);
         if (connect(server, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
             close(server);
@@ -98,7 +101,7 @@ void Proxy::accept_new() {
         }
         never_block(client);
         never_block(server);
-        connections_.push_back({{client, server, {}}, {server, client, {}}, false});
+        connections_.push_back({{client, server, {}}, {server, client, {}}, false, false});
     }
 }
 

@@ -25,6 +25,9 @@ class Proxy {
     void partition(bool on) { partition_ = on; }
     void delay(int ms) { delay_ms_ = ms; }  // each way
     void reset_all() { ++resets_; }         // every open connection ends at once
+    // Nothing is forwarded on the open connections any more, and none is closed, as by a router
+    // that was switched off and on. New ones work.
+    void forget_all() { forget_ = true; }
 
  private:
     struct Chunk {
@@ -40,6 +43,7 @@ class Proxy {
         Way there;
         Way back;
         bool ended = false;
+        bool forgotten = false;
     };
 
     void run(const std::stop_token& stop);
@@ -54,6 +58,7 @@ class Proxy {
     std::atomic<bool> partition_{false};
     std::atomic<int> delay_ms_{0};
     std::atomic<int> resets_{0};
+    std::atomic<bool> forget_{false};
     std::list<Connection> connections_;
     std::jthread thread_;
 };

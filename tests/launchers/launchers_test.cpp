@@ -2,10 +2,12 @@
 // were given and end as told.
 #include "coordinator/launchers/launcher.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <fstream>
@@ -292,6 +294,19 @@ TEST_F(Launchers, QuotedWordsComeBackFromAShellAsTheyWere) {
         ASSERT_TRUE(answer);
         EXPECT_EQ(answer->output, word);
     }
+}
+
+TEST_F(Launchers, AProgramThatIsStartedHasNoDescriptorOfOurs) {
+    const int ours = fcntl(open("/dev/null", O_RDONLY), F_DUPFD, 777);
+    ASSERT_GE(ours, 777);
+    auto program =
+        Process::start({"/bin/ls", "/proc/self/fd"}, Process::Input::none, folder_ / "ls.log");
+    ASSERT_TRUE(program.ok()) << program.error().message;
+    for (int i = 0; i < 1'000 && !program->ended(); ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    close(ours);
+    EXPECT_EQ(text("ls.log"), "0\n1\n2\n3\n");  // and the folder that it lists
 }
 
 }  // namespace

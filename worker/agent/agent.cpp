@@ -57,6 +57,9 @@ TimePoint Machine::next_wake() const {
     }
     if (phase_ == Phase::greeting) {
         wake = std::min(wake, hello_at_ + hello_wait_);
+        if (link_up_) {
+            wake = std::min(wake, unanswered_since_ + options_.unanswered);
+        }
     }
     if (phase_ == Phase::working) {
         wake = std::min(wake, spoke_ + terms_.heartbeat);
@@ -70,6 +73,7 @@ TimePoint Machine::next_wake() const {
 void Machine::handle(const LinkUp&) {
     link_up_ = true;
     hello_wait_ = options_.hello_first;
+    unanswered_since_ = now_;
     greet();
 }
 
@@ -160,6 +164,10 @@ void Machine::handle(const Tick&) {
             return;
         }
     }
+    if (phase_ == Phase::greeting && link_up_ && now_ >= unanswered_since_ + options_.unanswered) {
+        give_up_connection();
+        return;
+    }
     if (phase_ == Phase::greeting && now_ >= hello_at_ + hello_wait_) {
         hello_wait_ = std::min(Duration{hello_wait_.ms * 2}, options_.hello_max);
         greet();
@@ -170,6 +178,7 @@ void Machine::handle(const Tick&) {
     }
     if (now_ >= heard_ + std::max(terms_.lease, terms_.heartbeat)) {
         hello_wait_ = options_.hello_first;
+        unanswered_since_ = now_;
         greet();
         return;
     }
@@ -287,6 +296,7 @@ void Machine::take(const Refusal& message) {
     // to a new hello tells.
     if (phase_ == Phase::working &&
         (message.code == ErrorCode::not_found || message.code == ErrorCode::refused)) {
+        unanswered_since_ = now_;
         greet();
     }
 }
@@ -301,6 +311,15 @@ void Machine::greet() {
         hello.remaining = std::max(*options_.until - now_, Duration{1});
     }
     emit(Send{std::move(hello)});
+}
+
+void Machine::give_up_connection() {
+    const std::string reason = "no answer on a connection that stands";
+    link_up_ = false;
+    last_reason_ = reason;
+    phase_ = Phase::connecting;
+    emit(Say{reason + "; connecting anew"});
+    emit(Reconnect{reason});
 }
 
 void Machine::beat() {

@@ -70,11 +70,15 @@ struct DropResult {
 struct Say {  // one line for the person at this terminal
     std::string line;
 };
+struct Reconnect {  // the connection stands and nobody answers on it: give it up, make another
+    std::string reason;
+};
 struct Leave {  // end the worker; an error is why it cannot go on
     std::optional<Error> error;
 };
 
-using Command = std::variant<Send, StartJob, KillJob, KeepResult, DropResult, Say, Leave>;
+using Command =
+    std::variant<Send, StartJob, KillJob, KeepResult, DropResult, Say, Reconnect, Leave>;
 
 struct Options {
     Hello self;                          // everything but `running` and `remaining`
@@ -84,6 +88,9 @@ struct Options {
     Duration hello_first{250};           // between two hellos; doubles
     Duration hello_max{8'000};
     Duration resend{5'000};  // an unacknowledged result is sent again
+    // An unanswered hello on a connection that stands: a router that forgot it drops everything and
+    // closes nothing, and libzmq itself would take 40 s to see that.
+    Duration unanswered{5'000};
 };
 
 class Machine {
@@ -127,6 +134,7 @@ class Machine {
     void take(const Refusal& message);
 
     void greet();
+    void give_up_connection();
     void beat();
     void send_result(Undelivered& entry);
     void start_next(Slot& slot);
@@ -149,6 +157,7 @@ class Machine {
     TimePoint heard_{};
     TimePoint spoke_{};
     TimePoint hello_at_{};
+    TimePoint unanswered_since_{};
     Duration hello_wait_;
     std::map<std::string, Slot> devices_;
     std::map<Id, Undelivered> undelivered_;

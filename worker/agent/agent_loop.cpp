@@ -50,6 +50,7 @@ class Loop {
         : dealer_(std::move(dealer)),
           access_file_(setup.access_file),
           address_(setup.access.coordinator),
+          access_(setup.access),
           outbox_(std::move(outbox)),
           runners_(settings_of(setup, state)),
           machine_(options_of(setup, state, outbox_, say), clock_now()),
@@ -166,13 +167,21 @@ class Loop {
         if (!access || access->coordinator == address_) {
             return;
         }
-        Result<std::unique_ptr<Dealer>> dealer = Dealer::connect(*access);
-        if (dealer) {
+        if (connect(*access)) {
             say_("the access file names another address: " + access->coordinator);
-            dealer_ = std::move(*dealer);
             address_ = access->coordinator;
-            seen_ = {};
         }
+    }
+
+    bool connect(const Access& access) {
+        Result<std::unique_ptr<Dealer>> dealer = Dealer::connect(access);
+        if (!dealer) {
+            return false;
+        }
+        dealer_ = std::move(*dealer);
+        access_ = access;
+        seen_ = {};
+        return true;
     }
 
     void watch_devices() {
@@ -256,6 +265,8 @@ class Loop {
 
     void perform(const Say& command) { say_(command.line); }
 
+    void perform(const Reconnect&) { connect(access_); }
+
     void perform(const Leave& command) {
         left_ = true;
         failure_ = command.error;
@@ -264,6 +275,7 @@ class Loop {
     std::unique_ptr<Dealer> dealer_;
     std::filesystem::path access_file_;
     std::string address_;
+    Access access_;  // of the connection that stands
     TimePoint read_again_at_{};
     Outbox outbox_;
     Runners runners_;

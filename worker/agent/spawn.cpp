@@ -4,6 +4,7 @@
 #include <spawn.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 
 extern char** environ;
@@ -38,9 +39,14 @@ void close_pipe(Pipe& pipe) {
 int spawn(pid_t& pid, const std::vector<std::string>& command, const std::vector<Handed>& handed) {
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
+    int first_unknown = STDERR_FILENO + 1;
     for (const Handed& descriptor : handed) {
         posix_spawn_file_actions_adddup2(&actions, descriptor.ours, descriptor.theirs);
+        first_unknown = std::max(first_unknown, descriptor.theirs + 1);
     }
+    // Files that a library opened without close-on-exec: a runner that holds a lock of its agent,
+    // or a card's device file, keeps it from others when the agent has gone.
+    posix_spawn_file_actions_addclosefrom_np(&actions, first_unknown);
     posix_spawnattr_t attributes;
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setpgroup(&attributes, 0);

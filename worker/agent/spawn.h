@@ -24,6 +24,7 @@ struct Handed {
 };
 
 // Starts command[0] (a path) in a process group of its own with default signals and an empty mask.
+// It has the standard descriptors and what it was handed, nothing else.
 // 0, or an errno.
 int spawn(pid_t& pid, const std::vector<std::string>& command, const std::vector<Handed>& handed);
 
