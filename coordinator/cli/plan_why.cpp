@@ -58,7 +58,9 @@ Result<WhyNew> WhyNew::read(Store& store, const std::vector<Cell>& cells) {
         " COALESCE(NULLIF(j.weights_digest, ''), r.weights_digest, ''),"
         " COALESCE(NULLIF(j.dataset_digest, ''), r.dataset_digest, '')"
         " FROM jobs j LEFT JOIN runs r ON r.id = j.result WHERE j.model COLLATE NOCASE IN (" +
-        quoted_list(cells) + ") ORDER BY j.id DESC LIMIT " + std::to_string(most_jobs)));
+        quoted_list(cells) +
+        ") AND j.id NOT IN (SELECT job FROM sentinels) ORDER BY j.id DESC LIMIT " +
+        std::to_string(most_jobs)));
     WhyNew out;
     for (const auto& row : table.rows) {
         out.models_.insert(row[3].text);

@@ -105,24 +105,54 @@ void keep_peak(State& state, const JobSpec& spec, const RunResult& result) {
     }
 }
 
+// The newest window that counts, else the newest that does not; of a sentinel simply the newest.
+bool is_to_be_shown(const Step& step, const Job& job, const std::string& flag) {
+    if (!step.options.rules.valid_wins) {
+        return job.shown == Shown::nothing;
+    }
+    return job.is_sentinel() || flag.empty() || job.shown != Shown::valid;
+}
+
+// Of a run that stands: what the views show from now on, and whether its cell is measured again.
+void settle(Step& step, JobIndex index, const std::string& flag, bool shown) {
+    State& state = step.state;
+    if (shown) {
+        state.edit(index,
+                   [&](Job& job) { job.shown = flag.empty() ? Shown::valid : Shown::flagged; });
+    }
+    if (flag.empty() || !measure_again(step, index, flag)) {
+        step.change(index, Complete{flag});
+        step.store(index);
+    }
+}
+
 void accept(Step& step, JobIndex index, const ResultArrived& arrived) {
     State& state = step.state;
     const Place place = place_of(state, state.job(index), arrived.session);
-    const auto result = check_digests(step, state.job(index), arrived.result);
-    step.out.push_back(
-        StoreRun{result, place.worker, place.device.id, place.device.kind, place.device.name});
+    auto result = check_digests(step, state.job(index), arrived.result);
+    const bool done = result->outcome.outcome == OutcomeClass::done;
+    const std::string card = card_of(place.worker, place.device);
+    const std::string flag = done ? why_invalid(*result) : "";
+    if (done) {
+        result = with_notes(step, index, card, flag, result);
+    }
+    const bool shown = done && is_to_be_shown(step, state.job(index), flag);
+    step.out.push_back(StoreRun{result, place.worker, place.device.id, place.device.kind,
+                                place.device.name, shown});
     if (is_terminal(state.job(index).state)) {
         return;  // reached with terminal_is_final switched off only
     }
-    if (result->outcome.outcome != OutcomeClass::done) {
+    if (!done) {
         end_attempt(step, index, result->outcome);
         return;
     }
     bind_digests(state, *state.job(index).cell, *result);
     keep_pace(step, state.job(index));
     keep_peak(state, state.job(index).cell->spec, *result);
-    step.change(index, Complete{});
-    step.store(index);
+    settle(step, index, flag, shown);
+    if (std::holds_alternative<Done>(state.job(index).state)) {
+        note_measured(step, index, card, *result);
+    }
 }
 
 // The runner of such an attempt is gone, and the weights with it.
@@ -190,10 +220,7 @@ void count_failure(Step& step, JobIndex index) {
 void follow_the_stopped(Step& step, JobIndex index) {
     const Job& job = step.state.job(index);
     const auto& experiments = step.state.experiments();
-    const bool wanted =
-        std::any_of(job.experiments.begin(), job.experiments.end(),
-                    [&](std::uint32_t e) { return experiments[e].stopped.empty(); });
-    if (!wanted) {
+    if (!step.state.is_wanted(job)) {
         step.change(index,
                     Stop{job.experiments.empty() ? "no experiment asks for it any more"
                                                  : experiments[job.experiments.front()].stopped});
@@ -234,8 +261,16 @@ void end_attempt(Step& step, JobIndex index, const Outcome& outcome) {
 
     const Job& job = state.job(index);
     if (is_terminal(job.state)) {
-        step.log("failed", job, std::string(to_string(outcome.outcome)) + ": " + outcome.message);
-        count_failure(step, index);
+        const std::string words = std::string(to_string(outcome.outcome)) + ": " + outcome.message;
+        if (job.is_sentinel()) {
+            give_up_sentinel(step, index, words);
+        } else if (std::holds_alternative<Done>(job.state)) {
+            step.log("kept", job,
+                     "measuring it again failed (" + words + "); what is there stands");
+        } else {
+            step.log("failed", job, words);
+            count_failure(step, index);
+        }
         return;
     }
     const std::string why = why_again(outcome, running.worker);

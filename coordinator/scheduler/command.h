@@ -29,6 +29,12 @@ struct StoreJob {
     JobRecord job;
 };
 
+// A sentinel of this experiment: a job that is none of its cells. Its `sentinel` says of what.
+struct StoreSentinel {
+    ExperimentName experiment;
+    JobRecord job;
+};
+
 // An attempt ended with a result that counts.
 struct StoreRun {
     std::shared_ptr<const RunResult> result;
@@ -36,6 +42,14 @@ struct StoreRun {
     std::string device;
     std::string device_kind;
     std::string device_name;
+    bool shown = false;  // the views show this attempt from now on
+};
+
+// What was learnt of a stored attempt later.
+struct StoreVerdict {
+    JobKey key;
+    Attempt attempt;
+    Measurement verdict;
 };
 
 // One line of the event log. It is for people, and what people ordered lives there: a restart reads
@@ -79,7 +93,7 @@ struct Obeyed {
     Result<Controlled> answer;
 };
 
-using Command = std::variant<StoreNewJob, StoreFormer, StoreJob, StoreRun, LogEvent, Send,
-                             Instantiate, Answer, Obeyed>;
+using Command = std::variant<StoreNewJob, StoreFormer, StoreJob, StoreSentinel, StoreRun,
+                             StoreVerdict, LogEvent, Send, Instantiate, Answer, Obeyed>;
 
 }  // namespace bitsweep::scheduler

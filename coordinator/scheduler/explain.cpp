@@ -42,6 +42,10 @@ std::string what_it_is(const State& state, const Job& job) {
     if (spec.threshold) {
         words += ", threshold " + std::to_string(*spec.threshold);
     }
+    if (job.is_sentinel()) {
+        words += ", a sentinel: it measures cell " + job.sentinel->reference.value.substr(0, 12) +
+                 " again on card " + job.sentinel->card;
+    }
     words += ", batch " + std::to_string(spec.batch) + ", repeat " + std::to_string(spec.repeat);
     words += ", priority " + std::to_string(job.cell->policy.priority);
     for (const std::uint32_t owner : job.experiments) {
@@ -49,6 +53,19 @@ std::string what_it_is(const State& state, const Job& job) {
     }
     return job.cell->yaml_line == 0 ? words
                                     : words + "; line " + std::to_string(job.cell->yaml_line);
+}
+
+// How often the cell's window did not count, and what is shown of it.
+std::string windows_in_words(const State& state, const Job& job) {
+    const int allowed = state.windows(job.cell->spec.protocol).again;
+    std::string words =
+        "measured again because a window did not count: " + std::to_string(job.windows_again) +
+        " of " + std::to_string(allowed) + " times that protocol " +
+        std::string(to_string(job.cell->spec.protocol)) + " allows";
+    if (job.shown == Shown::flagged) {
+        words += "; what is shown is flagged and stands in no headline";
+    }
+    return words;
 }
 
 std::string budgets(const Job& job) {
@@ -136,12 +153,18 @@ Result<Explanation> explain(const State& state, const std::string& wanted, TimeP
         lines.push_back("cancelled: " + cancelled->reason);
         lines.push_back("to run it again: `bitsweep retry EXPERIMENT`, or submit it again");
     } else if (std::holds_alternative<Done>(job.state)) {
-        lines.push_back("done with attempt " + std::to_string(job.attempt.value));
+        lines.push_back("done with attempt " + std::to_string(job.attempt.value) +
+                        (job.shown == Shown::flagged && !job.last_message.empty()
+                             ? "; its window does not count: " + job.last_message
+                             : ""));
     } else {
         explain_waiting(state, job, now, lines);
     }
     if (job.attempt.value > 0) {
         lines.push_back(budgets(job));
+        if (job.windows_again > 0 || job.shown == Shown::flagged) {
+            lines.push_back(windows_in_words(state, job));
+        }
         if (!job.last_message.empty() && !is_terminal(job.state)) {
             lines.push_back("last attempt: " + std::string(to_string(job.last_outcome)) + ", " +
                             job.last_message);

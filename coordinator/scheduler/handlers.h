@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "coordinator/scheduler/event.h"
+#include "coordinator/scheduler/scheduler.h"
 #include "coordinator/scheduler/state.h"
 
 namespace bitsweep::scheduler {
@@ -54,6 +55,28 @@ void on(Step& step, const Tick& tick);
 // attempts.cpp
 void on(Step& step, const Started& started);
 void on(Step& step, const ResultArrived& arrived);
+
+// windows.cpp
+// Another attempt for a cell whose newest window does not count, unless its protocol's number is
+// used up or nobody wants it any more. Stores the job. True: it will be.
+bool measure_again(Step& step, JobIndex index, const std::string& flag);
+// The result with what the coordinator knows of its window.
+std::shared_ptr<const RunResult> with_notes(const Step& step, JobIndex index,
+                                            const std::string& card, const std::string& flag,
+                                            std::shared_ptr<const RunResult> result);
+// A measurement stands: it belongs to the window of its card, or, of a sentinel, ends one.
+void note_measured(Step& step, JobIndex index, const std::string& card, const RunResult& result);
+void note_handed_out(Step& step, JobIndex index, const std::string& card);
+// A sentinel will not be measured: nothing is known of what its card did since the last one.
+void give_up_sentinel(Step& step, JobIndex index, const std::string& why);
+// Sentinels of cards that went away are dropped.
+void tend_sentinels(Step& step);
+// Where the experiment has nothing more for this card, a last sentinel ends the window.
+void close_windows(Step& step, const Worker& worker, const Device& device);
+// What the device gets when `chosen` is next: the job itself, or the sentinel that is due.
+JobIndex with_sentinel(Step& step, const Worker& worker, const Device& device, JobIndex chosen);
+void restore_sentinels(State& state, const Options& options,
+                       std::vector<Snapshot::Sentinel> sentinels, TimePoint now);
 
 // submissions.cpp
 void on(Step& step, const Submission& submission);

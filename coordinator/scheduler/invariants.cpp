@@ -80,10 +80,29 @@ void check_jobs(const State& state, Sentences& broken) {
             broken.push_back(name + std::string(state_word(job.state)) + " without an attempt");
         }
         for (const std::uint32_t experiment : job.experiments) {
-            if (experiment >= state.experiments().size() ||
-                std::count(state.experiments()[experiment].jobs.begin(),
-                           state.experiments()[experiment].jobs.end(), i) != 1) {
+            const bool known = experiment < state.experiments().size();
+            const bool sentinel = job.is_sentinel();
+            const std::vector<JobIndex>& listed = !known ? std::vector<JobIndex>{}
+                                                  : !sentinel
+                                                      ? state.experiments()[experiment].jobs
+                                                      : state.experiments()[experiment].sentinels;
+            if (std::count(listed.begin(), listed.end(), i) != 1) {
                 broken.push_back(name + "its experiment does not list it once");
+            }
+        }
+    }
+}
+
+void check_watches(const State& state, Sentences& broken) {
+    for (const auto& [key, watch] : state.watches) {
+        const Job& sentinel = state.job(watch.sentinel);
+        if (!sentinel.is_sentinel() || sentinel.sentinel->card != key.first ||
+            sentinel.experiments.size() != 1 || sentinel.experiments.front() != key.second) {
+            broken.push_back("the watch of card " + key.first + " has another one's sentinel");
+        }
+        for (const auto& [index, attempt] : watch.measured) {
+            if (guard_of(state, state.job(index)) == 0 || attempt > state.job(index).attempt) {
+                broken.push_back("the watch of card " + key.first + " holds what it cannot have");
             }
         }
     }
@@ -109,6 +128,7 @@ std::vector<std::string> broken_invariants(const State& state) {
     check_devices(state, broken);
     check_jobs(state, broken);
     check_experiments(state, broken);
+    check_watches(state, broken);
     return broken;
 }
 

@@ -50,6 +50,16 @@ inline bool is_terminal(const JobState& state) {
     return state.index() >= 3;
 }
 
+// What the views show of a cell: the newest window that counts, else the newest one that does not.
+enum class Shown { nothing, flagged, valid };
+
+// A job that measures another one's cell again, on one card only: does the card still give the same
+// numbers? It belongs to one experiment and is none of its cells (sentinels.cpp).
+struct SentinelOf {
+    JobKey reference;
+    std::string card;  // placement.h: card_of
+};
+
 // The part of a job that is stored; what a restart brings back.
 struct JobRecord {
     JobKey key;
@@ -63,6 +73,11 @@ struct JobRecord {
     // Where it ran out of memory: it goes to another kind of card, and to more memory than that.
     std::vector<std::string> kinds_tried;
     std::uint64_t outgrew_bytes = 0;  // 0: never
+    int windows_again = 0;            // measured again, because a window did not count
+    Shown shown = Shown::nothing;
+    std::shared_ptr<const SentinelOf> sentinel;  // null: it is a cell
+
+    bool is_sentinel() const { return sentinel != nullptr; }
 };
 
 // What a job asks of a device, computed once from its spec (placement.h).

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "coordinator/scheduler/job_state.h"
+#include "schemas/catalog/windows.h"
 #include "schemas/time.h"
 
 namespace bitsweep::scheduler {
@@ -23,6 +24,10 @@ struct SafetyRules {
     bool stops_hold = true;          // a stopped one neither
     bool faults_set_aside = true;    // a device with a sticky error gets nothing
     bool memory_grows = true;        // out of memory goes to another kind of card only
+    bool windows_bounded = true;     // a cell is measured again as often as its protocol allows
+    bool valid_wins = true;          // a window that counts replaces one that does not
+    bool sentinels_stand = true;     // no more jobs between two sentinels than the protocol allows
+    bool drift_flags = true;         // sentinels that differ flag what was measured between them
 };
 
 struct Options {
@@ -36,7 +41,9 @@ struct Options {
     // What a CUDA process takes beside its tensors: context, modules, cuBLAS; 549 MB were measured
     // on an H100 (tests/bench/README.md).
     std::uint64_t cuda_context_bytes = 600ull << 20;
+    Duration settle{5'000};  // before a cell is measured again whose window did not count; doubles
     Needs (*needs)(const JobSpec&) = needs_of;  // tests have a catalog of their own
+    WindowPolicy (*windows)(Protocol) = window_policy;
     SafetyRules rules;
 };
 

@@ -156,12 +156,20 @@ Stopped stop_members(Step& step, Experiment& experiment, const std::string& why,
     if (!step.options.rules.stops_hold) {
         return ended;
     }
-    for (const JobIndex index : experiment.jobs) {
-        const Job& job = step.state.job(index);
+    const auto ends = [&](const Job& job) {
         const bool spared =
             reach == Reach::not_running && std::holds_alternative<Running>(job.state);
-        if (!is_terminal(job.state) && !spared &&
-            !step.state.is_wanted_elsewhere(job, experiment)) {
+        return !is_terminal(job.state) && !spared &&
+               !step.state.is_wanted_elsewhere(job, experiment);
+    };
+    Stopped uncounted;
+    for (const JobIndex index : experiment.sentinels) {
+        if (ends(step.state.job(index))) {
+            end_job(step, index, why, uncounted);
+        }
+    }
+    for (const JobIndex index : experiment.jobs) {
+        if (ends(step.state.job(index))) {
             end_job(step, index, why, ended);
         }
     }

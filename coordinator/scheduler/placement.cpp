@@ -91,6 +91,17 @@ std::uint64_t least_need(const State& state, const Job& job) {
     return least;
 }
 
+// A sentinel of the card that is not over goes before the jobs that it watches.
+bool awaits_sentinel(const State& state, const Job& job, const Worker& worker,
+                     const Device& device) {
+    const std::uint32_t guard = guard_of(state, job);
+    if (guard == 0) {
+        return false;
+    }
+    const auto watch = state.watches.find({card_of(worker.name, device.info), guard - 1});
+    return watch != state.watches.end() && !is_terminal(state.job(watch->second.sentinel).state);
+}
+
 std::string tried_kinds(const Job& job) {
     return job.kinds_tried.empty() ? "" : " on " + job.kinds_tried.back();
 }
@@ -148,6 +159,7 @@ std::string reason_in_words(const State& state, const Job& job, Obstacle obstacl
         case Obstacle::quarantined:
         case Obstacle::foreign:
         case Obstacle::memory_taken:
+        case Obstacle::sentinel:
             return nearest_in_words(state, job, obstacle, now);
         case Obstacle::busy:
         case Obstacle::none:
@@ -255,7 +267,8 @@ Obstacle obstacle(const State& state, const Job& job, const Worker& worker, cons
                   TimePoint now) {
     const JobSpec& spec = job.cell->spec;
     const DeviceInfo& info = device.info;
-    if (!kind_matches(spec.gpu, info)) {
+    if (!kind_matches(spec.gpu, info) ||
+        (job.is_sentinel() && job.sentinel->card != card_of(worker.name, info))) {
         return Obstacle::wrong_kind;
     }
     if (is_cpu(info) ? !job.needs.runs_on_cpu : !job.needs.runs_on_cuda) {
@@ -291,6 +304,9 @@ Obstacle obstacle(const State& state, const Job& job, const Worker& worker, cons
     if (!device.foreign.empty()) {
         return Obstacle::foreign;
     }
+    if (awaits_sentinel(state, job, worker, device)) {
+        return Obstacle::sentinel;
+    }
     if (device.job) {
         return Obstacle::busy;
     }
@@ -314,7 +330,12 @@ std::string waiting_reason(const State& state, const Job& job, TimePoint now) {
         const Experiment& experiment = state.experiments()[job.experiments.front()];
         return "experiment " + experiment.name.value + " is paused: " + experiment.paused;
     }
-    if (const auto* backoff = std::get_if<Backoff>(&job.state)) {
+    const auto* backoff = std::get_if<Backoff>(&job.state);
+    if (backoff != nullptr && job.last_outcome == OutcomeClass::done) {
+        return "measured again in " + span(backoff->until - now) + ": the window of attempt " +
+               std::to_string(job.attempt.value) + " does not count (" + job.last_message + ")";
+    }
+    if (backoff != nullptr) {
         return "tried again in " + span(backoff->until - now) + " after attempt " +
                std::to_string(job.attempt.value) + ": " + std::string(to_string(job.last_outcome)) +
                (job.last_message.empty() ? "" : ", " + job.last_message);
@@ -359,6 +380,8 @@ std::string obstacle_in_words(const State& state, const Job& job, const Worker& 
         case Obstacle::memory_taken:
             return place + " has " + gib(info.free_bytes) + " free of " + gib(info.memory_bytes) +
                    ", the job needs " + need;
+        case Obstacle::sentinel:
+            return place + " is measured by its sentinel first";
         case Obstacle::busy:
             return place + " is busy with job " + state.job(*device.job).key.value.substr(0, 12);
         case Obstacle::none:

@@ -25,6 +25,7 @@ enum class Obstacle {
     draining,      // the worker takes nothing new
     foreign,       // somebody else computes there
     memory_taken,  // fits the device, not what is free of it now
+    sentinel,      // the device is looked at first
     busy,          // free later
     none,
 };

@@ -22,7 +22,7 @@ void hand_out(Step& step, JobIndex index, Worker& worker, const Device& device) 
     ++(device.last_model == model ? worker.loads_saved : worker.loads);
     step.change(index, HandOut{worker.name, worker.session, device.info.id, step.now, lease});
     step.store(index);
-
+    note_handed_out(step, index, card_of(worker.name, device.info));
     send_dispatch(step, index);
 }
 
@@ -70,20 +70,22 @@ void place(Step& step) {
     if (state.store_away) {
         return;
     }
+    tend_sentinels(step);
     const bool share = !step.options.rules.one_job_per_device;
     for (auto& [session, worker] : state.workers()) {
         if (worker.lost || worker.draining) {
             continue;
         }
         for (Device& device : worker.devices) {
-            if (state.ready().empty()) {
+            if (state.ready().empty() && state.watches.empty()) {
                 return;
             }
-            const bool usable =
-                device.quarantine.empty() && device.foreign.empty() && (share || !device.job);
-            const auto chosen = usable ? choose(state, worker, device, step.now) : std::nullopt;
-            if (chosen) {
-                hand_out(step, *chosen, worker, device);
+            if (!device.quarantine.empty() || !device.foreign.empty() || (device.job && !share)) {
+                continue;
+            }
+            close_windows(step, worker, device);
+            if (const auto chosen = choose(state, worker, device, step.now)) {
+                hand_out(step, with_sentinel(step, worker, device, *chosen), worker, device);
             }
         }
     }
@@ -110,6 +112,7 @@ void on(Step& step, const StoreMended&) {
 Scheduler::Scheduler(Options options) : options_(options) {
     state_.cuda_context_bytes = options_.cuda_context_bytes;
     state_.rules = options_.rules;
+    state_.windows = options_.windows;
 }
 
 void Scheduler::restore(Snapshot snapshot, TimePoint now) {
@@ -146,6 +149,7 @@ void Scheduler::restore(Snapshot snapshot, TimePoint now) {
     for (const auto& [name, digest] : snapshot.bound_models) {
         state_.bound_models[lower(name)] = digest;
     }
+    restore_sentinels(state_, options_, std::move(snapshot.sentinels), now);
     state_.bound_texts = std::move(snapshot.bound_texts);
     state_.quarantines = std::move(snapshot.quarantines);
     state_.paces = std::move(snapshot.paces);
@@ -179,8 +183,9 @@ bool is_done(const State& state, const Experiment& experiment) {
     if (!experiment.templates.empty() && experiment.jobs.empty()) {
         return !experiment.stopped.empty();
     }
-    return std::all_of(experiment.jobs.begin(), experiment.jobs.end(),
-                       [&](JobIndex index) { return is_terminal(state.job(index).state); });
+    const auto over = [&](JobIndex index) { return is_terminal(state.job(index).state); };
+    return std::all_of(experiment.jobs.begin(), experiment.jobs.end(), over) &&
+           std::all_of(experiment.sentinels.begin(), experiment.sentinels.end(), over);
 }
 
 }  // namespace bitsweep::scheduler

@@ -33,7 +33,15 @@ struct Snapshot {
         std::int64_t max_fails = 0;
         std::int64_t failures = 0;
     };
+    struct Sentinel {
+        ExperimentName experiment;
+        JobRecord job;                      // without a cell: that is made from the reference's
+        double rate = 0;                    // of its newest measurement; 0: none
+        Attempt attempt;                    // of the same
+        std::vector<JobKey> measured = {};  // whose shown run came after it
+    };
     std::vector<JobRecord> jobs;  // in run order
+    std::vector<Sentinel> sentinels;
     std::vector<Sweep> experiments;
     std::map<std::string, std::string> bound_models;
     std::map<std::string, std::string> bound_texts;

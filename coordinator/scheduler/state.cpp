@@ -59,7 +59,15 @@ GroupKey group_of(const State& state, const Job& job) {
     for (const SessionId& session : job.refused_by) {
         key.avoided += "session " + session.value + "\n";
     }
+    key.guard = guard_of(state, job);
+    key.card = job.is_sentinel() ? job.sentinel->card : "";
     return key;
+}
+
+std::uint32_t guard_of(const State& state, const Job& job) {
+    const bool watched =
+        !job.is_sentinel() && !job.experiments.empty() && state.is_watched(job.cell->spec);
+    return watched ? 1 + job.experiments.front() : 0;
 }
 
 JobIndex State::add(Job job) {
@@ -108,6 +116,7 @@ void State::attach(Worker worker) {
 }
 
 void State::detach(const SessionId& session) {
+    ++changes;  // a sentinel of its card waits in vain
     workers_.erase(session);
 }
 
@@ -157,8 +166,10 @@ bool State::link(const ExperimentName& name, JobIndex index) {
     if (std::find(memberships.begin(), memberships.end(), position) != memberships.end()) {
         return false;
     }
-    // The queue changes only when the new member is held or was: seldom enough to look first.
-    const bool moves = !owner.paused.empty() || is_held(jobs_[index]);
+    // The queue changes only when the new member is held or was, or is watched from now on: seldom
+    // enough to look first.
+    const bool moves = !owner.paused.empty() || is_held(jobs_[index]) ||
+                       (memberships.empty() && is_watched(jobs_[index].cell->spec));
     if (moves) {
         unindex(index);
     }
@@ -168,6 +179,14 @@ bool State::link(const ExperimentName& name, JobIndex index) {
         this->index(index);
     }
     return true;
+}
+
+void State::own(const ExperimentName& name, JobIndex sentinel) {
+    Experiment& owner = experiment(name);
+    unindex(sentinel);
+    jobs_[sentinel].experiments = {experiment_by_name_.at(name)};
+    owner.sentinels.push_back(sentinel);
+    index(sentinel);
 }
 
 void State::unlink(Experiment& experiment, const std::set<JobIndex>& members) {
@@ -183,12 +202,16 @@ void State::unlink(Experiment& experiment, const std::set<JobIndex>& members) {
 
 void State::set_paused(Experiment& experiment, std::string why) {
     ++changes;
-    for (const JobIndex index : experiment.jobs) {
-        unindex(index);
+    for (const auto* all : {&experiment.jobs, &experiment.sentinels}) {
+        for (const JobIndex index : *all) {
+            unindex(index);
+        }
     }
     experiment.paused = std::move(why);
-    for (const JobIndex index : experiment.jobs) {
-        this->index(index);
+    for (const auto* all : {&experiment.jobs, &experiment.sentinels}) {
+        for (const JobIndex index : *all) {
+            this->index(index);
+        }
     }
 }
 
@@ -196,6 +219,11 @@ bool State::is_held(const Job& job) const {
     return !job.experiments.empty() &&
            std::all_of(job.experiments.begin(), job.experiments.end(),
                        [&](std::uint32_t e) { return !experiments_[e].paused.empty(); });
+}
+
+bool State::is_wanted(const Job& job) const {
+    return std::any_of(job.experiments.begin(), job.experiments.end(),
+                       [&](std::uint32_t e) { return experiments_[e].stopped.empty(); });
 }
 
 bool State::is_wanted_elsewhere(const Job& job, const Experiment& than) const {

@@ -67,8 +67,22 @@ struct Experiment {
     std::string paused;                           // why nothing of it is handed out; empty: it is
     std::string stopped;                          // why it was ended; empty: it was not
     std::int64_t max_fails = 0;                   // so many failed jobs stop it; 0: no limit
-    std::int64_t failures = 0;  // since it was submitted, resumed or tried again last
+    std::int64_t failures = 0;        // since it was submitted, resumed or tried again last
+    std::vector<JobIndex> sentinels;  // jobs that are none of its cells
 };
+
+// What is known of one card between two sentinels of one experiment.
+struct Watch {
+    JobIndex sentinel = 0;
+    bool open = false;      // a sentinel was measured, and nothing was lost since
+    double rate = 0;        // of it
+    Attempt attempt;        // of it
+    int jobs = 0;           // handed out to the card since the last sentinel
+    bool wanted = true;     // before the next job, however few there were
+    bool attached = false;  // the card was seen since
+    std::vector<std::pair<JobIndex, Attempt>> measured;  // since: they stand and fall together
+};
+using WatchKey = std::pair<std::string, std::uint32_t>;  // card, index of the experiment
 
 // Waiting jobs that no device can tell apart: same rank, model, kind, needs and time limit.
 struct GroupKey {
@@ -80,7 +94,9 @@ struct GroupKey {
     std::uint64_t reference_bytes = 0;
     int backends = 0;  // bit 0 CPU, bit 1 CUDA
     std::int64_t timeout_ms = 0;
-    std::string avoided;  // kinds, sizes and sessions where the job must not go
+    std::string avoided;      // kinds, sizes and sessions where the job must not go
+    std::uint32_t guard = 0;  // 1 + the experiment whose sentinels watch it; 0: none do
+    std::string card;         // of a sentinel
     auto operator<=>(const GroupKey&) const = default;
 };
 using Group = std::set<std::pair<std::uint64_t, JobIndex>>;  // by run order
@@ -126,12 +142,16 @@ class State {
     Experiment* find_experiment(const ExperimentName& name);
     std::vector<Experiment>& experiments() { return experiments_; }
     const std::vector<Experiment>& experiments() const { return experiments_; }
+    // A sentinel becomes the experiment's.
+    void own(const ExperimentName& experiment, JobIndex sentinel);
     // False when it was a member already.
     bool link(const ExperimentName& experiment, JobIndex index);
     // `members` belong to it no more. All of them are over, run, or are wanted elsewhere.
     void unlink(Experiment& experiment, const std::set<JobIndex>& members);
     void set_paused(Experiment& experiment, std::string why);  // empty: goes on
-    bool is_held(const Job& job) const;  // every experiment that wants it is paused
+    bool is_held(const Job& job) const;    // every experiment that wants it is paused
+    bool is_wanted(const Job& job) const;  // one of its experiments was not ended
+    bool is_watched(const JobSpec& spec) const { return windows(spec.protocol).sentinel_every > 0; }
     // An experiment other than `than` that was not ended wants the job.
     bool is_wanted_elsewhere(const Job& job, const Experiment& than) const;
 
@@ -143,15 +163,17 @@ class State {
     // Raised by everything that may let a waiting job go to a device: a heartbeat that says nothing
     // new must cost nothing, however many jobs wait for a device that is not there.
     std::uint64_t changes = 0;
-    SafetyRules rules;                                // Options::rules
-    std::uint64_t cuda_context_bytes = 0;             // Options::cuda_context_bytes
-    bool store_away = false;                          // the store cannot be written
+    SafetyRules rules;                                  // Options::rules
+    WindowPolicy (*windows)(Protocol) = window_policy;  // Options::windows
+    std::uint64_t cuda_context_bytes = 0;               // Options::cuda_context_bytes
+    bool store_away = false;                            // the store cannot be written
     std::map<std::string, std::string> bound_models;  // name -> weights digest of the first result
     std::map<std::string, std::string> bound_texts;
     std::map<std::string, Pace> paces;              // by model
     std::map<std::string, Quarantine> quarantines;  // by card
     std::map<std::string, std::uint64_t> peaks;     // by footprint (placement.h): bytes measured
     std::map<SessionId, WorkerName> replaced;       // processes whose name a newer process took
+    std::map<WatchKey, Watch> watches;
 
  private:
     void index(JobIndex index);
@@ -169,6 +191,10 @@ class State {
 };
 
 GroupKey group_of(const State& state, const Job& job);
+
+// 1 + the index of the experiment whose sentinels watch this job; 0: its protocol has none, or it
+// is one.
+std::uint32_t guard_of(const State& state, const Job& job);
 
 // What weights a runner keeps for it: the name, and the seed of random weights.
 std::string model_identity(const ModelRef& model);

@@ -18,10 +18,18 @@ void renew(JobRecord& job, const Trigger& trigger) {
     running.started = running.started || t.started;
 }
 
-void complete(JobRecord& job, const Trigger&) {
+void complete(JobRecord& job, const Trigger& trigger) {
     job.last_outcome = OutcomeClass::done;
-    job.last_message.clear();
+    job.last_message = std::get<Complete>(trigger).flag;
     job.state = Done{};
+}
+
+void remeasure(JobRecord& job, const Trigger& trigger) {
+    const auto& t = std::get<Remeasure>(trigger);
+    ++job.windows_again;
+    job.last_outcome = OutcomeClass::done;
+    job.last_message = t.flag;
+    job.state = Backoff{t.not_before};
 }
 
 void end(JobRecord& job, const Trigger& trigger) {
@@ -38,7 +46,12 @@ void end(JobRecord& job, const Trigger& trigger) {
             job.state = Backoff{t.now + t.verdict.delay};
             return;
         case Next::never:
-            job.state = Failed{t.outcome.outcome, t.outcome.message};
+            // A measurement that is there is not lost because its repetition failed.
+            if (job.windows_again > 0 && job.shown != Shown::nothing) {
+                job.state = Done{};
+            } else {
+                job.state = Failed{t.outcome.outcome, t.outcome.message};
+            }
             return;
     }
 }
@@ -56,6 +69,7 @@ void stop(JobRecord& job, const Trigger& trigger) {
 void reopen(JobRecord& job, const Trigger&) {
     job.crashes = 0;
     job.failures = 0;
+    job.windows_again = 0;
     job.kinds_tried.clear();
     job.outgrew_bytes = 0;
     job.state = Waiting{};
@@ -65,22 +79,23 @@ using Transition = void (*)(JobRecord&, const Trigger&);
 
 // clang-format off
 constexpr Transition table[trigger_count][job_state_count] = {
-    //              Waiting   Running   Backoff  Done     Failed   Cancelled
-    /* HandOut  */ {hand_out, nullptr,  nullptr, nullptr, nullptr, nullptr},
-    /* Renew    */ {nullptr,  renew,    nullptr, nullptr, nullptr, nullptr},
-    /* Complete */ {nullptr,  complete, nullptr, nullptr, nullptr, nullptr},
-    /* End      */ {nullptr,  end,      nullptr, nullptr, nullptr, nullptr},
-    /* Wake     */ {nullptr,  nullptr,  wake,    nullptr, nullptr, nullptr},
-    /* Stop     */ {stop,     stop,     stop,    nullptr, nullptr, nullptr},
-    /* Reopen   */ {nullptr,  nullptr,  nullptr, reopen,  reopen,  reopen},
+    //              Waiting    Running    Backoff  Done       Failed   Cancelled
+    /* HandOut   */ {hand_out, nullptr,   nullptr, nullptr,   nullptr, nullptr},
+    /* Renew     */ {nullptr,  renew,     nullptr, nullptr,   nullptr, nullptr},
+    /* Complete  */ {nullptr,  complete,  nullptr, nullptr,   nullptr, nullptr},
+    /* Remeasure */ {nullptr,  remeasure, nullptr, remeasure, nullptr, nullptr},
+    /* End       */ {nullptr,  end,       nullptr, nullptr,   nullptr, nullptr},
+    /* Wake      */ {nullptr,  nullptr,   wake,    nullptr,   nullptr, nullptr},
+    /* Stop      */ {stop,     stop,      stop,    nullptr,   nullptr, nullptr},
+    /* Reopen    */ {nullptr,  nullptr,   nullptr, reopen,    reopen,  reopen},
 };
 // clang-format on
 
 }  // namespace
 
 std::string_view trigger_word(const Trigger& trigger) {
-    constexpr std::string_view words[trigger_count] = {"hand out", "renew", "complete", "end",
-                                                       "wake",     "stop",  "reopen"};
+    constexpr std::string_view words[trigger_count] = {
+        "hand out", "renew", "complete", "measure again", "end", "wake", "stop", "reopen"};
     return words[trigger.index()];
 }
 

@@ -2,9 +2,9 @@
 // illegal transition and comes back as a typed refusal; the job is then unchanged.
 //
 //   Waiting --HandOut--> Running --Complete--> Done
-//      ^                   | ^ Renew             |
+//      ^                   | ^ Renew             | Measure, as from Running
 //      |                   v |                   |
-//      +--Wake-- Backoff <-End-> Failed          |
+//      +--Wake-- Backoff <-End-> Failed  <-------+
 //      +<------------- Reopen -------------------+   (also from Failed and Cancelled)
 //   Waiting, Running, Backoff --Stop--> Cancelled
 #pragma once
@@ -34,8 +34,17 @@ struct Renew {
     bool started = false;
 };
 
-// The running attempt ended well.
-struct Complete {};
+// The running attempt ended well. `flag`: why its window does not count all the same; empty: it
+// does.
+struct Complete {
+    std::string flag;
+};
+
+// The window of the newest attempt does not count, and the cell is measured again.
+struct Remeasure {
+    std::string flag;
+    TimePoint not_before;
+};
 
 // The running attempt ended otherwise, or was taken back. The attempt number is used up: whatever
 // it may still send is late.
@@ -55,7 +64,7 @@ struct Stop {
 struct Reopen {};
 
 // The order is that of the rows in transition.cpp.
-using Trigger = std::variant<HandOut, Renew, Complete, End, Wake, Stop, Reopen>;
+using Trigger = std::variant<HandOut, Renew, Complete, Remeasure, End, Wake, Stop, Reopen>;
 inline constexpr std::size_t trigger_count = std::variant_size_v<Trigger>;
 
 // refused: the table has no such transition; the message names job, state and trigger.

@@ -1,11 +1,16 @@
 #include "coordinator/server/convert.h"
 
+#include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <utility>
 
 namespace bitsweep {
 
 namespace {
+
+// The words of jobs.shown, in the order of scheduler::Shown.
+constexpr const char* shown_words[] = {"nothing", "flagged", "valid"};
 
 void append_json_string(std::string& json, std::string_view text) {
     json += '"';
@@ -28,7 +33,12 @@ void append_json_string(std::string& json, std::string_view text) {
 }  // namespace
 
 StoredJob to_stored(const scheduler::JobRecord& job) {
-    return {to_stored_state(job), *job.cell};
+    StoredJob stored{to_stored_state(job), *job.cell};
+    if (job.is_sentinel()) {
+        stored.reference = job.sentinel->reference;
+        stored.card = job.sentinel->card;
+    }
+    return stored;
 }
 
 StoredState to_stored_state(scheduler::JobRecord job) {
@@ -45,6 +55,8 @@ StoredState to_stored_state(scheduler::JobRecord job) {
     stored.last_message = std::move(job.last_message);
     stored.kinds_tried = std::move(job.kinds_tried);
     stored.outgrew_bytes = job.outgrew_bytes;
+    stored.windows_again = job.windows_again;
+    stored.shown = shown_words[static_cast<std::size_t>(job.shown)];
     if (auto* running = std::get_if<scheduler::Running>(&job.state)) {
         stored.worker = std::move(running->worker);
         stored.session = std::move(running->session);
@@ -64,6 +76,15 @@ Result<scheduler::JobRecord> from_stored(StoredJob job) {
     record.last_message = job.last_message;
     record.kinds_tried = job.kinds_tried;
     record.outgrew_bytes = job.outgrew_bytes;
+    record.windows_again = job.windows_again;
+    if (!job.reference.empty()) {
+        record.sentinel = std::make_shared<const scheduler::SentinelOf>(
+            scheduler::SentinelOf{job.reference, job.card});
+    }
+    const auto shown = std::find(std::begin(shown_words), std::end(shown_words), job.shown);
+    if (shown != std::end(shown_words)) {
+        record.shown = static_cast<scheduler::Shown>(shown - std::begin(shown_words));
+    }
     if (job.state == "waiting") {
         record.state = scheduler::Waiting{};
     } else if (job.state == "running") {

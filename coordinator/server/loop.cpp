@@ -167,6 +167,12 @@ void Loop::perform(Batch& batch, scheduler::Command& command) {
     } else if (auto* run = std::get_if<scheduler::StoreRun>(&command)) {
         batch.writes.emplace_back(std::move(*run));
         batch.binding = true;
+    } else if (auto* sentinel = std::get_if<scheduler::StoreSentinel>(&command)) {
+        batch.writes.emplace_back(std::move(*sentinel));
+        batch.binding = true;
+    } else if (auto* verdict = std::get_if<scheduler::StoreVerdict>(&command)) {
+        batch.writes.emplace_back(std::move(*verdict));
+        batch.binding = true;
     }
 }
 
@@ -240,8 +246,19 @@ Status Loop::write(StoreWriter& writer, const Write& write) {
         return writer.set_job(*state);
     }
     if (const auto* run = std::get_if<scheduler::StoreRun>(&write)) {
-        return writer.put_run(
-            {*run->result, run->worker, run->device, run->device_kind, run->device_name});
+        return writer.put_run({*run->result, run->worker, run->device, run->device_kind,
+                               run->device_name, run->shown ? RunUse::shown : RunUse::kept});
+    }
+    if (const auto* sentinel = std::get_if<scheduler::StoreSentinel>(&write)) {
+        return writer.put_job(sentinel->experiment, to_stored(sentinel->job), Membership::sentinel);
+    }
+    if (const auto* verdict = std::get_if<scheduler::StoreVerdict>(&write)) {
+        FinishedRun later;
+        later.result.key = verdict->key;
+        later.result.attempt = verdict->attempt;
+        later.result.measurements = {verdict->verdict};
+        later.use = RunUse::verdict;
+        return writer.put_run(later);
     }
     const auto& timed = std::get<TimedEvent>(write);
     return writer.put_event(timed.when, timed.event.kind, event_json(timed.event));
@@ -253,12 +270,16 @@ bool Loop::commit() {
     // nothing again, so the rounds end.
     while (!pending_.writes.empty() || !pending_.sends.empty()) {
         if (!pending_.writes.empty()) {
-            const Status written = store_.transact([&](StoreWriter& writer) -> Status {
-                for (const Write& one : pending_.writes) {
-                    TRY(write(writer, one));
-                }
-                return {};
-            });
+            // Known to be away, it is asked again without waiting: peers are answered meanwhile.
+            const WhenLocked when_locked = trouble_.empty() ? WhenLocked::wait : WhenLocked::fail;
+            const Status written = store_.transact(
+                [&](StoreWriter& writer) -> Status {
+                    for (const Write& one : pending_.writes) {
+                        TRY(write(writer, one));
+                    }
+                    return {};
+                },
+                when_locked);
             if (!written) {
                 stop_dispatch(written.error());
                 return false;
@@ -285,22 +306,23 @@ void Loop::send_pending() {
     }
 }
 
-// A dispatch that was taken back before it could leave: in the same turn, or while the store was
-// away.
-bool Loop::is_stale(const Message& message) const {
-    const auto* dispatch = std::get_if<Dispatch>(&message);
+// A dispatch that was taken back before it could leave, in the same turn or while the store was
+// away; or whose attempt a newer process of its worker runs meanwhile.
+bool Loop::is_stale(const Outgoing& outgoing) const {
+    const auto* dispatch = std::get_if<Dispatch>(&outgoing.message);
     if (dispatch == nullptr) {
         return false;
     }
     const auto index = scheduler_.state().find(dispatch->key);
     ASSERT(index);
     const scheduler::Job& job = scheduler_.state().job(*index);
-    return !std::holds_alternative<scheduler::Running>(job.state) ||
-           job.attempt != dispatch->attempt;
+    const auto* running = std::get_if<scheduler::Running>(&job.state);
+    return running == nullptr || job.attempt != dispatch->attempt ||
+           running->session != outgoing.session;
 }
 
 void Loop::send(const Outgoing& outgoing, std::vector<scheduler::Event>& unsent) {
-    if (is_stale(outgoing.message)) {
+    if (is_stale(outgoing)) {
         return;
     }
     const Status sent = router_.send(outgoing.to, outgoing.message);

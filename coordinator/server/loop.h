@@ -72,7 +72,8 @@ class Loop {
         scheduler::LogEvent event;
     };
     using Write = std::variant<StoredExperiment, scheduler::StoreNewJob, scheduler::StoreFormer,
-                               StoredState, scheduler::StoreRun, TimedEvent>;
+                               StoredState, scheduler::StoreSentinel, scheduler::StoreRun,
+                               scheduler::StoreVerdict, TimedEvent>;
     struct Outgoing {
         Peer to;
         SessionId session;
@@ -106,7 +107,7 @@ class Loop {
     bool commit();
     Status write(StoreWriter& writer, const Write& write);
     void send_pending();
-    bool is_stale(const Message& message) const;
+    bool is_stale(const Outgoing& outgoing) const;
     void send(const Outgoing& outgoing, std::vector<scheduler::Event>& unsent);
     void stop_dispatch(const Error& error);
     void resume_dispatch();

@@ -91,6 +91,69 @@ Status read_orders(Store& store, scheduler::Snapshot& snapshot) {
     return {};
 }
 
+// The newest measurement of each sentinel, and what was measured since on its card.
+Status read_windows(Store& store, std::vector<scheduler::Snapshot::Sentinel>& sentinels) {
+    std::map<std::string, scheduler::Snapshot::Sentinel*> by_key;
+    const Table newest = TRY(store.query(
+        "SELECT j.key, r.attempt, COALESCE((SELECT value FROM measurements WHERE run = r.id AND "
+        "sample = 0 AND metric = 'decode_tokens_per_s'), (SELECT value FROM measurements WHERE run "
+        "= r.id AND sample = 0 AND metric = 'prefill_tokens_per_s'), 0) FROM sentinels s JOIN jobs "
+        "j ON j.id = s.job JOIN runs r ON r.id = j.result ORDER BY s.job"));
+    for (scheduler::Snapshot::Sentinel& sentinel : sentinels) {
+        by_key[sentinel.job.key.value] = &sentinel;
+    }
+    for (const auto& row : newest.rows) {
+        if (const auto found = by_key.find(row.at(0).text); found != by_key.end()) {
+            found->second->attempt.value = static_cast<std::uint32_t>(row.at(1).integer);
+            found->second->rate = row.at(2).real;
+        }
+    }
+    const Table tied = TRY(store.query(
+        "SELECT json_extract(r.provenance, '$.sentinel'), j.key FROM jobs j JOIN runs r ON r.id = "
+        "j.result WHERE j.state = 'done' AND j.shown = 'valid' AND r.attempt = j.attempt AND "
+        "j.protocol = 'headline' AND json_extract(r.provenance, '$.sentinel') IS NOT NULL ORDER BY "
+        "r.id"));
+    for (const auto& row : tied.rows) {
+        const std::string& tie = row.at(0).text;
+        const std::size_t mark = tie.rfind('#');
+        const auto found = by_key.find(tie.substr(0, mark));
+        if (mark != std::string::npos && found != by_key.end() &&
+            tie.substr(mark + 1) == std::to_string(found->second->attempt.value)) {
+            found->second->measured.push_back(JobKey{row.at(1).text});
+        }
+    }
+    return {};
+}
+
+// Jobs that watch a card. Their cells are those of other jobs, so only the rest is read.
+Status read_sentinels(Store& store, scheduler::Snapshot& snapshot) {
+    const Table table = TRY(store.query(
+        "SELECT s.experiment, f.key, s.card, j.key, j.state, j.attempt, j.crashes, j.failures, "
+        "j.worker, j.session, j.device, j.last_outcome, j.last_message, j.windows_again, j.shown "
+        "FROM sentinels s JOIN jobs j ON j.id = s.job JOIN jobs f ON f.id = s.reference ORDER BY "
+        "s.job"));
+    for (const auto& row : table.rows) {
+        StoredJob stored;
+        stored.reference = JobKey{row.at(1).text};
+        stored.card = row.at(2).text;
+        stored.key = JobKey{row.at(3).text};
+        stored.state = row.at(4).text;
+        stored.attempt.value = static_cast<std::uint32_t>(row.at(5).integer);
+        stored.crashes = static_cast<int>(row.at(6).integer);
+        stored.failures = static_cast<int>(row.at(7).integer);
+        stored.worker = WorkerName{row.at(8).text};
+        stored.session = SessionId{row.at(9).text};
+        stored.device = row.at(10).text;
+        stored.last_outcome = outcome_from_string(row.at(11).text).value_or(OutcomeClass::failure);
+        stored.last_message = row.at(12).text;
+        stored.windows_again = static_cast<int>(row.at(13).integer);
+        stored.shown = row.at(14).text;
+        snapshot.sentinels.push_back(
+            {ExperimentName{row.at(0).text}, TRY(from_stored(stored)), 0, {}, {}});
+    }
+    return snapshot.sentinels.empty() ? Status{} : read_windows(store, snapshot.sentinels);
+}
+
 // How long jobs took, by model, for the ETA and for workers that end at a known time.
 Status read_paces(Store& store, scheduler::Snapshot& snapshot) {
     const Table table = TRY(store.query(
@@ -159,6 +222,7 @@ Result<scheduler::Snapshot> recover(Store& store) {
         snapshot.experiments.push_back(std::move(sweep));
     }
     TRY(read_orders(store, snapshot));
+    TRY(read_sentinels(store, snapshot));
     TRY(read_paces(store, snapshot));
     TRY(read_peaks(store, snapshot));
     return snapshot;

@@ -155,6 +155,15 @@ ExperimentStatus experiment_view(const State& state, TimePoint now,
     } else {
         view.eta_ms = eta.value();
     }
+    for (const scheduler::JobIndex index : experiment.sentinels) {
+        const Job& sentinel = state.job(index);
+        if (!scheduler::is_terminal(sentinel.state)) {
+            ++waiting["a sentinel of card " + sentinel.sentinel->card + ", " +
+                      std::string(scheduler::state_word(sentinel.state))];
+            eta.add(sentinel);
+        }
+    }
+    view.eta_ms = experiment.sentinels.empty() ? view.eta_ms : eta.value();
     view.reasons = in_words(waiting);
     if (!experiment.stopped.empty()) {
         view.state = "stopped: " + experiment.stopped;

@@ -9,8 +9,8 @@
 #include <tuple>
 
 #include "results/analysis/labels.h"
-#include "results/analysis/validity.h"
 #include "schemas/catalog/methods.h"
+#include "schemas/catalog/windows.h"
 
 namespace bitsweep {
 namespace {

@@ -70,7 +70,8 @@ struct EvidenceQuestion {
     std::string model;       // name; empty: all
 };
 
-// Newest successful attempt of each cell and repeat. Runs that validity.h rejects are left out.
+// The shown attempt of each cell and repeat. Runs that schemas/catalog/windows.h rejects are left
+// out.
 // not_found: no such experiment, device or model, with those that exist.
 Result<Evidence> read_evidence(Store& store, const EvidenceQuestion& question);
 

@@ -11,7 +11,7 @@
 #include "results/analysis/report_figures.h"
 #include "results/analysis/report_style.h"
 #include "results/analysis/table_row.h"
-#include "results/analysis/validity.h"
+#include "schemas/catalog/windows.h"
 
 namespace bitsweep {
 namespace {

@@ -46,6 +46,13 @@ constexpr const char* link_jobs =
     " JOIN main.job_specs m ON m.key = j.key ORDER BY l.id"
     " ON CONFLICT (experiment, job) DO NOTHING";
 
+constexpr const char* add_sentinels =
+    "INSERT INTO main.sentinels (job, experiment, reference, card)"
+    " SELECT m.id, s.experiment, f.id, s.card FROM other.sentinels s"
+    " JOIN other.job_specs j ON j.id = s.job JOIN main.job_specs m ON m.key = j.key"
+    " JOIN other.job_specs o ON o.id = s.reference JOIN main.job_specs f ON f.key = o.key WHERE 1"
+    " ON CONFLICT (job) DO NOTHING";
+
 // Which run of the source is which run here; `fresh`: it has to be added.
 constexpr const char* map_runs =
     "CREATE TEMP TABLE run_map AS"
@@ -78,12 +85,23 @@ constexpr const char* add_samples =
     " SELECT x.id, s.metric, s.unit, s.count, s.\"values\" FROM run_map m"
     " JOIN main.runs x ON x.job = m.job AND x.attempt = m.attempt"
     " JOIN other.samples s ON s.run = m.theirs WHERE m.ours IS NULL";
-// The newest success by the clock is shown, whichever side it came from.
+// The newest success by the clock whose window counts is shown, whichever side it came from.
+#define BITSWEEP_IS_FLAGGED(run)                                                      \
+    "EXISTS (SELECT 1 FROM main.measurements m WHERE m.run = " run                    \
+    " AND m.sample = 0"                                                               \
+    " AND m.value > 0 AND m.metric IN ('window_throttled', 'window_foreign_process'," \
+    " 'foreign_processes', 'window_clock_drift', 'window_temperature_drift',"         \
+    " 'window_rate_drift', 'window_sentinel_drift'))"
 constexpr const char* show_newest =
     "UPDATE main.job_states SET result = (SELECT r.id FROM main.runs r WHERE r.job = job_states.id"
-    " AND r.outcome = 'done' ORDER BY r.finished_unix_ms DESC, r.attempt DESC LIMIT 1),"
+    " AND r.outcome = 'done' ORDER BY " BITSWEEP_IS_FLAGGED("r.id") ","
+    " r.finished_unix_ms DESC, r.attempt DESC LIMIT 1),"
     " attempt = max(attempt, (SELECT max(r.attempt) FROM main.runs r"
     "  WHERE r.job = job_states.id))"
+    " WHERE id IN (SELECT job FROM run_map)";
+constexpr const char* say_what_is_shown =
+    "UPDATE main.job_states SET shown = CASE WHEN result IS NULL THEN 'nothing' WHEN "
+    BITSWEEP_IS_FLAGGED("job_states.result") " THEN 'flagged' ELSE 'valid' END"
     " WHERE id IN (SELECT job FROM run_map)";
 constexpr const char* close_jobs =
     "UPDATE main.job_states SET state = 'done', last_outcome = 'done', last_message = ''"
@@ -142,12 +160,14 @@ Result<Merged> copy_everything(Connection& connection) {
     merged.jobs = TRY(rows_of(connection, add_specs));
     TRY(connection.exec(add_states));
     TRY(connection.exec(link_jobs));
+    TRY(connection.exec(add_sentinels));
     TRY(connection.exec(map_runs));
     merged.known_runs =
         TRY(connection.integer("SELECT count(*) FROM run_map WHERE ours IS NOT NULL"));
     merged.second_runs = TRY(rows_of(connection, renumber));
     merged.runs = TRY(rows_of(connection, add_runs));
-    for (const char* sql : {add_measurements, add_samples, show_newest, close_jobs, add_bindings}) {
+    for (const char* sql : {add_measurements, add_samples, show_newest, say_what_is_shown,
+                            close_jobs, add_bindings}) {
         TRY(connection.exec(sql));
     }
     merged.external_files = TRY(rows_of(connection, add_external));

@@ -55,15 +55,18 @@ inline constexpr std::string_view share_policy =
     " AND (priority, timeout_ms, retries_crash, retries_fail) IS NOT (?2, ?3, ?4, ?5)";
 inline constexpr std::string_view unlink_job =
     "UPDATE experiment_jobs SET asked = 0 WHERE experiment = ?1 AND job = ?2";
+inline constexpr std::string_view put_sentinel =
+    "INSERT INTO sentinels (job, experiment, reference, card) VALUES (?1, ?2, ?3, ?4)"
+    " ON CONFLICT (job) DO NOTHING";
 #define BITSWEEP_SET_STATE                                                                      \
     "UPDATE job_states SET state = ?2, attempt = ?3, crashes = ?4, failures = ?5, worker = ?6," \
     " session = ?7, device = ?8, last_outcome = ?9, last_message = ?10, kinds_tried = ?11,"     \
-    " outgrew_bytes = ?12"
+    " outgrew_bytes = ?12, windows_again = ?13, shown = ?14"
 inline constexpr std::string_view set_state = BITSWEEP_SET_STATE " WHERE id = ?1";
-// ?13: the run to show where its attempt, ?14, is newer than that of the run that is shown.
+// ?15: the run to show where its attempt, ?16, is newer than that of the run that is shown.
 inline constexpr std::string_view set_state_and_show = BITSWEEP_SET_STATE
-    ", result = CASE WHEN result IS NULL OR ?14 > (SELECT r.attempt FROM runs r WHERE r.id ="
-    " result) THEN ?13 ELSE result END WHERE id = ?1";
+    ", result = CASE WHEN result IS NULL OR ?16 > (SELECT r.attempt FROM runs r WHERE r.id ="
+    " result) THEN ?15 ELSE result END WHERE id = ?1";
 
 inline constexpr std::string_view row_of_key = "SELECT id FROM job_specs WHERE key = ?1";
 inline constexpr std::string_view names_of =
@@ -74,6 +77,7 @@ inline constexpr std::string_view put_run =
     " generated_text, prompt_ids, new_ids)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
     " ON CONFLICT (job, attempt) DO NOTHING";
+inline constexpr std::string_view run_of = "SELECT id FROM runs WHERE job = ?1 AND attempt = ?2";
 // A runner that says the same thing twice must not block its own result: the first one counts.
 inline constexpr std::string_view put_measurement =
     "INSERT INTO measurements (run, metric, sample, unit, value) VALUES (?1, ?2, ?3, ?4, ?5)"
@@ -104,7 +108,7 @@ inline constexpr std::string_view tags_of =
 #define BITSWEEP_JOB_COLUMNS                                                             \
     BITSWEEP_CELL_COLUMNS("c", "l")                                                      \
     ", c.key, s.state, s.attempt, s.crashes, s.failures, s.worker, s.session, s.device," \
-    " s.last_outcome, s.last_message, s.kinds_tried, s.outgrew_bytes"
+    " s.last_outcome, s.last_message, s.kinds_tried, s.outgrew_bytes, s.windows_again, s.shown"
 // In run order, without sorting rows of 2 KiB.
 #define BITSWEEP_MEMBERS                                             \
     " FROM experiment_jobs l CROSS JOIN job_specs c ON c.id = l.job" \

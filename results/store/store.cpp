@@ -16,6 +16,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Longer than any reader's checkpoint block, shorter than a heartbeat's patience.
+constexpr int busy_timeout_ms = 2'000;
+
 // 60 s: longer than any view needs on 500,000 runs, short enough that a slip of the pen ends by
 // itself. 1 GiB: a million raw samples with 15 columns of 64 bytes; beyond it a person wants an
 // aggregate, or the file itself.
@@ -93,6 +96,8 @@ Result<StoredJob> job_of_row(const Statement& row) {
     job.last_message = row.text(19);
     job.kinds_tried = lines_of(row.text(20));
     job.outgrew_bytes = static_cast<std::uint64_t>(row.integer(21));
+    job.windows_again = static_cast<int>(row.integer(22));
+    job.shown = row.text(23);
     return job;
 }
 
@@ -101,7 +106,8 @@ class SqliteStore final : public Store {
     SqliteStore(fs::path file, std::optional<WriterLock> lock, Connection connection)
         : file_(std::move(file)), lock_(std::move(lock)), connection_(std::move(connection)) {}
 
-    Status transact(const std::function<Status(StoreWriter&)>& body) override;
+    Status transact(const std::function<Status(StoreWriter&)>& body,
+                    WhenLocked when_locked) override;
     Result<std::vector<StoredExperiment>> experiments() override;
     Result<std::vector<StoredJob>> jobs(const ExperimentName& experiment) override;
     Result<std::vector<std::optional<KnownJob>>> find(std::span<const Cell> cells) override {
@@ -118,10 +124,12 @@ class SqliteStore final : public Store {
     std::optional<Connection> reader_;  // for query(): sees only what is committed
 };
 
-Status SqliteStore::transact(const std::function<Status(StoreWriter&)>& body) {
+Status SqliteStore::transact(const std::function<Status(StoreWriter&)>& body,
+                             WhenLocked when_locked) {
     if (!lock_) {
         return make_error(ErrorCode::io, file_.string() + " was opened for reading only");
     }
+    sqlite3_busy_timeout(connection_.raw(), when_locked == WhenLocked::wait ? busy_timeout_ms : 0);
     TRY(TRY(connection_.cached(sql::begin))->run());
     SqliteWriter writer(connection_, rows_);
     Status done = body(writer);
@@ -191,7 +199,7 @@ Result<std::vector<StoredJob>> SqliteStore::jobs(const ExperimentName& experimen
 Result<Table> SqliteStore::query(const std::string& sql) {
     if (!reader_) {
         Connection connection = TRY(open_for_reading(file_));
-        sqlite3_busy_timeout(connection.raw(), 2000);
+        sqlite3_busy_timeout(connection.raw(), busy_timeout_ms);
         restrict_to_reading(connection);
         reader_ = std::move(connection);
     }

@@ -32,11 +32,15 @@ struct StoredState {
     std::string last_message;
     std::vector<std::string> kinds_tried;  // kinds of device where it ran out of memory
     std::uint64_t outgrew_bytes = 0;       // memory that was too little for it; 0: never
+    int windows_again = 0;                 // measured again, because a window did not count
+    std::string shown = "nothing";         // nothing | flagged | valid: what the views show of it
 };
 
 // A job as the database knows it; enough to rebuild the scheduler after a crash.
 struct StoredJob : StoredState {
     Cell cell;
+    JobKey reference = {};  // of a sentinel: the cell that it measures again
+    std::string card = {};  // of a sentinel: where
 };
 
 struct StoredExperiment {
@@ -48,8 +52,13 @@ struct StoredExperiment {
     std::int64_t max_fails = 0;   // so many failed jobs stop it; 0: no limit
 };
 
-// Whether an experiment asks for a job, or did before it was submitted with another file.
-enum class Membership { asked, former };
+// Whether an experiment asks for a job, or did before it was submitted with another file; or the
+// job is none of its cells but watches a card for it.
+enum class Membership { asked, former, sentinel };
+
+// shown: the views show this attempt from now on; kept: they do not; verdict: of an attempt that is
+// stored already, what was learnt later: its measurements are added to it.
+enum class RunUse { shown, kept, verdict };
 
 struct FinishedRun {
     RunResult result;
@@ -57,6 +66,7 @@ struct FinishedRun {
     std::string device;       // "cpu", "cuda:0"
     std::string device_kind;  // "cpu", ...
     std::string device_name;
+    RunUse use = RunUse::shown;
 };
 
 // What may be written inside one transaction. Every call reports SQLite's words on failure.
@@ -66,7 +76,7 @@ class StoreWriter {
     virtual Status put_experiment(const StoredExperiment& experiment) = 0;  // insert or replace
     // Inserts the job if its key is new, and links it to the experiment either way; its policy
     // becomes that of every link, since a job has one. As a former member: only says so of its
-    // link.
+    // link. As a sentinel: it is no member and in no view of cells.
     virtual Status put_job(const ExperimentName& experiment, const StoredJob& job,
                            Membership membership = Membership::asked) = 0;
     // How an existing job stands now.
@@ -100,6 +110,10 @@ struct Table {
     std::vector<std::vector<Value>> rows;
 };
 
+// What another tool's lock means: a moment's wait, or an error at once for who has other things to
+// do and comes again.
+enum class WhenLocked { wait, fail };
+
 enum class OpenMode {
     read_write,  // creates and migrates; takes the writer lock: a second writer gets already_exists
     read_only,   // not_found when the file does not exist; unsupported for a newer schema
@@ -115,7 +129,8 @@ class Store {
 
     // Runs `body` in one transaction; commits when it returns ok, else rolls back. io when the disk
     // is full or the file is read-only or locked: nothing was written.
-    virtual Status transact(const std::function<Status(StoreWriter&)>& body) = 0;
+    virtual Status transact(const std::function<Status(StoreWriter&)>& body,
+                            WhenLocked when_locked = WhenLocked::wait) = 0;
 
     virtual Result<std::vector<StoredExperiment>> experiments() = 0;
     virtual Result<std::vector<StoredJob>> jobs(

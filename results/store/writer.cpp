@@ -46,16 +46,20 @@ Status SqliteWriter::put_experiment(const StoredExperiment& experiment) {
     return {};
 }
 
-Result<std::int64_t> SqliteWriter::add_job(const StoredJob& job) {
+Result<std::int64_t> SqliteWriter::add_job(const StoredJob& job, Membership membership) {
     const JobSpec& spec = job.cell.spec;
+    // A sentinel stands beside no cell: it shares neither series nor setting with one.
+    const bool sentinel = membership == Membership::sentinel;
+    const std::string series = sentinel ? job.key.value : series_key(spec);
+    const std::string setting = sentinel ? job.key.value : setting_key(spec);
     const CellIdentity& identity = job.cell.identity;
     TRY(TRY(connection_.cached(sql::put_spec))
             ->execute(job.key.value, spec.model.name, to_string(spec.model.weights), spec.method,
                       spec.threshold, spec.head_bits, spec.kv, spec.gpu, spec.batch,
                       spec.prompt_tokens, spec.new_tokens, to_string(spec.protocol), spec.threads,
                       std::bit_cast<std::int64_t>(spec.seed), spec.repeat, spec.quality.text,
-                      to_json(spec), canonical_json(spec), series_key(spec), setting_key(spec),
-                      identity.spec_key, identity.weights_digest, identity.dataset_digest,
+                      to_json(spec), canonical_json(spec), series, setting, identity.spec_key,
+                      identity.weights_digest, identity.dataset_digest,
                       identity.numerics_revision));
     const std::int64_t row = connection_.last_rowid();
     rows_.add(job.key.value, row);
@@ -80,7 +84,16 @@ Status SqliteWriter::put_job(const ExperimentName& experiment, const StoredJob& 
     }
     const bool is_new = !row;
     if (is_new) {
-        row = TRY(add_job(job));
+        row = TRY(add_job(job, membership));
+    }
+    if (membership == Membership::sentinel) {
+        const auto reference = TRY(rows_.find(connection_, job.reference.value));
+        if (!reference) {
+            return make_error(ErrorCode::not_found, "a sentinel of job " + job.reference.value +
+                                                        ", which is not in the database");
+        }
+        return TRY(connection_.cached(sql::put_sentinel))
+            ->execute(*row, experiment.value, *reference, job.card);
     }
     const JobPolicy& policy = job.cell.policy;
     TRY(TRY(connection_.cached(sql::link_job))
@@ -107,7 +120,8 @@ Status SqliteWriter::set_job(const StoredState& job) {
             ->execute(*row, job.state, sql_attempt(job.attempt), job.crashes, job.failures,
                       job.worker.value, job.session.value, job.device, to_string(job.last_outcome),
                       job.last_message, lines(job.kinds_tried),
-                      static_cast<std::int64_t>(job.outgrew_bytes), more...);
+                      static_cast<std::int64_t>(job.outgrew_bytes), job.windows_again, job.shown,
+                      more...);
     };
     if (!shown_) {
         return write(sql::set_state);
@@ -140,6 +154,9 @@ Status SqliteWriter::put_run(const FinishedRun& run) {
         return make_error(ErrorCode::not_found,
                           "result of job " + result.key.value + ", which is not in the database");
     }
+    if (run.use == RunUse::verdict) {
+        return put_verdict(*row, result);
+    }
     Statement& insert = *TRY(connection_.cached(sql::put_run));
     TRY(insert.execute(*row, sql_attempt(result.attempt), to_string(result.outcome.outcome),
                        result.outcome.message, result.outcome.evidence, run.worker.value,
@@ -157,7 +174,9 @@ Status SqliteWriter::put_run(const FinishedRun& run) {
         return {};
     }
     TRY(show_pending());
-    shown_ = Shown{*row, run_id, sql_attempt(result.attempt)};
+    if (run.use == RunUse::shown) {
+        shown_ = Shown{*row, run_id, sql_attempt(result.attempt)};
+    }
     return bind_digests(*row, run_id, result);
 }
 
@@ -180,6 +199,19 @@ Status SqliteWriter::bind_digests(std::int64_t row, std::int64_t run_id, const R
                 ->execute("text", text, result.dataset_digest, run_id));
     }
     return {};
+}
+
+Status SqliteWriter::put_verdict(std::int64_t row, const RunResult& result) {
+    Statement& select = *TRY(connection_.cached(sql::run_of));
+    const bool found = TRY(select.bind_all(row, sql_attempt(result.attempt)).step());
+    const std::int64_t run_id = found ? select.integer(0) : 0;
+    select.reset();
+    if (!found) {
+        return make_error(ErrorCode::not_found,
+                          "a verdict on attempt " + std::to_string(result.attempt.value) +
+                              " of job " + result.key.value + ", which is not in the database");
+    }
+    return put_details(run_id, result);
 }
 
 Status SqliteWriter::put_details(std::int64_t run_id, const RunResult& result) {

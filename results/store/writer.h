@@ -23,8 +23,9 @@ class SqliteWriter final : public StoreWriter {
 
  private:
     // The row of the job, whose key is new.
-    Result<std::int64_t> add_job(const StoredJob& job);
+    Result<std::int64_t> add_job(const StoredJob& job, Membership membership);
     Status add_state(std::int64_t row, const StoredState& job);
+    Status put_verdict(std::int64_t row, const RunResult& result);
     Status put_details(std::int64_t run_id, const RunResult& result);
     // What the result's model and text are bound to, where nothing is bound yet.
     Status bind_digests(std::int64_t row, std::int64_t run_id, const RunResult& result);

@@ -354,7 +354,6 @@ TEST_F(RunnersTest, AChildHasTheDescriptorsThatItWasHandedAndNoOther) {
     ASSERT_GE(ours, 777);
     const auto child = Child::start({"/bin/ls", "/proc/self/fd"});
     ASSERT_TRUE(child.ok()) << child.error().message;
-    (*child)->log_to(folder_ / "ls.log");
     for (int i = 0; i < 1'000 && !(*child)->reap(); ++i) {
         (*child)->exchange();
         std::this_thread::sleep_for(std::chrono::milliseconds(5));

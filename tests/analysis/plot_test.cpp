@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "results/analysis/finding.h"
-#include "results/analysis/validity.h"
+#include "schemas/catalog/windows.h"
 #include "tests/analysis/synthetic.h"
 
 namespace bitsweep::testing {

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "schemas/catalog/windows.h"
+
 namespace bitsweep::scheduler {
 
 namespace {
@@ -51,9 +53,19 @@ struct CommandWords {
     }
     std::string operator()(const StoreJob& c) const { return "job " + in_words(c.job); }
     std::string operator()(const StoreRun& c) const {
+        const auto tied = c.result->provenance.find("sentinel");
         return "run " + attempt_words(c.result->key, c.result->attempt) + " " +
                std::string(to_string(c.result->outcome.outcome)) + " on " + c.worker.value + "/" +
-               c.device;
+               c.device +
+               (c.result->outcome.outcome == OutcomeClass::done && !c.shown ? " unseen" : "") +
+               (tied == c.result->provenance.end() ? "" : " after " + tied->second);
+    }
+    std::string operator()(const StoreSentinel& c) const {
+        return "sentinel " + c.experiment.value + " of " + c.job.sentinel->reference.value +
+               " on " + c.job.sentinel->card + ": " + in_words(c.job);
+    }
+    std::string operator()(const StoreVerdict& c) const {
+        return "verdict " + attempt_words(c.key, c.attempt) + " " + c.verdict.metric;
     }
     std::string operator()(const LogEvent& c) const {
         std::string words = "log " + c.kind;
@@ -182,6 +194,8 @@ std::string in_words(const JobRecord& job) {
     }
     words += job.crashes > 0 ? " crashes " + std::to_string(job.crashes) : "";
     words += job.failures > 0 ? " failures " + std::to_string(job.failures) : "";
+    words += job.windows_again > 0 ? " again " + std::to_string(job.windows_again) : "";
+    words += job.shown == Shown::flagged ? " flagged" : "";
     return words;
 }
 
@@ -198,6 +212,9 @@ void Persisted::take(const Command& command) {
         if (std::find(members.begin(), members.end(), added->job.key) == members.end()) {
             members.push_back(added->job.key);
         }
+    } else if (const auto* sentinel = std::get_if<StoreSentinel>(&command)) {
+        sentinels_[sentinel->job.key] = {sentinel->experiment, sentinel->job, 0, {}, {}};
+        jobs_.emplace(sentinel->job.key, sentinel->job);
     } else if (const auto* former = std::get_if<StoreFormer>(&command)) {
         std::erase(members_[former->experiment], former->key);
     } else if (const auto* changed = std::get_if<StoreJob>(&command)) {
@@ -206,6 +223,7 @@ void Persisted::take(const Command& command) {
         take_log(*event);
     } else if (const auto* run = std::get_if<StoreRun>(&command)) {
         const RunResult& result = *run->result;
+        take_run(result);
         if (result.outcome.outcome == OutcomeClass::done && !result.weights_digest.empty()) {
             bound_models_.emplace(jobs_.at(result.key).cell->spec.model.name,
                                   result.weights_digest);
@@ -217,6 +235,23 @@ void Persisted::submitted(const Submission& submission) {
     members_[submission.experiment];
     orders_[submission.experiment] = {submission.experiment, {}, submission.templates};
     orders_[submission.experiment].max_fails = submission.max_fails;
+}
+
+// The same reading of the runs as server/recover.cpp.
+void Persisted::take_run(const RunResult& result) {
+    const auto sentinel = sentinels_.find(result.key);
+    if (sentinel != sentinels_.end() && result.outcome.outcome == OutcomeClass::done) {
+        sentinel->second.rate = rate_of(result);
+        sentinel->second.attempt = result.attempt;
+        sentinel->second.measured.clear();
+    }
+    const auto tie = result.provenance.find("sentinel");
+    for (auto& [key, one] : sentinels_) {
+        if (tie != result.provenance.end() && key != result.key &&
+            tie->second == key.value + "#" + std::to_string(one.attempt.value)) {
+            one.measured.push_back(result.key);
+        }
+    }
 }
 
 // The same reading of the log as server/recover.cpp.
@@ -247,6 +282,13 @@ Snapshot Persisted::snapshot() const {
         snapshot.jobs.push_back(jobs_.at(key));
         if (std::holds_alternative<Backoff>(snapshot.jobs.back().state)) {
             snapshot.jobs.back().state = Waiting{};
+        }
+    }
+    for (const auto& [key, sentinel] : sentinels_) {
+        snapshot.sentinels.push_back(sentinel);
+        snapshot.sentinels.back().job = jobs_.at(key);
+        if (std::holds_alternative<Backoff>(snapshot.sentinels.back().job.state)) {
+            snapshot.sentinels.back().job.state = Waiting{};
         }
     }
     for (const auto& [name, keys] : members_) {

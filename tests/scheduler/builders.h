@@ -55,9 +55,11 @@ class Persisted {
 
  private:
     void take_log(const LogEvent& event);
+    void take_run(const RunResult& result);
 
     std::vector<JobKey> order_;
     std::map<JobKey, JobRecord> jobs_;
+    std::map<JobKey, Snapshot::Sentinel> sentinels_;
     std::map<ExperimentName, std::vector<JobKey>> members_;
     std::map<ExperimentName, Snapshot::Sweep> orders_;
     std::map<std::string, Quarantine> quarantines_;

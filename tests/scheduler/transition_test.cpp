@@ -20,16 +20,22 @@ JobRecord record(JobState state) {
 
 const std::vector<JobState> all_states = {Waiting{}, Running{}, Backoff{},
                                           Done{},    Failed{},  Cancelled{"why"}};
-const std::vector<Trigger> all_triggers = {
-    HandOut{}, Renew{}, Complete{}, End{{OutcomeClass::crash, "died", ""}, {}, {}},
-    Wake{},    Stop{},  Reopen{}};
+const std::vector<Trigger> all_triggers = {HandOut{},
+                                           Renew{},
+                                           Complete{},
+                                           Remeasure{"throttled", {}},
+                                           End{{OutcomeClass::crash, "died", ""}, {}, {}},
+                                           Wake{},
+                                           Stop{},
+                                           Reopen{}};
 
 // The specification, written a second time: "from trigger to".
 const std::vector<std::string> legal = {
-    "waiting hand out running", "waiting stop cancelled",   "running renew running",
-    "running complete done",    "running end waiting",      "running stop cancelled",
-    "backoff wake waiting",     "backoff stop cancelled",   "done reopen waiting",
-    "failed reopen waiting",    "cancelled reopen waiting",
+    "waiting hand out running",   "waiting stop cancelled",   "running renew running",
+    "running complete done",      "running end waiting",      "running stop cancelled",
+    "backoff wake waiting",       "backoff stop cancelled",   "done reopen waiting",
+    "failed reopen waiting",      "cancelled reopen waiting", "running measure again backoff",
+    "done measure again backoff",
 };
 
 TEST(Transition, only_the_listed_transitions_are_possible_and_all_others_are_refused_unchanged) {

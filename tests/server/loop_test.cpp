@@ -190,6 +190,25 @@ TEST_F(ServerLoop, a_peer_that_connects_again_is_answered_at_its_new_address) {
 
 // ---- who may say what
 
+// Seed 1803 of the simulator: the hello of the older process waited with its answer while the
+// database was away.
+TEST_F(ServerLoop, a_repeated_dispatch_does_not_go_to_a_process_that_lost_its_job_meanwhile) {
+    say(worker_peer(), hello());
+    say(client_peer(), submission(1));
+    turn();
+    const auto dispatch = take<Dispatch>("w1");
+    ASSERT_TRUE(dispatch);
+    say(worker_peer(), hello());  // nothing runs there: it will be told again
+    Hello newer = hello();
+    newer.session = SessionId{"w1-2"};
+    newer.running = {{dispatch->key, dispatch->attempt}};
+    say({"new address", "w1", Role::work, ""}, newer);
+    turn();
+    EXPECT_FALSE(take<Dispatch>("w1")) << "two processes would run one attempt";
+    EXPECT_FALSE(take<Dispatch>("new address"));
+    EXPECT_TRUE(take<Welcome>("new address"));
+}
+
 TEST_F(ServerLoop, a_role_may_say_what_is_its_business_and_nothing_else) {
     const Peer reader{"reader", "reader", Role::read};
     const std::vector<std::pair<Peer, Message>> forbidden = {

@@ -1,9 +1,12 @@
 #include "tests/sim/checkers.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "coordinator/scheduler/invariants.h"
+#include "schemas/catalog/windows.h"
+#include "tests/sim/simulator.h"
 
 namespace bitsweep::sim {
 
@@ -112,6 +115,7 @@ void Checkers::handed_out(const StoredState& job, const Contents& before, const 
     } else if (is_stopped(before)) {
         breach_("a job was handed out after its experiment had ended");
     }
+    watched_by_sentinels(job, before);
     const std::vector<std::string> aside = quarantined(before);
     if (std::count(aside.begin(), aside.end(), job.worker.value + "/" + job.device) > 0) {
         breach_("a device that was set aside got a job");
@@ -121,6 +125,26 @@ void Checkers::handed_out(const StoredState& job, const Contents& before, const 
         last->second.result.outcome.outcome == OutcomeClass::out_of_gpu_memory &&
         last->second.device_kind == kind && tried_again_by_itself(before, job.key)) {
         breach_("a job went again to the kind of card where its memory ran out");
+    }
+}
+
+// A card is measured by its sentinel first, and again after as many jobs as the protocol says.
+void Checkers::watched_by_sentinels(const StoredState& job, const Contents& before) {
+    const StoredJob& known = before.jobs.at(job.key);
+    const std::string card = job.worker.value + "/" + job.device;
+    if (job.windows_again > sim_windows(known.cell.spec.protocol).again) {
+        breach_("a cell was measured again more often than its protocol allows");
+    }
+    if (!known.reference.empty()) {
+        since_sentinel_[card] = 0;
+        if (known.card != card) {
+            breach_("a sentinel of " + known.card + " was handed out to " + card);
+        }
+        return;
+    }
+    const int every = sim_windows(known.cell.spec.protocol).sentinel_every;
+    if (every > 0 && (!since_sentinel_.contains(card) || ++since_sentinel_[card] > every)) {
+        breach_("a card got more jobs between two sentinels than the protocol allows");
     }
 }
 
@@ -194,7 +218,8 @@ void Checkers::agreement(const Loop& loop) {
         const StoredJob* stored = store_.job(job.key);
         std::string word(scheduler::state_word(job.state));
         word = word == "backoff" ? "waiting" : word;
-        if (stored == nullptr || stored->state != word || stored->attempt != job.attempt) {
+        if (stored == nullptr || stored->state != word || stored->attempt != job.attempt ||
+            stored->windows_again != job.windows_again) {
             breach_("memory and store disagree about a job that is " + word);
         }
     }
@@ -206,33 +231,106 @@ void Checkers::agreement(const Loop& loop) {
 
 // ---- at the end
 
-void Checkers::end(const std::vector<std::unique_ptr<SimWorker>>& workers) {
-    std::map<JobKey, int> done;
-    for (const auto& [id, run] : store_.contents().runs) {
-        if (run.result.outcome.outcome == OutcomeClass::done) {
-            ++done[id.first];
-            if (store_.job(id.first)->attempt != id.second) {
-                breach_("the stored result is not that of the last attempt");
+namespace {
+
+bool is_done(const FinishedRun& run) {
+    return run.result.outcome.outcome == OutcomeClass::done;
+}
+
+// Whether `text` is KEY#ATTEMPT of a run; the run.
+const FinishedRun* tied_to(const FakeStore::Contents& contents, const RunResult& result) {
+    const auto tie = result.provenance.find("sentinel");
+    if (tie == result.provenance.end()) {
+        return nullptr;
+    }
+    const std::size_t mark = tie->second.find('#');
+    const Attempt attempt{static_cast<std::uint32_t>(std::stoul(tie->second.substr(mark + 1)))};
+    const auto run = contents.runs.find({JobKey{tie->second.substr(0, mark)}, attempt});
+    return run == contents.runs.end() ? nullptr : &run->second;
+}
+
+}  // namespace
+
+// One result of each cell: the newest whose window counts, else the newest.
+void Checkers::what_is_shown() {
+    const Contents& contents = store_.contents();
+    std::map<JobKey, Attempt> newest;
+    std::map<JobKey, Attempt> newest_valid;
+    for (const auto& [id, run] : contents.runs) {  // attempts ascend
+        if (is_done(run)) {
+            newest[id.first] = id.second;
+            if (why_invalid(run.result).empty()) {
+                newest_valid[id.first] = id.second;
             }
-        } else if (run.result.outcome.outcome == OutcomeClass::lost_worker &&
-                   run.result.outcome.evidence.empty()) {
+        }
+    }
+    for (const auto& [key, shown] : contents.shown) {
+        const auto valid = newest_valid.find(key);
+        if (contents.sentinels.contains(key)) {
+            continue;
+        }
+        if (valid != newest_valid.end() && shown != valid->second) {
+            breach_("what is shown is not the newest window that counts");
+        } else if (valid == newest_valid.end() && shown != newest[key]) {
+            breach_("what is shown is not the newest result");
+        }
+    }
+    for (const auto& [key, attempt] : newest) {
+        if (!contents.shown.contains(key)) {
+            breach_("a result is not shown");
+        }
+    }
+}
+
+void Checkers::drift_is_flagged() {
+    const Contents& contents = store_.contents();
+    std::set<const FinishedRun*> began;  // windows at whose end the card was another one
+    for (const auto& [id, run] : contents.runs) {
+        const FinishedRun* before = tied_to(contents, run.result);
+        if (contents.sentinels.contains(id.first) && is_done(run) && before != nullptr &&
+            store_.job(id.first)->attempt >= id.second) {
+            const double ratio = rate_of(run.result) / rate_of(before->result);
+            // One that was itself disturbed is measured again before it judges.
+            const bool judged = why_invalid(run.result).empty();
+            if (judged && std::fabs(ratio - 1) > largest_sentinel_drift) {
+                began.insert(before);
+            }
+        }
+    }
+    for (const auto& [id, run] : contents.runs) {
+        if (!contents.sentinels.contains(id.first) && is_done(run) &&
+            began.contains(tied_to(contents, run.result)) && why_invalid(run.result).empty()) {
+            breach_("a window between two sentinels that differ still counts");
+        }
+    }
+}
+
+void Checkers::end(const std::vector<std::unique_ptr<SimWorker>>& workers) {
+    for (const auto& [id, run] : store_.contents().runs) {
+        if (run.result.outcome.outcome == OutcomeClass::lost_worker &&
+            run.result.outcome.evidence.empty()) {
             breach_("an attempt was given up without evidence");
         }
     }
     for (const auto& [key, job] : store_.contents().jobs) {
-        if (job.state == "cancelled" && is_stopped()) {
-            continue;  // max_fails
+        const bool sentinel = !job.reference.empty();
+        if (job.state == "cancelled" && (is_stopped() || sentinel)) {
+            continue;  // max_fails; a card that went away
         }
+        const bool shown = store_.contents().shown.contains(key);
         if (job.state != "done" && job.state != "failed") {
             breach_("a job never ended: it is " + job.state);
-        } else if (done[key] != (job.state == "done" ? 1 : 0)) {
-            breach_("a job that is " + job.state + " has " + std::to_string(done[key]) +
-                    " results");
+        } else if (job.state == "done" && !shown) {
+            breach_("a job that is done has no result");
+        } else if (job.state == "failed" && shown && !sentinel && job.shown != "flagged") {
+            breach_("a job that is failed has a result");
         }
         if (job.crashes > job.cell.policy.retries_crash + 1) {
             breach_("a job was tried again beyond its budget");
         }
     }
+    what_is_shown();
+    drift_is_flagged();
     for (const auto& worker : workers) {
         if (!worker->outbox_empty()) {
             breach_("the outbox of " + worker->name() + " never emptied");
@@ -267,7 +365,8 @@ std::string Recording::difference(const scheduler::Scheduler& real, Replay how) 
         const scheduler::Job& other = again.state().jobs()[i];
         if (job.key != other.key || job.state.index() != other.state.index() ||
             job.attempt != other.attempt || job.crashes != other.crashes ||
-            job.failures != other.failures || job.kinds_tried != other.kinds_tried) {
+            job.failures != other.failures || job.kinds_tried != other.kinds_tried ||
+            job.windows_again != other.windows_again || job.shown != other.shown) {
             return "a replay of the events gives another state of job " + job.key.value;
         }
     }

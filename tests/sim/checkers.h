@@ -52,12 +52,16 @@ class Checkers {
     static std::vector<std::string> quarantined(const Contents& contents);  // "worker/device"
 
     void persisted_first(const Dispatch& dispatch, const std::string& session);
+    void watched_by_sentinels(const StoredState& job, const Contents& before);
+    void what_is_shown();
+    void drift_is_flagged();
     void alone_on_its_device(const Dispatch& dispatch, const std::string& session);
 
     const FakeStore& store_;
     Breach breach_;
     std::int64_t pauses_answered_ = 0;
     std::int64_t cancels_answered_ = 0;
+    std::map<std::string, int> since_sentinel_;  // jobs handed out, by card
 };
 
 // Feeds a recorded life of a coordinator to a fresh scheduler and compares the outcome.

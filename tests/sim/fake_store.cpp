@@ -1,6 +1,9 @@
 #include "tests/sim/fake_store.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "schemas/catalog/windows.h"
 
 namespace bitsweep::sim {
 
@@ -28,9 +31,66 @@ Table::Value text_value(std::string text) {
     return value;
 }
 
+Table::Value number_value(std::int64_t number) {
+    Table::Value value;
+    value.kind = Table::Kind::integer;
+    value.integer = number;
+    return value;
+}
+
+Table::Value real_value(double number) {
+    Table::Value value;
+    value.kind = Table::Kind::real;
+    value.real = number;
+    return value;
+}
+
+// The sentinels, in the order in which a restart reads them.
+Table sentinel_rows(const FakeStore::Contents& contents) {
+    Table table;
+    for (const auto& [key, experiment] : contents.sentinels) {
+        const StoredJob& job = contents.jobs.at(key);
+        table.rows.push_back(
+            {text_value(experiment.value), text_value(job.reference.value), text_value(job.card),
+             text_value(key.value), text_value(job.state), number_value(job.attempt.value),
+             number_value(job.crashes), number_value(job.failures), text_value(job.worker.value),
+             text_value(job.session.value), text_value(job.device),
+             text_value(std::string(to_string(job.last_outcome))), text_value(job.last_message),
+             number_value(job.windows_again), text_value(job.shown)});
+    }
+    return table;
+}
+
+Table newest_rows(const FakeStore::Contents& contents) {
+    Table table;
+    for (const auto& [key, experiment] : contents.sentinels) {
+        const auto shown = contents.shown.find(key);
+        if (shown != contents.shown.end()) {
+            const double rate = rate_of(contents.runs.at({key, shown->second}).result);
+            table.rows.push_back({text_value(key.value), number_value(shown->second.value),
+                                  real_value(std::isnan(rate) ? 0 : rate)});
+        }
+    }
+    return table;
+}
+
+Table tied_rows(const FakeStore::Contents& contents) {
+    Table table;
+    for (const auto& [key, attempt] : contents.shown) {
+        const StoredJob& job = contents.jobs.at(key);
+        const RunResult& result = contents.runs.at({key, attempt}).result;
+        const auto tie = result.provenance.find("sentinel");
+        if (job.state == "done" && job.shown == "valid" && job.attempt == attempt &&
+            tie != result.provenance.end() && !contents.sentinels.contains(key)) {
+            table.rows.push_back({text_value(tie->second), text_value(key.value)});
+        }
+    }
+    return table;
+}
+
 }  // namespace
 
-// Writes into a copy that replaces the contents when the body returns ok.
+// What a transaction does. It has no way back: whoever begins one has checked what is in it.
 class FakeStore::Writer : public StoreWriter {
  public:
     Writer(Contents& contents, FakeStore& store) : c_(contents), store_(store) {}
@@ -49,6 +109,10 @@ class FakeStore::Writer : public StoreWriter {
             return {};
         }
         const auto [entry, is_new] = c_.jobs.emplace(job.key, job);
+        if (membership == Membership::sentinel) {
+            c_.sentinels[job.key] = experiment;
+            return {};
+        }
         if (is_new) {
             c_.order.push_back(job.key);
         }
@@ -69,7 +133,9 @@ class FakeStore::Writer : public StoreWriter {
         if (job.attempt < before.attempt) {
             breach("the attempt of " + name_of(job.key, before.attempt) + " went backwards");
         }
-        if (before.state == "done" && job.state != "done" && !store_.reopening_allowed) {
+        const bool again =
+            job.windows_again > before.windows_again || c_.sentinels.contains(job.key);
+        if (before.state == "done" && job.state != "done" && !again && !store_.reopening_allowed) {
             breach(name_of(job.key, before.attempt) + " was done and became " + job.state);
         }
         if (before.state == "running" && job.state == "running" && before.attempt != job.attempt) {
@@ -88,12 +154,18 @@ class FakeStore::Writer : public StoreWriter {
         if (job == c_.jobs.end()) {
             return make_error(ErrorCode::not_found, "result of job " + run.result.key.value);
         }
+        if (run.use == RunUse::verdict) {
+            return put_verdict(run, name);
+        }
         if (job->second.state != "running" || job->second.attempt != run.result.attempt) {
             breach("a result of " + name + " was stored while the job was " + job->second.state +
                    " with attempt " + std::to_string(job->second.attempt.value));
         }
         c_.runs.emplace(std::pair(run.result.key, run.result.attempt), run);
         if (run.result.outcome.outcome == OutcomeClass::done) {
+            if (run.use == RunUse::shown) {
+                c_.shown[run.result.key] = run.result.attempt;
+            }
             if (!run.result.weights_digest.empty()) {
                 c_.bound_models.emplace(job->second.cell.spec.model.name,
                                         run.result.weights_digest);
@@ -112,6 +184,17 @@ class FakeStore::Writer : public StoreWriter {
     }
 
  private:
+    Status put_verdict(const FinishedRun& verdict, const std::string& name) {
+        const auto run = c_.runs.find({verdict.result.key, verdict.result.attempt});
+        if (run == c_.runs.end()) {
+            breach("a verdict on " + name + ", which has no result");
+            return {};
+        }
+        auto& known = run->second.result.measurements;
+        known.insert(known.end(), verdict.result.measurements.begin(),
+                     verdict.result.measurements.end());
+        return {};
+    }
     void breach(std::string sentence) { store_.breaches_.push_back(std::move(sentence)); }
 
     Contents& c_;
@@ -123,15 +206,17 @@ const StoredJob* FakeStore::job(const JobKey& key) const {
     return found == contents_.jobs.end() ? nullptr : &found->second;
 }
 
-Status FakeStore::transact(const std::function<Status(StoreWriter&)>& body) {
+Status FakeStore::transact(const std::function<Status(StoreWriter&)>& body, WhenLocked) {
     ++transactions;
     if (fault) {
         TRY(fault());
     }
-    Contents copy = contents_;
-    Writer writer(copy, *this);
-    TRY(body(writer));
-    contents_ = std::move(copy);
+    // In place: the contents grow, and a copy of them for each transaction is slow.
+    Writer writer(contents_, *this);
+    if (Status written = body(writer); !written) {
+        breaches_.push_back("a transaction failed of itself: " + written.error().message);
+        return written;
+    }
     if (after_commit) {
         after_commit();
     }
@@ -180,6 +265,13 @@ Result<Table> FakeStore::query(const std::string& sql) {
             table.rows.push_back({text_value(name), text_value(digest)});
         }
         return table;
+    }
+    if (sql.find("FROM sentinels") != std::string::npos) {
+        return sql.find("f.key") != std::string::npos ? sentinel_rows(contents_)
+                                                      : newest_rows(contents_);
+    }
+    if (sql.find("'$.sentinel'") != std::string::npos) {
+        return tied_rows(contents_);
     }
     if (sql.find("FROM experiment_jobs") != std::string::npos) {
         for (const auto& [experiment, keys] : contents_.members) {

@@ -19,7 +19,9 @@ class FakeStore : public Store {
         std::vector<JobKey> order;
         std::map<JobKey, StoredJob> jobs;
         std::map<ExperimentName, std::vector<JobKey>> members;
+        std::map<JobKey, ExperimentName> sentinels;  // jobs that are members of none
         std::map<std::pair<JobKey, Attempt>, FinishedRun> runs;
+        std::map<JobKey, Attempt> shown;
         std::vector<std::pair<std::string, std::string>> events;  // kind, json
         std::map<std::string, std::string> bound_models;
         std::map<std::string, std::string> bound_texts;
@@ -39,7 +41,8 @@ class FakeStore : public Store {
     const std::vector<std::string>& breaches() const { return breaches_; }
     int transactions = 0;
 
-    Status transact(const std::function<Status(StoreWriter&)>& body) override;
+    Status transact(const std::function<Status(StoreWriter&)>& body,
+                    WhenLocked when_locked = WhenLocked::wait) override;
     Result<std::vector<StoredExperiment>> experiments() override;
     Result<std::vector<StoredJob>> jobs(const ExperimentName& experiment) override;
     Result<std::vector<std::optional<KnownJob>>> find(std::span<const Cell> cells) override;

@@ -41,6 +41,9 @@ TEST(Simulator, every_promise_is_kept_whatever_is_killed_lost_doubled_or_late) {
         sum.orders += report.orders;
         sum.faulty_devices += report.faulty_devices;
         sum.retries += report.retries;
+        sum.windows_again += report.windows_again;
+        sum.sentinels += report.sentinels;
+        sum.drifts += report.drifts;
     }
     // A world without faults would prove nothing.
     EXPECT_GT(sum.coordinator_deaths, static_cast<int>(seeds) / 4);
@@ -49,12 +52,17 @@ TEST(Simulator, every_promise_is_kept_whatever_is_killed_lost_doubled_or_late) {
     EXPECT_GT(sum.orders, static_cast<int>(seeds) / 4);
     EXPECT_GT(sum.faulty_devices, static_cast<int>(seeds) / 8);
     EXPECT_GT(sum.retries, static_cast<int>(seeds) / 4);
+    EXPECT_GT(sum.windows_again, static_cast<int>(seeds) / 4);
+    EXPECT_GT(sum.sentinels, static_cast<int>(seeds));
+    EXPECT_GT(sum.drifts, static_cast<int>(seeds) / 8);
     std::printf(
         "%llu seeds from %llu: %d turns, %d coordinator deaths, %d worker deaths, %d failed "
-        "transactions, %d orders, %d faulty devices, %d retries\n",
+        "transactions, %d orders, %d faulty devices, %d retries, %d windows again, %d sentinels, "
+        "%d "
+        "drifts\n",
         static_cast<unsigned long long>(seeds), static_cast<unsigned long long>(first), sum.turns,
         sum.coordinator_deaths, sum.worker_deaths, sum.store_failures, sum.orders,
-        sum.faulty_devices, sum.retries);
+        sum.faulty_devices, sum.retries, sum.windows_again, sum.sentinels, sum.drifts);
 }
 
 TEST(Simulator, the_same_seed_gives_the_same_messages) {
@@ -84,6 +92,27 @@ TEST(Simulator, a_failing_seed_shrinks_to_fewer_faults_and_still_fails) {
     EXPECT_FALSE(simulate(small).breaches.empty());
     EXPECT_LE(small.jobs, options.jobs);
     EXPECT_NE(small.without, 0u) << "this breach needs no fault at all";
+}
+
+// A connection takes with it what is on its way: dispatches, results, acknowledgements. The
+// worker's next hello brings them back at once. Waiting for a lease instead cost ten seconds each
+// time.
+TEST(Simulator, connections_that_are_reset_again_and_again_cost_no_job_its_lease) {
+    SimOptions options;
+    options.workers = 1;
+    options.without = ~0u;
+    for (std::size_t bit = 0; bit < fault_names().size(); ++bit) {
+        options.without &= fault_names()[bit] == "reset" ? ~(1u << bit) : ~0u;
+    }
+    int resets = 0;
+    for (options.seed = 1; options.seed <= 200; ++options.seed) {
+        const SimReport report = simulate(options);
+        ASSERT_TRUE(report.breaches.empty())
+            << "seed " << options.seed << ": " << report.breaches[0];
+        EXPECT_EQ(report.taken_back, 0) << "seed " << options.seed;
+        resets += report.resets;
+    }
+    EXPECT_GT(resets, 2'000);
 }
 
 // Runs seeds until the checker with these words notices; another one may see the same mutant first.

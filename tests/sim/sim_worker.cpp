@@ -80,6 +80,8 @@ void SimWorker::obey(TimePoint now, agent::Command& command) {
         disk_[{keep->result.key, keep->result.attempt}] = keep->result;
     } else if (auto* drop = std::get_if<agent::DropResult>(&command)) {
         disk_.erase({drop->key, drop->attempt});
+    } else if (std::holds_alternative<agent::Reconnect>(command)) {
+        connect_anew_ = true;
     } else if (std::holds_alternative<agent::Leave>(command)) {
         // Its person starts it again.
         const std::vector<Message> last_words = std::move(said_);
@@ -118,11 +120,30 @@ RunResult SimWorker::outcome_of(const Child& child, TimePoint now) {
     } else if (fails) {
         result.outcome = {OutcomeClass::failure, "no such tensor", ""};
     }
+    measure(child, result);
     return result;
+}
+
+void SimWorker::measure(const Child& child, RunResult& result) {
+    const bool disturbed = chance(random_, disturbed_share);
+    const bool drifts = chance(random_, drift_share);
+    const double noise = 1 + static_cast<double>(between(random_, -10, 10)) / 1'000;
+    const double other = static_cast<double>(between(random_, 80, 120)) / 100;
+    double& speed = speed_.emplace(child.job.device, 1.0).first->second;
+    speed = drifts ? other : speed;
+    if (result.outcome.outcome == OutcomeClass::done) {
+        result.measurements.push_back({"decode_tokens_per_s", "token/s", 0, 100 * speed * noise});
+        if (disturbed) {
+            result.measurements.push_back({"window_throttled", "1", 0, 1});
+        }
+    }
 }
 
 std::vector<Message> SimWorker::tick(TimePoint now) {
     if (awake(now)) {
+        if (std::exchange(connect_anew_, false)) {
+            link_up(now);
+        }
         for (const Message& message : std::exchange(unheard_, {})) {
             feed(now, agent::Received{message});
         }

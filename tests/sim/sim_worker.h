@@ -53,6 +53,8 @@ class SimWorker {
     double failure_share = 0;
     double fault_share = 0;  // of the attempts on a card
     double hang_share = 0;
+    double disturbed_share = 0;  // of the windows
+    double drift_share = 0;      // of the attempts after which the device has another speed
     std::function<void(const std::string&)> on_breach;
 
  private:
@@ -64,6 +66,7 @@ class SimWorker {
     void feed(TimePoint now, const agent::Event& event);
     void obey(TimePoint now, agent::Command& command);
     RunResult outcome_of(const Child& child, TimePoint now);
+    void measure(const Child& child, RunResult& result);
 
     std::string name_;
     std::vector<DeviceInfo> devices_;
@@ -72,7 +75,9 @@ class SimWorker {
     std::string session_;
     int processes_ = 0;
     std::vector<Child> children_;
+    std::map<std::string, double> speed_;  // of each device; 1 at first
     std::map<std::pair<JobKey, Attempt>, RunResult> disk_;
+    bool connect_anew_ = false;
     std::vector<Message> said_;
     std::vector<Message> unheard_;  // arrived while asleep
     TimePoint frozen_until_{0};

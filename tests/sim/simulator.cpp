@@ -73,6 +73,7 @@ class World {
     void kill_coordinator();
     void step();
     void step_workers();
+    void reset_connection(SimWorker& worker);
     void step_client();
     void step_person();
     void deliver_due();
@@ -114,6 +115,7 @@ class World {
     std::unique_ptr<Loop> loop_;
     std::vector<std::unique_ptr<SimWorker>> workers_;
     std::map<std::string, TimePoint> cut_until_;  // by worker name
+    std::map<std::string, TimePoint> link_back_;  // of connections that were reset
     std::multimap<TimePoint, Packet> network_;
     TimePoint coordinator_back_{0};
     TimePoint outage_until_{0};
@@ -153,6 +155,8 @@ void World::add_worker(int number) {
     worker.fault_share = weather_.gpu_fault;
     worker.failure_share = weather_.failure;
     worker.hang_share = weather_.hang;
+    worker.disturbed_share = weather_.disturbance;
+    worker.drift_share = weather_.drift;
     worker.on_breach = [this](const std::string& sentence) { breach(sentence); };
 }
 
@@ -176,6 +180,7 @@ Submit World::submission() const {
         cell.spec.method = i % 2 == 0 ? "fp16" : "int8";
         cell.spec.gpu = i % 4 == 3 ? "*" : i % 4 == 2 ? "card" : "cpu";
         cell.spec.seed = i == 5 ? poison_seed : i == 2 ? large_seed : static_cast<std::uint64_t>(i);
+        cell.spec.protocol = i % 2 == 0 ? Protocol::standard : Protocol::headline;
         cell.policy.retries_crash = 30;  // a hostile world is not the job's fault
         cell.policy.timeout = Duration{60'000};
         submit.cells.push_back(std::move(cell));
@@ -191,6 +196,7 @@ void World::start_coordinator() {
     LoopOptions options;
     options.roles = RoleCheck::open;
     options.scheduler.rules = options_.rules;
+    options.scheduler.windows = sim_windows;
     options.safety = options_.safety;
     options.on_input = [this](TimePoint now, const scheduler::Event& event) {
         recording_.add(now, event);
@@ -270,7 +276,8 @@ void World::post(Packet packet) {
     const double loss = hostile() ? weather_.loss : 0;
     const double duplication = hostile() ? weather_.duplication : 0;
     const std::int64_t slowest = hostile() ? weather_.delay_ms_max : 20;
-    const bool lost = chance(random_, loss) || is_cut(packet.session);
+    const bool down = link_back_.contains(packet.session.substr(0, packet.session.find('-')));
+    const bool lost = chance(random_, loss) || is_cut(packet.session) || down;
     if (options_.tell) {
         tell((packet.to_coordinator ? packet.session + " -> coordinator: "
                                     : "coordinator -> " + packet.session + ": ") +
@@ -282,7 +289,8 @@ void World::post(Packet packet) {
     if (chance(random_, duplication)) {
         network_.emplace(now_ + Duration{between(random_, 1, slowest * 3)}, packet);
     }
-    network_.emplace(now_ + Duration{between(random_, 1, slowest)}, std::move(packet));
+    const std::int64_t delay = between(random_, 1, slowest);
+    network_.emplace(now_ + Duration{weather_.in_order ? slowest : delay}, std::move(packet));
 }
 
 Status World::deliver_from_coordinator(const Peer& to, const Message& message) {
@@ -366,8 +374,10 @@ void World::step_workers() {
             tell("worker process " + worker->session() + " is stopped by a person");
             worker->stop(now_);
         }
+        reset_connection(*worker);
         if (!hostile()) {
             worker->hang_share = worker->failure_share = worker->fault_share = 0;
+            worker->disturbed_share = worker->drift_share = 0;
             cut_until_.clear();
         }
         const std::string session = worker->session();
@@ -375,6 +385,27 @@ void World::step_workers() {
             post({session, true, std::move(message)});
         }
     }
+}
+
+// What is on its way is lost with the connection; a new one is there in a moment.
+void World::reset_connection(SimWorker& worker) {
+    const auto back = link_back_.find(worker.name());
+    if (back != link_back_.end()) {
+        if (now_ >= back->second) {
+            link_back_.erase(back);
+            worker.link_up(now_);
+        }
+        return;
+    }
+    if (!hostile() || !worker.awake(now_) || !router_ || !chance(random_, weather_.reset)) {
+        return;
+    }
+    ++report_.resets;
+    const std::string& session = worker.session();
+    tell("the connection of " + session + " is reset");
+    std::erase_if(network_, [&](const auto& entry) { return entry.second.session == session; });
+    link_back_[worker.name()] = now_ + Duration{between(random_, 100, 300)};
+    worker.link_lost(now_);
 }
 
 void World::step_client() {
@@ -450,7 +481,7 @@ bool World::all_over() const {
     // A template gives a job for each kind that attached.
     return submitted_ && terminal && delivered && !hostile() && loop_ != nullptr &&
            !checkers_.is_paused() && !checkers_.is_cancelled() &&
-           jobs.size() >= static_cast<std::size_t>(options_.jobs);
+           store_.contents().order.size() >= static_cast<std::size_t>(options_.jobs);
 }
 
 SimReport World::run() {
@@ -475,15 +506,26 @@ SimReport World::run() {
     }
     for (const auto& [key, job] : store_.contents().jobs) {
         report_.retries += std::max(0, static_cast<int>(job.attempt.value) - 1);
+        report_.windows_again += job.windows_again;
+    }
+    for (const auto& [id, run] : store_.contents().runs) {
+        report_.taken_back += run.result.outcome.outcome == OutcomeClass::lost_worker ? 1 : 0;
     }
     for (const auto& [kind, json] : store_.contents().events) {
         report_.faulty_devices += kind == "quarantine" ? 1 : 0;
+        const bool sentinel = kind == "sentinel";
+        report_.sentinels += sentinel && json.find("token/s") != std::string::npos ? 1 : 0;
+        report_.drifts += sentinel && json.find("none of which") != std::string::npos ? 1 : 0;
     }
     report_.virtual_ms = now_.unix_ms;
     return report_;
 }
 
 }  // namespace
+
+WindowPolicy sim_windows(Protocol protocol) {
+    return protocol == Protocol::headline ? WindowPolicy{2, 2} : WindowPolicy{1, 0};
+}
 
 SimReport simulate(const SimOptions& options) {
     return World(options).run();

@@ -34,11 +34,19 @@ struct SimReport {
     int coordinator_deaths = 0;
     int worker_deaths = 0;
     int store_failures = 0;
+    int resets = 0;          // of connections
+    int taken_back = 0;      // attempts whose worker was given up
     int orders = 0;          // that were obeyed
     int faulty_devices = 0;  // set aside
     int retries = 0;         // attempts beyond the first
+    int windows_again = 0;   // cells measured again because a window did not count
+    int sentinels = 0;       // measured
+    int drifts = 0;          // windows between two sentinels that differ, with something in it
     std::uint64_t hash = 0;  // of every message: same seed, same hash
 };
+
+// What protocols ask of windows in this world: less than in earnest, so that it happens here.
+WindowPolicy sim_windows(Protocol protocol);
 
 SimReport simulate(const SimOptions& options);
 

@@ -28,6 +28,9 @@ constexpr Fault faults[] = {
     {"hang", &Weather::hang, 0.03},
     {"failure", &Weather::failure, 0.05},
     {"gpu_fault", &Weather::gpu_fault, 0.1},
+    {"reset", &Weather::reset, 0.05},
+    {"disturbance", &Weather::disturbance, 0.5},
+    {"drift", &Weather::drift, 0.3},
 };
 
 constexpr std::uint32_t delay_bit = 1u << std::size(faults);
@@ -51,6 +54,7 @@ Weather weather_of(Random& random, std::uint32_t without) {
     weather.delay_ms_max = between(random, 1, 2'000);
     if ((without & delay_bit) != 0) {
         weather.delay_ms_max = 20;
+        weather.in_order = true;
     }
     std::uint32_t bit = 1;
     for (const Fault& fault : faults) {

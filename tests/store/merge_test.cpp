@@ -2,6 +2,7 @@
 #include "results/store/merge.h"
 
 #include "results/store/external.h"
+#include "schemas/codec.h"
 #include "tests/store/fixture.h"
 
 namespace bitsweep::testing {
@@ -109,6 +110,50 @@ TEST_F(Merge, otherBytesUnderOneNameAreRefusedWithBothDigests) {
         EXPECT_NE(merged.error().message.find(words), std::string::npos) << merged.error().message;
     }
     EXPECT_EQ(ask("SELECT count(*) FROM jobs"), 1);
+}
+
+TEST_F(Merge, aWindowThatCountsIsShownThoughTheOtherSideHasANewerOneThatDoesNot) {
+    add(here, "e", "fp16", 100, 1000);
+    {
+        const auto store = open_store(there);
+        const StoredJob job = make_job("fp16");
+        put_jobs(*store, "e", {job});
+        FinishedRun run = make_run(job, 80);
+        run.result.started_unix_ms = 5000;
+        run.result.finished_unix_ms = 6000;
+        run.result.measurements.push_back({"window_throttled", "1", 0, 1});
+        put_run(*store, run);
+    }
+    EXPECT_EQ(merge().runs, 1);
+    EXPECT_EQ(ask("SELECT decode_tokens_per_s FROM v_results"), 100);
+    EXPECT_EQ(ask("SELECT count(*) FROM jobs WHERE shown = 'valid'"), 1);
+    EXPECT_EQ(ask("SELECT count(*) FROM v_again WHERE NOT is_shown"), 1);
+}
+
+TEST_F(Merge, sentinelsComeAlongAsWhatTheyAre) {
+    add(here, "e", "int8", 100);
+    {
+        const auto store = open_store(there);
+        const StoredJob reference = make_job("fp16");
+        put_jobs(*store, "e", {reference});
+        put_run(*store, make_run(reference, 100));
+        StoredJob sentinel = make_job("fp16");
+        sentinel.cell.identity.spec_key = "sentinel";
+        sentinel.key = cell_key(sentinel.cell.identity);
+        sentinel.reference = reference.key;
+        sentinel.card = "w/cuda:0";
+        const Status done = store->transact([&](StoreWriter& writer) {
+            return writer.put_job(ExperimentName{"e"}, sentinel, Membership::sentinel);
+        });
+        ASSERT_TRUE(done.ok()) << done.error().message;
+        put_run(*store, make_run(sentinel, 101));
+    }
+    merge();
+    merge();
+    EXPECT_EQ(ask("SELECT count(*) FROM v_cells"), 2);
+    EXPECT_EQ(ask("SELECT count(*) FROM v_sentinels"), 1);
+    EXPECT_EQ(ask("SELECT tokens_per_s FROM v_sentinels WHERE card = 'w/cuda:0'"), 101);
+    EXPECT_EQ(ask("SELECT count(*) FROM v_speedup WHERE method = 'int8' AND speedup <> 1"), 0);
 }
 
 TEST_F(Merge, itselfAndNoDatabaseAreRefused) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <fstream>
 #include <map>
+#include <set>
 
 #include "results/store/migrate.h"
 #include "results/store/sqlite.h"
@@ -80,14 +81,20 @@ void make_old(const fs::path& file, int version) {
                     .ok());
 }
 
+// Columns that version 4 had not.
+const std::set<std::string> new_columns = {"windows_again", "shown", "window_rate_drift",
+                                           "window_sentinel_drift"};
+
 // Every row of a table or view as text.
 std::string content(Connection& connection, const std::string& name) {
     Statement rows = connection.prepare("SELECT * FROM " + name).value();
     std::string all;
     while (rows.step().value()) {
         for (int i = 0; i < sqlite3_column_count(rows.raw()); ++i) {
-            all += std::string(sqlite3_column_name(rows.raw(), i)) + "=" +
-                   (rows.is_null(i) ? "NULL" : rows.text(i)) + "|";
+            const std::string column = sqlite3_column_name(rows.raw(), i);
+            if (!new_columns.contains(column)) {
+                all += column + "=" + (rows.is_null(i) ? "NULL" : rows.text(i)) + "|";
+            }
         }
         all += "\n";
     }
@@ -161,7 +168,7 @@ TEST(Migrate, foreignKeysHoldAfterwardsAsBefore) {
     EXPECT_FALSE(connection.exec("DELETE FROM job_states").ok());
     EXPECT_FALSE(connection
                      .exec("INSERT INTO job_states SELECT 99, state, 1, 0, 0, '', '', '', "
-                           "'done', '', NULL, '', 0 FROM job_states LIMIT 1")
+                           "'done', '', NULL, '', 0, 0, 'nothing' FROM job_states LIMIT 1")
                      .ok());
 }
 
