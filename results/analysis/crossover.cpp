@@ -212,6 +212,18 @@ std::size_t sizes_of(const std::vector<CrossoverPoint>& points) {
     return static_cast<std::size_t>(std::unique(sizes.begin(), sizes.end()) - sizes.begin());
 }
 
+// A size with one pair of processes would take the interval from all the others.
+void set_alone_aside(Crossover& crossover) {
+    std::vector<CrossoverPoint> several, alone;
+    for (CrossoverPoint& point : crossover.points) {
+        (point.ratio.processes() > 1 ? several : alone).push_back(point);
+    }
+    if (sizes_of(several) >= least_sizes) {
+        crossover.points = std::move(several);
+        crossover.alone = std::move(alone);
+    }
+}
+
 }  // namespace
 
 Result<std::vector<Crossover>> find_crossovers(const Evidence& evidence, const Scaling& scaling,
@@ -257,6 +269,7 @@ Result<std::vector<Crossover>> find_crossovers(const Evidence& evidence, const S
                                        (asked.b.empty() ? "16 bits" : asked.b) + ")"));
     }
     for (Crossover& crossover : crossovers) {
+        set_alone_aside(crossover);
         crossover.width = place_of(crossover.points, &CrossoverPoint::width, how);
         crossover.parameters = place_of(crossover.points, &CrossoverPoint::parameters, how);
         crossover.model_width = physical_crossing(evidence, scaling, crossover);

@@ -42,6 +42,8 @@ struct CrossingPlace {
 struct Crossover {
     std::string device, a, b, setting;   // setting: "batch=8" where it is not 1, else empty
     std::vector<CrossoverPoint> points;  // by rising parameters
+    std::vector<CrossoverPoint> alone;   // of one pair of processes each: no interval, so left out
+                                         // of the crossing where enough others are there
     CrossingPlace width, parameters;
     // By the physical fits of A and B: the width at which 4 products of a layer cost A as much more
     // as its bytes save: d^2 = 4 (product_A - product_B) / (k (byte_B x bytes_B - byte_A x

@@ -29,8 +29,11 @@ std::string end_text(double end, const std::vector<CrossoverPoint>& points,
 
 std::string place_text(const CrossingPlace& place, const Crossover& crossover,
                        double CrossoverPoint::*size, SizeText text) {
-    return end_text(place.value, crossover.points, size, text) +
-           " (95 %: " + end_text(place.low, crossover.points, size, text) + " to " +
+    const std::string value = end_text(place.value, crossover.points, size, text);
+    if (std::isnan(place.low)) {
+        return value;
+    }
+    return value + " (95 %: " + end_text(place.low, crossover.points, size, text) + " to " +
            end_text(place.high, crossover.points, size, text) + ")";
 }
 
@@ -106,9 +109,7 @@ std::string percent(double share) {
     return fixed_text(100 * share, 0) + " %";
 }
 
-}  // namespace
-
-std::string sentence_of(const Crossover& crossover) {
+std::string crossing_sentence(const Crossover& crossover) {
     const std::string head = "On " + crossover.device +
                              (crossover.setting.empty() ? "" : " (" + crossover.setting + ")") +
                              ", " + crossover.a;
@@ -141,6 +142,8 @@ std::string sentence_of(const Crossover& crossover) {
     ASSERT(false);
 }
 
+}  // namespace
+
 std::vector<std::string> crossing_answers(const std::vector<Crossover>& crossovers) {
     constexpr std::size_t least_sizes = 3;
     std::vector<std::string> places, sentences;
@@ -168,6 +171,18 @@ std::vector<std::string> crossing_answers(const std::vector<Crossover>& crossove
     return sentences;
 }
 
+std::string sentence_of(const Crossover& crossover) {
+    std::string words = crossing_sentence(crossover);
+    if (!crossover.alone.empty()) {
+        words += " Left out, as one pair of processes has no interval:";
+        for (const CrossoverPoint& point : crossover.alone) {
+            words += (&point == &crossover.alone.front() ? " " : ", ") + point.model;
+        }
+        words += ".";
+    }
+    return words;
+}
+
 Finding crossover_finding(const std::vector<Crossover>& crossovers) {
     Finding finding;
     finding.title = "Crossover: from which size a method is faster";
@@ -184,12 +199,14 @@ Finding crossover_finding(const std::vector<Crossover>& crossovers) {
             place_text(crossover.parameters, crossover, &CrossoverPoint::parameters, size_text));
         table.text(percent(crossover.width.inside)).text(percent(crossover.width.always));
         table.text(percent(crossover.width.never)).text(model_text(crossover.model_width));
-        for (const CrossoverPoint& point : crossover.points) {
+        const auto add = [&](const CrossoverPoint& point) {
             points.row().text(crossover.device).text(crossover.a).text(crossover.b);
             points.text(point.model).number(point.width).number(point.parameters, 6);
             points.number(point.speedup.centre).number(point.speedup.low);
             points.number(point.speedup.high);
-        }
+        };
+        std::for_each(crossover.points.begin(), crossover.points.end(), add);
+        std::for_each(crossover.alone.begin(), crossover.alone.end(), add);
     }
     finding.tables.push_back({"crossings", table.take()});
     finding.tables.push_back({"speed-up at every measured size", points.take()});

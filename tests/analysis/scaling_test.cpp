@@ -256,6 +256,26 @@ TEST(Crossover, oneProcessResolvesNothing) {
     EXPECT_NE(words.find("repeat: 3"), std::string::npos) << words;
 }
 
+TEST(Crossover, aSizeWithOnePairOfProcessesTakesNoIntervalFromTheOthers) {
+    SyntheticPlan plan = card(2, physical_cells(gpt2_to_8b, {fp16, int8}));
+    plan.damage = [](FinishedRun& run, const SyntheticCell& cell, int repeat) {
+        if (cell.model == "llama-3.2-1b" && cell.method == "int8" && repeat > 0) {
+            run.result.measurements.push_back({"window_throttled", "1", 0, 1});
+        }
+    };
+    const Evidence evidence = evidence_of(plan);
+    const auto found = find_crossovers(evidence, fit_scaling(evidence, {}), {"int8", "fp16"}, {});
+    ASSERT_TRUE(found.ok()) << found.error().message;
+    const Crossover& crossover = found->front();
+    EXPECT_EQ(crossover.width.verdict, CrossoverClass::within) << sentence_of(crossover);
+    EXPECT_EQ(crossover.points.size(), gpt2_to_8b.size() - 1);
+    ASSERT_EQ(crossover.alone.size(), 1u);
+    EXPECT_EQ(crossover.alone[0].model, "llama-3.2-1b");
+    EXPECT_TRUE(sentence_of(crossover).ends_with(
+        "Left out, as one pair of processes has no interval: llama-3.2-1b."))
+        << sentence_of(crossover);
+}
+
 TEST(Crossover, asksForModelsThatCanBePlaced) {
     const Evidence evidence = evidence_of(card(1, physical_cells({"gpt2"}, {fp16, int8})));
     const auto found = find_crossovers(evidence, {}, {"int8", "fp16"}, {});
