@@ -95,10 +95,14 @@ TEST(Failure, APromptLongerThanTheModelsPositionsSaysBothNumbers) {
     expect_words(result_of(spec), OutcomeClass::failure, {"600", "512", "new_tokens"});
 }
 
-TEST(Failure, AKvCacheThatNobodyKnowsIsSaid) {
+TEST(Failure, AKvCacheThatNobodyKnowsIsRefusedAtTheDoor) {
     JobSpec spec = job_of("llama-pico", "fp16");
     spec.kv = "int4";
-    expect_words(result_of(spec), OutcomeClass::failure, {"kv", "int4", "16, int8 or fp8"});
+    const Served served = serve(std::vector{dispatch_of(spec)}, "");
+    EXPECT_EQ(2, served.process.exit_code);
+    EXPECT_TRUE(served.results.empty());
+    EXPECT_NE(std::string::npos, served.process.err.find("spec.kv: \"int4\" is refused"))
+        << served.process.err;
 }
 
 TEST(Failure, ATruncatedWeightFileIsAFailureThatNamesTheFile) {
