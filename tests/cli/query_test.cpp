@@ -46,7 +46,7 @@ TEST_F(QueryCommand, withoutArgumentsListsEveryViewWithALine) {
     const Printed printed = query({"--format", "json"});
     EXPECT_EQ(printed.code, exit_done);
     const auto views = nlohmann::json::parse(printed.out);
-    ASSERT_EQ(views.size(), 12u);
+    ASSERT_EQ(views.size(), 14u);
     for (const auto& view : views) {
         EXPECT_EQ(view["view"].get<std::string>().substr(0, 2), "v_");
         EXPECT_GT(view["what it shows"].get<std::string>().size(), 20u);
@@ -77,7 +77,8 @@ TEST_F(QueryCommand, mistakesAreOneLineThatNamesTheRemedyAndExitWithTwo) {
         Arguments arguments;
         const char* words;
     } cases[] = {
-        {{"DELETE FROM jobs"}, "only reading"},
+        {{"DELETE FROM runs"}, "only reading"},
+        {{"DELETE FROM jobs"}, "because it is a view"},
         {{"SELEC"}, "syntax error"},
         {{"--view", "v_speedupp"}, "did you mean `v_speedup`?"},
         {{"--view", "zzzzzzzzzzzz"}, "`bitsweep query` lists the views"},
