@@ -18,6 +18,11 @@ constexpr std::array settings = {
     Setting{"threads", "threads="},       Setting{"seed", "seed="},
     Setting{"prompt", "prompt="}};
 
+// Revisions are counted for each backend, so only those of one device are told apart.
+std::string method_on_device(const Row& cell) {
+    return "method " + cell.label("method") + " on " + cell.label("device");
+}
+
 }  // namespace
 
 std::string sql_text(std::string_view text) {
@@ -38,7 +43,7 @@ Labels::Labels(const Table& cells) {
             values_[setting.column].insert(row.label(setting.column));
         }
         values_["device " + row.label("device")].insert(row.label("device_name"));
-        values_["method " + row.label("method")].insert(row.label("numerics_revision"));
+        values_[method_on_device(row)].insert(row.label("numerics_revision"));
     }
 }
 
@@ -60,7 +65,7 @@ std::string Labels::device(const Row& cell) const {
 }
 
 std::string Labels::method(const Row& cell) const {
-    const bool several = values_.at("method " + cell.label("method")).size() > 1;
+    const bool several = values_.at(method_on_device(cell)).size() > 1;
     return method_label(cell) + (several ? " numerics=" + cell.label("numerics_revision") : "");
 }
 

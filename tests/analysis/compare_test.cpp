@@ -292,6 +292,26 @@ TEST(Evidence, neverPoolsNumericsRevisions) {
     }
 }
 
+TEST(Evidence, revisionsOfTwoDevicesAreNotTakenForTwoOfOne) {
+    TempFolder folder;
+    const auto store = open_store(folder / "a.db");
+    for (int revision : {1, 2}) {
+        StoredJob job = make_job("int8", revision);
+        job.cell.identity.numerics_revision = revision;
+        rekey(job);
+        put_jobs(*store, "e", {job});
+        FinishedRun run = make_run(job, 100);
+        run.device_kind = run.device_name = revision == 1 ? "cpu" : "H100";
+        put_run(*store, run);
+    }
+    const Result<Evidence> evidence = read_evidence(*store, {"e", "", ""});
+    ASSERT_TRUE(evidence.ok()) << evidence.error().message;
+    ASSERT_EQ(evidence->cells.size(), 2u);
+    for (const MeasuredCell& cell : evidence->cells) {
+        EXPECT_EQ(cell.method, "int8") << cell.device;
+    }
+}
+
 TEST(Holm, correctsStepByStep) {
     const std::vector<double> p = {0.01, std::nan(""), 0.04, 0.03};
     const auto steps = holm(p);
