@@ -117,6 +117,7 @@ int command_serve(const Arguments& arguments) {
         ("no-keys", "no encryption and no check of peers; loopback only")
         ("lease", po::value<int>()->value_name("S"),
             "seconds that a job survives its worker's silence (default 10)")
+        ("no-affinity", "jobs in their order, whatever weights a worker's runner still holds")
         ("http", po::value<int>()->value_name("PORT"),
             "the live page on 127.0.0.1, and metrics for Prometheus; 0: any free port");
     // clang-format on
@@ -129,6 +130,9 @@ int command_serve(const Arguments& arguments) {
     server.db = parsed.shared.db;
     if (!parsed.has("no-keys")) {
         server.keys = parsed.get<std::string>("keys", default_keys_folder(server.db).string());
+    }
+    if (parsed.has("no-affinity")) {
+        server.affinity = scheduler::Affinity::none;
     }
     const int lease_s = parsed.get<int>("lease", 10);
     if (lease_s < 2 || lease_s > 86'400) {

@@ -30,6 +30,12 @@ struct SafetyRules {
     bool drift_flags = true;         // sentinels that differ flag what was measured between them
 };
 
+// Which of the jobs of one priority a free device gets first.
+enum class Affinity {
+    weights,  // one whose weights its runner holds, else the first in order
+    none,     // the first in order
+};
+
 struct Options {
     Duration heartbeat{1'000};  // how often a worker must speak
     Duration lease{10'000};     // ten heartbeats: a stalled machine is not a lost one
@@ -44,6 +50,7 @@ struct Options {
     Duration settle{5'000};  // before a cell is measured again whose window did not count; doubles
     Needs (*needs)(const JobSpec&) = needs_of;  // tests have a catalog of their own
     WindowPolicy (*windows)(Protocol) = window_policy;
+    Affinity affinity = Affinity::weights;
     SafetyRules rules;
 };
 

@@ -400,7 +400,9 @@ std::optional<JobIndex> choose(const State& state, const Worker& worker, const D
             break;
         }
         const auto [order, index] = *group.begin();
-        const std::pair<bool, std::uint64_t> rank{key.model != device.last_model, order};
+        const bool loads = key.model != device.last_model;
+        const std::pair<bool, std::uint64_t> rank{loads && state.affinity == Affinity::weights,
+                                                  order};
         if (best && rank >= best_rank) {
             continue;
         }

@@ -112,6 +112,7 @@ void on(Step& step, const StoreMended&) {
 Scheduler::Scheduler(Options options) : options_(options) {
     state_.cuda_context_bytes = options_.cuda_context_bytes;
     state_.rules = options_.rules;
+    state_.affinity = options_.affinity;
     state_.windows = options_.windows;
 }
 

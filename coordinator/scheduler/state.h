@@ -164,6 +164,7 @@ class State {
     // new must cost nothing, however many jobs wait for a device that is not there.
     std::uint64_t changes = 0;
     SafetyRules rules;                                  // Options::rules
+    Affinity affinity = Affinity::weights;              // Options::affinity
     WindowPolicy (*windows)(Protocol) = window_policy;  // Options::windows
     std::uint64_t cuda_context_bytes = 0;               // Options::cuda_context_bytes
     bool store_away = false;                            // the store cannot be written

@@ -30,6 +30,7 @@ LoopOptions loop_options(const ServerOptions& options) {
     loop.scheduler.heartbeat = options.heartbeat;
     loop.scheduler.lease = options.lease;
     loop.scheduler.backoff = options.backoff;
+    loop.scheduler.affinity = options.affinity;
     loop.roles = options.keys.empty() ? RoleCheck::open : RoleCheck::by_role;
     if (options.say) {
         loop.on_event = [say = options.say](const scheduler::LogEvent& event) {

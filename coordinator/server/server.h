@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "coordinator/scheduler/options.h"
 #include "schemas/status.h"
 #include "schemas/time.h"
 
@@ -19,6 +20,7 @@ struct ServerOptions {
     Duration heartbeat{1'000};   // how often workers speak
     Duration lease{10'000};      // how long a job survives their silence
     Duration backoff{1'000};     // before a job that crashed is tried again; doubles
+    scheduler::Affinity affinity = scheduler::Affinity::weights;
     // One line for the person at this terminal: a worker joined, a job is done again, dispatch
     // stopped. Called from run()'s thread. May be empty.
     std::function<void(const std::string&)> say;

@@ -104,5 +104,19 @@ TEST(Needs, weights_that_a_runner_holds_are_counted_as_loads_saved) {
     EXPECT_EQ(worker.loads, 3);
 }
 
+TEST(Needs, without_affinity_jobs_go_out_in_their_order) {
+    Options options = test_options();
+    options.affinity = Affinity::none;
+    Scheduler scheduler(options);
+    const TimePoint now{1'000};
+    (void)scheduler.step(now, hello("w1-1"));
+    (void)scheduler.step(now, submission("sweep", {"a=m/fp16", "b=n/fp16", "c=m/int8"}));
+    (void)scheduler.step(now, result("w1-1", "a#1"));
+    EXPECT_TRUE(std::holds_alternative<Running>(
+        scheduler.state().job(*scheduler.state().find(JobKey{"b"})).state));
+    (void)scheduler.step(now, result("w1-1", "b#1"));
+    EXPECT_EQ(scheduler.state().workers().begin()->second.loads, 3);
+}
+
 }  // namespace
 }  // namespace bitsweep::scheduler
