@@ -177,6 +177,41 @@ TEST_F(Cuda, eight_bit_activations_give_the_sums_of_the_cpu) {
     }
 }
 
+// Enough outputs and rows that tiles of 256 outputs fill a card of any size up to 150
+// multiprocessors, once and more than once.
+TEST_F(Cuda, eight_bit_products_of_a_long_prompt_are_those_of_the_cpu) {
+    const Shape wide{8201, 200};
+    for (const std::string method : {"w8a8", "llmint8-fused", "llmint8-bnb"}) {
+        for (const double threshold : {0.0, 6.0}) {
+            const std::uint64_t seed = fresh_seed();
+            const auto values = random_values(seed, wide.out * wide.in, 0.05);
+            const auto bias = random_values(seed + 1, wide.out, 0.5);
+            Bench bench(2);
+            const Pair pair =
+                pack_both(bench, *backend_, method,
+                          dense_weight("w", wide.out, wide.in, values, bias), threshold);
+            ASSERT_NE(pair.cuda, nullptr);
+            for (const std::int64_t rows : {300, 900}) {
+                SCOPED_TRACE(method + " rows " + std::to_string(rows) + " threshold " +
+                             std::to_string(threshold) + " seed " + std::to_string(seed));
+                auto x = random_values(seed + 2, rows * wide.in, 1.0);
+                for (std::int64_t r = 0; r < rows; r += 7) {
+                    x[static_cast<std::size_t>(r * wide.in + 5 + r % 3)] = 9.5f;
+                }
+                const auto want = bench.forward(*pair.cpu, x, rows, wide.out);
+                const auto y = multiply(*backend_, *pair.cuda, x, rows);
+                std::int64_t differ = 0;
+                for (std::size_t i = 0; i < y.size(); ++i) {
+                    ASSERT_LE(std::fabs(y[i] - want[i]), std::fabs(want[i]) * 0x1p-10 + 1e-6) << i;
+                    differ += y[i] != want[i];
+                }
+                const bool exact = threshold == 0 || method == "w8a8";
+                EXPECT_LE(differ, exact ? 0 : static_cast<std::int64_t>(y.size()) / 50);
+            }
+        }
+    }
+}
+
 TEST_F(Cuda, llmint8_reproduces_the_vectors_of_bitsandbytes) {
     const auto tensors = read_vectors("llmint8");
     const auto list = nlohmann::json::parse(read_vector_json("llmint8"))["cases"];

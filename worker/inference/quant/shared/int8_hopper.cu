@@ -1,5 +1,6 @@
-// A block takes 128 activation rows by 128 outputs: one warp brings tiles of 128 inputs through a
-// ring in shared memory, two warpgroups multiply 64 rows each and scale their sums in registers.
+// A block takes tiles of 128 activation rows by 128 or 256 outputs, one after the other: one warp
+// brings operands of 128 inputs through a ring in shared memory, two warpgroups multiply 64 rows
+// each and scale their sums in registers.
 //
 // Ladder (NVIDIA H100 80GB HBM3, the four matrices of a layer of Llama-3.1-8B at 512 rows, products
 // with their scaling, eight calls in a row; beside it cuBLASLt's fp16: 330 us):
@@ -9,9 +10,13 @@
 //   3  divisions once a row and an output, two results a store                            225 us
 //   4  six outlier columns of LLM.int8() in plain arithmetic: up 133 -> 329 us with the wait for
 //      their number; on tensor cores, whose fragment is that of the sums: 152 us
-// At 2,048 rows the sums alone are 0.7 of cuBLASLt's rate: a tile of 128 x 128 reads each operand
+// At 2,048 rows the sums alone were 0.7 of cuBLASLt's rate: a tile of 128 x 128 reads each operand
 // from shared memory twice as often as one of 128 x 256.
+//   5  tiles of 128 x 256 where they fill the card, and blocks that stay for many tiles, so that
+//      operands of the next arrive during the scaling (predicted: 0.85 of cuBLASLt's rate)
 #include "worker/inference/quant/shared/int8_hopper.h"
+
+#include <algorithm>
 
 #include "worker/inference/backend/cuda/cuda_error.h"
 #include "worker/inference/quant/shared/hopper.cuh"
@@ -21,13 +26,17 @@
 namespace bitsweep::quant {
 namespace {
 
-constexpr int tile = 128;  // rows, outputs and inputs of a step
-constexpr int operand_bytes = tile * tile, stage_bytes = 2 * operand_bytes;
+constexpr int tile = 128;                // rows and inputs of a step
+constexpr int narrow = 128, wide = 256;  // outputs of a tile
+constexpr int x_bytes = tile * tile;
 constexpr int warpgroups = 2, consumer_warps = 4 * warpgroups;
 constexpr int threads = 32 * (consumer_warps + 1);
 // Steps in flight: two blocks share a multiprocessor, or one has it alone.
-constexpr int shared_stages = 3, lone_stages = 6;
+constexpr int shared_stages = 3, lone_stages = 6, wide_stages = 4;
 constexpr std::int64_t least_rows = 65;  // fewer: a tile would be mostly empty
+
+template <int outs>
+constexpr int stage_bytes = x_bytes + outs* tile;
 
 // Outlier columns that a block takes beside its sums; more come as `extra`.
 constexpr int most_beside = most_beside_columns;
@@ -44,23 +53,31 @@ struct Extra {
 // Where the outlier columns' share comes from.
 enum class More { none, sums, columns };
 
-// Of the block's outputs, for all of its rows.
+// Of a tile's outputs, for all of its rows.
+template <int outs>
 struct Columns {
-    float side[tile], bias[tile];
+    float side[outs], bias[outs];
 };
 
 // Operands of the outlier columns: activations and weights as the halves they are.
+template <int outs>
 struct Beside {
     __half x[tile][most_beside + 2];  // + 2: a fragment spreads over the banks
-    __half w[tile][most_beside + 2];
+    __half w[outs][most_beside + 2];
 };
 
-// A thread takes one column of eight rows and eight outputs, all on their way at once.
-[[maybe_unused]] __device__ __forceinline__ void load_beside(Beside& to, const DeviceMatrix& m,
+// Where a tile begins.
+struct Corner {
+    int row, out;
+};
+
+// A thread takes one column of the tile's rows and outputs, all on their way at once.
+template <int outs>
+[[maybe_unused]] __device__ __forceinline__ void load_beside(Beside<outs>& to,
+                                                             const DeviceMatrix& m,
                                                              const Product& p,
                                                              const DeviceTokens& tokens,
-                                                             int columns, int first_row,
-                                                             int first_out) {
+                                                             int columns, Corner at) {
     constexpr int at_once = 32 * consumer_warps / most_beside;
     const int c = static_cast<int>(threadIdx.x) % most_beside;
     const int first = static_cast<int>(threadIdx.x) / most_beside;
@@ -70,93 +87,28 @@ struct Beside {
     const __half zero = __float2half_rn(0.0f);
 #pragma unroll
     for (int i = 0; i < tile / at_once; ++i) {
-        const int at = first + i * at_once;
-        const std::int64_t row = min(first_row + at, p.rows - 1);
-        const std::int64_t o = min(first_out + at, static_cast<int>(m.rows) - 1);
+        const int inside = first + i * at_once;
+        const std::int64_t row = min(at.row + inside, p.rows - 1);
         const __half x = halves[row * p.x_stride + column];
+        to.x[inside][c] = real ? x : zero;
+    }
+#pragma unroll
+    for (int i = 0; i < outs / at_once; ++i) {
+        const int inside = first + i * at_once;
+        const std::int64_t o = min(at.out + inside, static_cast<int>(m.rows) - 1);
         const float weight = outlier_weight(m, o, column);
-        to.x[at][c] = real ? x : zero;
-        to.w[at][c] = real ? __float2half_rn(weight) : zero;
+        to.w[inside][c] = real ? __float2half_rn(weight) : zero;
     }
 }
 
-template <Int8Rule rule, More more>
-__global__ void __launch_bounds__(threads, 2)
-    hopper_kernel(const __grid_constant__ Maps maps, DeviceMatrix m, Product p, DeviceTokens tokens,
-                  Extra extra, int stages) {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-    extern __shared__ unsigned char raw[];
-    __shared__ std::uint64_t full[lone_stages], empty[lone_stages];
-    __shared__ Columns outputs;
-    __shared__ Beside beside;
-    unsigned char* ring = raw + (1024 - device::shared_address(raw) % 1024) % 1024;
+// Scales a thread's sums of a tile and writes them, two neighbours at once where y allows it.
+template <Int8Rule rule, More more, int outs>
+[[maybe_unused]] __device__ __forceinline__ void write_results(
+    const int (&sum)[outs / 2], const Columns<outs>& outputs, const Beside<outs>& beside,
+    const DeviceMatrix& m, const Product& p, const DeviceTokens& tokens, const Extra& extra,
+    Corner at) {
     const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-    const int first_row = static_cast<int>(blockIdx.x) * tile;
-    const int first_out = static_cast<int>(blockIdx.y) * tile;
-    const int steps = (m.row_chunks * 16 + tile - 1) / tile;
-    if (threadIdx.x == 0) {
-        for (int s = 0; s < stages; ++s) {
-            device::barrier_init(&full[s], 1);
-            device::barrier_init(&empty[s], consumer_warps);
-        }
-        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-        asm volatile("fence.proxy.async;" ::: "memory");
-    }
-    __syncthreads();
-    // 1. The last warp brings tiles. What lies beyond the matrices arrives as zeros.
-    if (warp == consumer_warps) {
-        if (lane == 0) {
-            for (int i = 0, s = 0, turn = 0; i < steps; ++i) {
-                device::barrier_wait(&empty[s], 1 - turn);
-                device::barrier_expect(&full[s], stage_bytes);
-                unsigned char* to = ring + s * stage_bytes;
-                device::copy_tile(to, &maps.x, i * tile, first_row, &full[s]);
-                device::copy_tile(to + operand_bytes, &maps.w, i * tile, first_out, &full[s]);
-                if (++s == stages) {
-                    s = 0, turn = 1 - turn;
-                }
-            }
-        }
-        return;
-    }
-    // Waited for by the barrier before the results.
-    if (threadIdx.x < tile) {
-        const std::int64_t o =
-            min(first_out + static_cast<int>(threadIdx.x), static_cast<int>(m.rows) - 1);
-        outputs.side[threadIdx.x] = side_of_factor(rule, static_cast<const float*>(m.scales)[o]);
-        outputs.bias[threadIdx.x] = m.bias != nullptr ? m.bias[o] : 0.0f;
-    }
-    if constexpr (more == More::columns) {
-        load_beside(beside, m, p, tokens, extra.columns, first_row, first_out);
-    }
-    // 2. Sums. A stage is free when the products that read it are done: one step later.
-    int sum[64] = {};
-    device::settle(sum);
-    const int group = warp / 4;
-    for (int i = 0, s = 0, turn = 0, before = 0; i < steps; ++i) {
-        device::barrier_wait(&full[s], turn);
-        const unsigned char* x = ring + s * stage_bytes + group * 64 * tile;
-        const unsigned char* w = ring + s * stage_bytes + operand_bytes;
-        device::products_begin();
-#pragma unroll
-        for (int k = 0; k < tile; k += 32) {
-            device::multiply_bytes(sum, device::operand_of(x + k), device::operand_of(w + k));
-        }
-        device::products_end();
-        device::products_wait<1>();
-        if (i > 0 && lane == 0) {
-            device::barrier_arrive(&empty[before]);
-        }
-        before = s;
-        if (++s == stages) {
-            s = 0, turn = 1 - turn;
-        }
-    }
-    device::products_wait<0>();
-    device::settle(sum);
-    // 3. Results, two neighbours at once where y allows it.
-    asm volatile("bar.sync 1, %0;" ::"n"(32 * consumer_warps) : "memory");
-    const int inside = 16 * warp + lane / 4, row = first_row + inside;
+    const int inside = 16 * warp + lane / 4, row = at.row + inside;
     const bool pairs = (reinterpret_cast<std::uintptr_t>(p.y) | (4 * p.y_stride)) % 8 == 0;
     float x_side[2];
 #pragma unroll
@@ -174,14 +126,14 @@ __global__ void __launch_bounds__(threads, 2)
         }
     }
 #pragma unroll
-    for (int j = 0; j < tile / 8; ++j) {
+    for (int j = 0; j < outs / 8; ++j) {
         float shares[4] = {};  // of the outlier columns: the fragment of `sum`
         if constexpr (more == More::columns) {
             const __half* w = &beside.w[8 * j + lane / 4][2 * (lane % 4)];
             device::multiply_tile(shares, x_beside, pair_at(w), pair_at(w + 8));
         }
-        const int at = 8 * j + 2 * (lane % 4);
-        const std::int64_t o = first_out + at, left = m.rows - o;
+        const int column = 8 * j + 2 * (lane % 4);
+        const std::int64_t o = at.out + column, left = m.rows - o;
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
             const std::int64_t r = row + 8 * h;
@@ -195,8 +147,8 @@ __global__ void __launch_bounds__(threads, 2)
                     shares[2 * h + e] = extra.sums[r * m.rows + o + e];
                 }
                 v[e] = scaled_sum(rule, sum[4 * j + 2 * h + e],
-                                  __fmul_rn(x_side[h], outputs.side[at + e]), outputs.bias[at + e],
-                                  shares[2 * h + e]);
+                                  __fmul_rn(x_side[h], outputs.side[column + e]),
+                                  outputs.bias[column + e], shares[2 * h + e]);
             }
             float* y = p.y + r * p.y_stride + o;
             if (pairs && left > 1) {
@@ -210,6 +162,100 @@ __global__ void __launch_bounds__(threads, 2)
                 }
             }
         }
+    }
+}
+
+// Tiles of one column of outputs follow each other: their weights stay in the second-level cache.
+[[maybe_unused]] __device__ __forceinline__ Corner corner_of(int number, int rows, int outs) {
+    const int row_tiles = (rows + tile - 1) / tile;
+    return {number % row_tiles * tile, number / row_tiles * outs};
+}
+
+template <Int8Rule rule, More more, int outs>
+__global__ void __launch_bounds__(threads, outs == wide ? 1 : 2)
+    hopper_kernel(const __grid_constant__ Maps maps, DeviceMatrix m, Product p, DeviceTokens tokens,
+                  Extra extra, int tiles, int stages) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    extern __shared__ unsigned char raw[];
+    __shared__ std::uint64_t full[lone_stages], empty[lone_stages];
+    __shared__ Columns<outs> outputs;
+    __shared__ Beside<outs> beside;
+    unsigned char* ring = raw + (1024 - device::shared_address(raw) % 1024) % 1024;
+    const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+    const int steps = (m.row_chunks * 16 + tile - 1) / tile;
+    if (threadIdx.x == 0) {
+        for (int s = 0; s < stages; ++s) {
+            device::barrier_init(&full[s], 1);
+            device::barrier_init(&empty[s], consumer_warps);
+        }
+        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+        asm volatile("fence.proxy.async;" ::: "memory");
+    }
+    __syncthreads();
+    int s = 0, turn = 0;
+    // 1. The last warp brings operands. What lies beyond the matrices arrives as zeros.
+    if (warp == consumer_warps) {
+        for (int t = static_cast<int>(blockIdx.x); lane == 0 && t < tiles; t += gridDim.x) {
+            const Corner at = corner_of(t, p.rows, outs);
+            for (int i = 0; i < steps; ++i) {
+                device::barrier_wait(&empty[s], 1 - turn);
+                device::barrier_expect(&full[s], stage_bytes<outs>);
+                unsigned char* to = ring + s * stage_bytes<outs>;
+                device::copy_tile(to, &maps.x, i * tile, at.row, &full[s]);
+                device::copy_tile(to + x_bytes, &maps.w, i * tile, at.out, &full[s]);
+                if (++s == stages) {
+                    s = 0, turn = 1 - turn;
+                }
+            }
+        }
+        return;
+    }
+    const int group = warp / 4;
+    for (int t = static_cast<int>(blockIdx.x); t < tiles; t += gridDim.x) {
+        const Corner at = corner_of(t, p.rows, outs);
+        // Of the tile before, the results have been written. Waited for before this one's.
+        asm volatile("bar.sync 1, %0;" ::"n"(32 * consumer_warps) : "memory");
+        if (threadIdx.x < outs) {
+            const std::int64_t o =
+                min(at.out + static_cast<int>(threadIdx.x), static_cast<int>(m.rows) - 1);
+            outputs.side[threadIdx.x] =
+                side_of_factor(rule, static_cast<const float*>(m.scales)[o]);
+            outputs.bias[threadIdx.x] = m.bias != nullptr ? m.bias[o] : 0.0f;
+        }
+        if constexpr (more == More::columns) {
+            load_beside(beside, m, p, tokens, extra.columns, at);
+        }
+        // 2. Sums. A stage is free when the products that read it are done: one step later.
+        int sum[outs / 2] = {};
+        device::settle(sum);
+        int before = 0;
+        for (int i = 0; i < steps; ++i) {
+            device::barrier_wait(&full[s], turn);
+            const unsigned char* x = ring + s * stage_bytes<outs> + group * 64 * tile;
+            const unsigned char* w = ring + s * stage_bytes<outs> + x_bytes;
+            device::products_begin();
+#pragma unroll
+            for (int k = 0; k < tile; k += 32) {
+                device::multiply_bytes(sum, device::operand_of(x + k), device::operand_of(w + k));
+            }
+            device::products_end();
+            device::products_wait<1>();
+            if (i > 0 && lane == 0) {
+                device::barrier_arrive(&empty[before]);
+            }
+            before = s;
+            if (++s == stages) {
+                s = 0, turn = 1 - turn;
+            }
+        }
+        device::products_wait<0>();
+        device::settle(sum);
+        if (lane == 0) {
+            device::barrier_arrive(&empty[before]);
+        }
+        // 3. Results.
+        asm volatile("bar.sync 1, %0;" ::"n"(32 * consumer_warps) : "memory");
+        write_results<rule, more>(sum, outputs, beside, m, p, tokens, extra, at);
     }
 #else
     asm volatile(
@@ -233,12 +279,12 @@ Encode find_encode() {
     return reinterpret_cast<Encode>(entry);
 }
 
-// Tiles of 128 x 128 of [rows][in] bytes.
-Status describe(Encode encode, const void* codes, std::int64_t rows, std::int64_t in,
+// Tiles of `tall` x 128 of [rows][in] bytes.
+Status describe(Encode encode, const void* codes, std::int64_t rows, std::int64_t in, int tall,
                 CUtensorMap* map) {
     const cuuint64_t sizes[2] = {static_cast<cuuint64_t>(in), static_cast<cuuint64_t>(rows)};
     const cuuint64_t strides[1] = {static_cast<cuuint64_t>(in)};
-    const cuuint32_t box[2] = {tile, tile}, steps[2] = {1, 1};
+    const cuuint32_t box[2] = {tile, static_cast<cuuint32_t>(tall)}, steps[2] = {1, 1};
     const CUresult made =
         encode(map, CU_TENSOR_MAP_DATA_TYPE_UINT8, 2, const_cast<void*>(codes), sizes, strides, box,
                steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
@@ -247,6 +293,29 @@ Status describe(Encode encode, const void* codes, std::int64_t rows, std::int64_
                ? Status{}
                : make_error(ErrorCode::gpu_fault, "a tile map of " + std::to_string(rows) + " x " +
                                                       std::to_string(in) + " bytes was refused");
+}
+
+using Kernel = void (*)(Maps, DeviceMatrix, Product, DeviceTokens, Extra, int, int);
+
+template <int outs>
+Kernel kernel_for(Int8Rule rule, const Extra& extra) {
+    return rule == Int8Rule::w8a8  ? hopper_kernel<Int8Rule::w8a8, More::none, outs>
+           : extra.sums != nullptr ? hopper_kernel<Int8Rule::llmint8, More::sums, outs>
+           : extra.columns > 0     ? hopper_kernel<Int8Rule::llmint8, More::columns, outs>
+                                   : hopper_kernel<Int8Rule::llmint8, More::none, outs>;
+}
+
+constexpr std::int64_t up_to(std::int64_t work, std::int64_t each) {
+    return (work + each - 1) / each;
+}
+
+// Whether tiles of 256 outputs end sooner: one takes 1.6 times a tile of 128 (ladder, 5), but the
+// last of them may leave more multiprocessors idle.
+bool take_wide(std::int64_t rows, std::int64_t outs, std::int64_t multiprocessors) {
+    const std::int64_t row_tiles = up_to(rows, tile);
+    const std::int64_t narrow_turns = up_to(row_tiles * up_to(outs, narrow), multiprocessors);
+    const std::int64_t wide_turns = up_to(row_tiles * up_to(outs, wide), multiprocessors);
+    return 8 * wide_turns <= 5 * narrow_turns;
 }
 
 }  // namespace
@@ -265,24 +334,27 @@ Status hopper_rows(const DeviceMatrix& m, const DeviceCall& call, const DeviceTo
         return make_error(ErrorCode::unsupported, "this driver has no tile maps");
     }
     const std::int64_t in = std::int64_t{m.row_chunks} * 16;
+    const std::int64_t processors = call.backend.multiprocessors();
+    const bool is_wide = take_wide(call.rows, m.rows, processors);
+    const int outs = is_wide ? wide : narrow;
     Maps maps;
-    TRY(describe(encode, tokens.codes, call.rows, in, &maps.x));
-    TRY(describe(encode, m.codes, m.rows, in, &maps.w));
-    const dim3 grid(static_cast<unsigned>((call.rows + tile - 1) / tile),
-                    static_cast<unsigned>((m.rows + tile - 1) / tile));
-    const bool alone =
-        std::int64_t{grid.x} * grid.y <= std::int64_t{call.backend.multiprocessors()};
-    const int stages = alone ? lone_stages : shared_stages;
-    const int bytes = stages * stage_bytes + 1024;
-    auto* kernel = rule == Int8Rule::w8a8 ? hopper_kernel<Int8Rule::w8a8, More::none>
-                   : extra != nullptr     ? hopper_kernel<Int8Rule::llmint8, More::sums>
-                   : columns > 0          ? hopper_kernel<Int8Rule::llmint8, More::columns>
-                                          : hopper_kernel<Int8Rule::llmint8, More::none>;
-    TRY(cuda_status(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                         lone_stages * stage_bytes + 1024),
-                    "an 8-bit product's shared memory"));
-    kernel<<<grid, threads, static_cast<std::size_t>(bytes), call.backend.stream()>>>(
-        maps, m, product_of(m, call, rule), tokens, Extra{extra, columns}, stages);
+    TRY(describe(encode, tokens.codes, call.rows, in, tile, &maps.x));
+    TRY(describe(encode, m.codes, m.rows, in, outs, &maps.w));
+    const std::int64_t tiles = up_to(call.rows, tile) * up_to(m.rows, outs);
+    const bool alone = is_wide || tiles <= processors;
+    const int stages = is_wide ? wide_stages : alone ? lone_stages : shared_stages;
+    const int stage = is_wide ? stage_bytes<wide> : stage_bytes<narrow>;
+    const int bytes = stages * stage + 1024;
+    const Extra more{extra, columns};
+    const Kernel kernel = is_wide ? kernel_for<wide>(rule, more) : kernel_for<narrow>(rule, more);
+    TRY(cuda_status(
+        cudaFuncSetAttribute(
+            kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+            std::max(lone_stages * stage_bytes<narrow>, wide_stages * stage_bytes<wide>) + 1024),
+        "an 8-bit product's shared memory"));
+    const auto blocks = static_cast<unsigned>(std::min(tiles, alone ? processors : 2 * processors));
+    kernel<<<blocks, threads, static_cast<std::size_t>(bytes), call.backend.stream()>>>(
+        maps, m, product_of(m, call, rule), tokens, more, static_cast<int>(tiles), stages);
     return cuda_status(cudaGetLastError(), "an 8-bit product");
 }
 
