@@ -38,13 +38,16 @@ struct Layout {
     static constexpr std::size_t scratch = row_ring + stream_depth * stream_warps * 8;
     static constexpr std::size_t x = scratch + 256;
 
-    // Room for the inputs: halves, or 8-bit codes and a list of outliers.
-    static __host__ __device__ std::size_t outliers(const Program& p) {
+    // Room for the inputs: halves, or 8-bit codes and what of them are outliers.
+    static __host__ __device__ std::size_t outlier_values(const Program& p) {
         return x + (p.max_in_features + 63) / 16 * 16;
+    }
+    static __host__ __device__ std::size_t outlier_columns(const Program& p) {
+        return outlier_values(p) + (p.max_in_features + 15) / 16 * 32;
     }
     static __host__ __device__ std::size_t head_sums(const Program& p) {
         const std::size_t n = static_cast<std::size_t>(p.max_in_features);
-        return x + (n * (p.outliers ? 5 : 2) + 63) / 64 * 64 + 512;
+        return x + (n * (p.outliers ? 4 : 2) + 63) / 64 * 64 + 512;
     }
     static __host__ __device__ std::size_t feeds(const Program& p) {
         return head_sums(p) + stream_warps * (p.head_dim + 2) * sizeof(float);
@@ -73,7 +76,7 @@ __device__ __forceinline__ float* row_ring() {  // [depth][warps][2] scale and b
 __device__ __forceinline__ float* scratch() {
     return shared_at<float>(Layout::scratch);
 }  // [64]
-__device__ __forceinline__ int* outlier_count() {
+__device__ __forceinline__ int* any_outlier() {
     return shared_at<int>(Layout::scratch) + 63;
 }
 __device__ __forceinline__ uint4* x_words() {

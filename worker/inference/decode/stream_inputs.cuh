@@ -126,6 +126,27 @@ __device__ __forceinline__ float block_max(float value, float* scratch) {
     return best;
 }
 
+// Of i8_i8: inputs at or above the threshold.
+struct OutlierInputs {
+    std::uint16_t* columns;  // [row_chunks] a bit for each of a chunk's inputs that is one
+    __half* values;          // [in_features] set where the bit is
+};
+
+__device__ __forceinline__ OutlierInputs outlier_inputs_of(const Program& p) {
+    return {shared_at<std::uint16_t>(Layout::outlier_columns(p)),
+            shared_at<__half>(Layout::outlier_values(p))};
+}
+
+// Bit j: chunk `lane` + 32 j has outliers. A word is enough for the inputs that prepare() takes.
+__device__ __forceinline__ std::uint32_t flagged_chunks(const OutlierInputs& inputs, int lane,
+                                                        int chunks) {
+    std::uint32_t flagged = 0;
+    for (int j = 0, chunk = lane; chunk < chunks; ++j, chunk += 32) {
+        flagged |= (inputs.columns[chunk] != 0 ? 1u : 0u) << j;
+    }
+    return flagged;
+}
+
 __device__ __forceinline__ int split_count(const Program& program, int length) {
     const int wanted = (length + 127) / 128;
     return wanted < program.splits ? wanted : program.splits;
@@ -307,10 +328,10 @@ struct Inputs {
     }
 
     // Inputs rounded to 8 bits by the largest value below the threshold, which is returned; inputs
-    // at or above it go to the list of outliers and count as 0 (LLM.int8, one row).
+    // at or above it count as 0 and are kept apart (LLM.int8, one row).
     __device__ __forceinline__ float store_codes(const Program& p, const Gemv& g) {
         if (threadIdx.x == 0) {
-            *outlier_count() = 0;
+            *any_outlier() = 0;
         }
         float absmax = 0;
         each([&](float& v, int) {
@@ -321,19 +342,41 @@ struct Inputs {
         absmax = block_max(absmax, scratch() + 32);
         const float scale = absmax > 0 ? 127.0f / absmax : 0;
         auto* codes = reinterpret_cast<std::int8_t*>(x_words());
-        auto* list = shared_at<std::uint32_t>(Layout::outliers(p));
         each([&](float& v, int i) {
             const bool outlier = g.threshold > 0 && fabsf(v) >= g.threshold;
             codes[i] = outlier ? 0 : static_cast<std::int8_t>(__float2int_rn(v * scale));
-            if (outlier) {
-                const unsigned bits = __half_as_ushort(__float2half(v));
-                list[atomicAdd(outlier_count(), 1)] = i << 16 | bits;
-            }
         });
+        if (g.threshold > 0) {
+            store_outliers(outlier_inputs_of(p), g);
+        }
         for (int i = n + threadIdx.x; i < g.row_chunks * 16; i += stream_threads) {
             codes[i] = 0;
         }
         return absmax;
+    }
+
+    // Four neighbouring threads hold a chunk.
+    __device__ __forceinline__ void store_outliers(const OutlierInputs& to, const Gemv& g) {
+#pragma unroll
+        for (int j = 0; j < quads; ++j) {
+            std::uint32_t columns = 0;
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                if (at(j) < n && fabsf(value[j][e]) >= g.threshold) {
+                    columns |= 1u << (at(j) % 16 + e);
+                    to.values[at(j) + e] = __float2half(value[j][e]);
+                }
+            }
+            columns |= __shfl_xor_sync(0xffffffffu, columns, 1);
+            columns |= __shfl_xor_sync(0xffffffffu, columns, 2);
+            const int chunk = at(j) / 16;
+            if (threadIdx.x % 4 == 0 && chunk < g.row_chunks) {
+                to.columns[chunk] = static_cast<std::uint16_t>(columns);
+                if (columns != 0) {
+                    *any_outlier() = 1;
+                }
+            }
+        }
     }
 };
 

@@ -65,46 +65,34 @@ struct RowSum {
         }
     }
 
-    // Outlier columns of the row, a lane each, straight from memory: the queue has just brought the
-    // row through the second-level cache. Their weight is the dequantised code rounded to half, as
-    // bitsandbytes multiplies it. Codes are asked for before the row's sums and used after them.
-    static constexpr int early = 2;
-    std::int8_t codes[early];
-
-    __device__ __forceinline__ void ask_outliers(const std::uint32_t* list, const Gemv& g, int row,
-                                                 int count) {
-        const auto* row_codes = reinterpret_cast<const std::int8_t*>(g.codes) +
-                                static_cast<std::int64_t>(row) * g.row_chunks * 16;
+    // Outlier columns among the chunks [chunk, chunk + 32 stream_chunks) of this lane, `flagged` a
+    // bit for each that has some, from the queue. Their weight is the dequantised code rounded to
+    // half, as bitsandbytes multiplies it.
+    __device__ __forceinline__ void add_outliers(const OutlierInputs& inputs, int at, int chunk,
+                                                 std::uint32_t flagged, float scale) {
 #pragma unroll
-        for (int j = 0; j < early; ++j) {
-            const int i = threadIdx.x % 32 + 32 * j;
-            codes[j] =
-                i < count
-                    ? __ldcg(reinterpret_cast<const signed char*>(row_codes + (list[i] >> 16)))
-                    : 0;
+        for (int c = 0; c < stream_chunks; ++c, chunk += 32) {
+            if ((flagged >> c & 1) == 0) {
+                continue;
+            }
+            const auto* codes =
+                reinterpret_cast<const std::int8_t*>(&ring()[at + c * stream_threads]);
+            for (std::uint32_t left = inputs.columns[chunk]; left != 0; left &= left - 1) {
+                const int inside = __ffs(static_cast<int>(left)) - 1;
+                const float weight =
+                    __half2float(__float2half(codes[inside] * scale * 7.874015718698502e-3f));
+                outlier = fmaf(weight, __half2float(inputs.values[chunk * 16 + inside]), outlier);
+            }
         }
     }
 
-    __device__ __forceinline__ void add_outliers(const std::uint32_t* list, const Gemv& g, int row,
-                                                 int count, float scale) {
-        const auto* row_codes = reinterpret_cast<const std::int8_t*>(g.codes) +
-                                static_cast<std::int64_t>(row) * g.row_chunks * 16;
-        int j = 0;
-        for (int i = threadIdx.x % 32; i < count; i += 32, ++j) {
-            const std::uint32_t entry = list[i];
-            const float code = j == 0 ? codes[0] : j == 1 ? codes[1] : row_codes[entry >> 16];
-            const float weight = __half2float(__float2half(code * scale * 7.874015718698502e-3f));
-            outlier = fmaf(weight, __half2float(__ushort_as_half(entry & 0xffffu)), outlier);
-        }
-    }
-
-    __device__ float total(float row_scale, float bias, float activation_scale) {
+    // `outliers`: of some lane, so that theirs are added up.
+    __device__ float total(float row_scale, float bias, float activation_scale, bool outliers) {
+        if (kind != Codes::i8_i8 || outliers) {
+            float& lanes = kind == Codes::i8_i8 ? outlier : value;
 #pragma unroll
-        for (int offset = 16; offset > 0; offset /= 2) {
-            if constexpr (kind != Codes::i8_i8) {
-                value += __shfl_xor_sync(0xffffffffu, value, offset);
-            } else {
-                outlier += __shfl_xor_sync(0xffffffffu, outlier, offset);
+            for (int offset = 16; offset > 0; offset /= 2) {
+                lanes += __shfl_xor_sync(0xffffffffu, lanes, offset);
             }
         }
         if constexpr (kind == Codes::i8_i8) {
@@ -207,8 +195,9 @@ __device__ __forceinline__ void run_units(const Program& program, const Gemv& g,
     const int chunks = g.row_chunks, scales_per_row = feed.scales_per_row;
     const int lane_scale = lane >> feed.scale_shift;
     const bool has_scale = feed.row_scales != nullptr, has_bias = feed.bias != nullptr;
-    const int outliers = kind == Codes::i8_i8 ? *outlier_count() : 0;
-    const auto* list = shared_at<std::uint32_t>(Layout::outliers(program));
+    const bool outliers = kind == Codes::i8_i8 && *any_outlier() != 0;
+    const OutlierInputs outlier_inputs = outlier_inputs_of(program);
+    const std::uint32_t flagged = outliers ? flagged_chunks(outlier_inputs, lane, chunks) : 0;
     const auto* lut = shared_at<std::uint32_t>(Layout::lut(program)) + lane;
     for (; unit < units; unit += grid_warps()) {
         const Beside beside = load_beside(program, g, unit, position);
@@ -218,9 +207,6 @@ __device__ __forceinline__ void run_units(const Program& program, const Gemv& g,
             const int scale_odd = (row * scales_per_row + lane_scale) & 1;
             RowSum<kind> sum;
             float row_scale = 1.0f / input_factor(kind), bias = 0;
-            if constexpr (kind == Codes::i8_i8) {
-                sum.ask_outliers(list, g, row, outliers);
-            }
             for (int from = 0; from < chunks; from += 32 * stream_chunks) {
                 wait_for_all_but<stream_depth - 1>();
                 const int at = consumer.slot * stream_chunks * stream_threads + threadIdx.x;
@@ -235,16 +221,19 @@ __device__ __forceinline__ void run_units(const Program& program, const Gemv& g,
                 for (int c = 0; c < stream_chunks; ++c) {
                     sum.add(lut, at + c * stream_threads, from + 32 * c + lane, chunks, scale_odd);
                 }
+                if constexpr (kind == Codes::i8_i8) {
+                    const std::uint32_t here = flagged >> (from / 32) & ((1u << stream_chunks) - 1);
+                    if (here != 0) {
+                        sum.add_outliers(outlier_inputs, at, from + lane, here, row_scale);
+                    }
+                }
                 consumer.slot = consumer.slot + 1 == stream_depth ? 0 : consumer.slot + 1;
                 if (from == 0) {
                     __syncwarp();  // before a lane's refill may overwrite them
                 }
                 producer.issue();
             }
-            if constexpr (kind == Codes::i8_i8) {
-                sum.add_outliers(list, g, row, outliers, row_scale);
-            }
-            const float total = sum.total(row_scale, bias, activation_scale);
+            const float total = sum.total(row_scale, bias, activation_scale, outliers);
             first = r == 0 ? total : first;
             second = total;
         }
