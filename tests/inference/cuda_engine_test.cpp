@@ -1,7 +1,10 @@
 // The engine's contract on a card: batches, sequences, outliers, memory, refusals.
 #include <algorithm>
+#include <array>
+#include <cstdlib>
 
 #include "tests/inference/cuda_support.h"
+#include "worker/inference/backend/cuda/cuda_error.h"
 #include "worker/inference/generate.h"
 
 namespace bitsweep::testing_inference {
@@ -197,6 +200,60 @@ TEST_F(Cuda, a_card_that_is_not_there_is_refused_by_name) {
     EXPECT_NE(CudaBackend::open("cuda:99").error().message.find("no cuda:99"), std::string::npos);
     EXPECT_EQ(CudaBackend::open("cuda:x").error().code, ErrorCode::invalid_input);
     EXPECT_EQ(CudaBackend::open("gpu").error().message, "device 'gpu'; write cpu or cuda:N");
+}
+
+// In a process of its own: the number of what did not answer as it should.
+int after_a_fault(CudaBackend& backend) {
+    const ModelFiles files = random_or_die("llama-pico");
+    EngineOptions options;
+    options.method = method_of("int8");
+    options.device = "cuda:0";
+    options.context = 64;
+    auto engine = load_engine(files, options, nullptr);
+    auto buffer = backend.allocate(64, MemoryCategory::workspace);
+    if (!engine.ok() || !buffer.ok()) {
+        return 100;
+    }
+    // A kernel reads from an address that nobody owns; the launch itself succeeds.
+    const auto* nowhere = reinterpret_cast<const float*>(std::uintptr_t{0x10});
+    if (quant::convert_input(nowhere, 1, 8, InputType::f32, (*buffer)->data(), backend.stream()) !=
+        cudaSuccess) {
+        return 101;
+    }
+    const auto is_fault = [](const Status& status) {
+        return !status.ok() && status.error().code == ErrorCode::gpu_fault &&
+               status.error().message.find("illegal memory access") != std::string::npos;
+    };
+    int wrong = is_fault(backend.synchronize()) ? 0 : 1;
+    std::array<float, 16> host{};
+    wrong += is_fault(backend.copy_to_host(host.data(), **buffer, 0, sizeof host)) ? 0 : 1;
+    wrong += is_fault(backend.copy_to_device(**buffer, 0, host.data(), sizeof host)) ? 0 : 1;
+    std::vector<float> logits(static_cast<std::size_t>(files.config.vocabulary));
+    const std::vector<std::int32_t> ids{1, 2, 3};
+    wrong += is_fault((*engine)->forward(ids, 3, logits.data())) ? 0 : 1;
+    const auto another = load_engine(files, options, nullptr);
+    wrong += is_fault(another.ok() ? Status{} : Status(another.error())) ? 0 : 1;
+    return wrong;  // and what the card held is let go without a crash
+}
+
+TEST_F(Cuda, a_fault_of_the_card_is_the_error_of_every_later_call_and_ends_nothing) {
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    EXPECT_EXIT(std::exit(after_a_fault(*backend_)), testing::ExitedWithCode(0), "");
+    // Another process has the card as it was.
+    EXPECT_TRUE(backend_->synchronize().ok());
+}
+
+TEST(CudaErrors, become_classes_that_say_what_to_do) {
+    EXPECT_TRUE(cuda_status(cudaSuccess, "x").ok());
+    const auto code = [](cudaError_t error) { return cuda_status(error, "x").error().code; };
+    EXPECT_EQ(code(cudaErrorMemoryAllocation), ErrorCode::out_of_gpu_memory);
+    EXPECT_EQ(code(cudaErrorNoKernelImageForDevice), ErrorCode::unsupported);
+    EXPECT_EQ(code(cudaErrorNoDevice), ErrorCode::unsupported);
+    EXPECT_EQ(code(cudaErrorIllegalAddress), ErrorCode::gpu_fault);
+    EXPECT_EQ(code(cudaErrorECCUncorrectable), ErrorCode::gpu_fault);
+    const std::string words = cuda_status(cudaErrorInvalidDeviceFunction, "a norm").error().message;
+    EXPECT_NE(words.find("a norm"), std::string::npos);
+    EXPECT_NE(words.find("build it with CMAKE_CUDA_ARCHITECTURES naming it"), std::string::npos);
 }
 
 }  // namespace
