@@ -152,12 +152,28 @@ void fill_matrix(Gemv& g, Codes kind, std::int64_t rows, int in, int group, floa
     }
 }
 
+// Outlier columns as models have them: large inputs, whose weights are small in return.
+constexpr int planted_gain = 40;
+
+__host__ __device__ int planted_column(int i, int width) {
+    return (i * 37 + 11) % width;
+}
+
+__global__ void quieten(std::int8_t* codes, std::int64_t rows, std::int64_t row_bytes, int width,
+                        int planted) {
+    for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
+        for (int i = threadIdx.x; i < planted; i += blockDim.x) {
+            codes[row * row_bytes + planted_column(i, width)] /= planted_gain;
+        }
+    }
+}
+
 float* norm_weight(int width, int planted) {
     float* w = floats(width, 1.0f, 0.1f, seed_counter++);
     std::vector<float> host(width);
     CHECK(cudaMemcpy(host.data(), w, width * 4, cudaMemcpyDeviceToHost));
     for (int i = 0; i < planted; ++i) {
-        host[(i * 37 + 11) % width] = 40.0f;
+        host[planted_column(i, width)] = planted_gain;
     }
     CHECK(cudaMemcpy(w, host.data(), width * 4, cudaMemcpyHostToDevice));
     return w;
@@ -266,6 +282,11 @@ class Builder {
         g.prologue = s.gpt ? Prologue::layer_norm : Prologue::rms_norm;
         g.input = b.program.hidden;
         g.norm_weight = norm_weight(s.width, v.planted);
+        if (g.kind == Codes::i8_i8 && v.planted > 0) {
+            quieten<<<1024, 64>>>(
+                reinterpret_cast<std::int8_t*>(const_cast<std::uint8_t*>(g.codes)), g.rows,
+                std::int64_t{g.row_chunks} * 16, s.width, v.planted);
+        }
         g.norm_bias = s.gpt ? floats(s.width, 0, 0.02f, seed_counter++) : nullptr;
         g.norm_eps = 1e-5f;
         return g;
@@ -389,7 +410,8 @@ int parity(const Shape& s, const Variant& v, int tokens, int position) {
         token = static_cast<int>(std::max_element(want.begin(), want.end()) - want.begin());
         ok = ok && chosen >= 0 && chosen < s.vocabulary && want[token] - want[chosen] < 0.05f;
     }
-    ok = ok && worst < 1e-2;  // NaN fails
+    // An input on the edge of a code may round the other way. NaN fails.
+    ok = ok && worst < (v.body == Codes::i8_i8 ? 2e-2 : 1e-2);
     std::printf("parity %-12s %-26s from %3d  worst |d|/|ref| %.2e  %s\n", s.name, v.name, position,
                 worst, ok ? "ok" : "FAILED");
     free_all();
@@ -439,6 +461,20 @@ void split(const Built& b) {
     std::printf("\n");
 }
 
+// Of the last token: inputs of the last `down` that reach the threshold; those behind a norm are
+// the planted ones.
+void report_outliers(const Built& b) {
+    const Gemv& down = b.stages[b.stages.size() - 2].gemv;
+    std::vector<HalfWord> words(down.in_features);
+    CHECK(cudaMemcpy(words.data(), down.input, words.size() * sizeof(HalfWord),
+                     cudaMemcpyDeviceToHost));
+    const auto count = std::count_if(words.begin(), words.end(), [&](const HalfWord& word) {
+        return std::fabs(__half2float(__ushort_as_half(word.value))) >= down.threshold;
+    });
+    std::printf("    outlier columns of the last down projection: %ld of %d\n",
+                static_cast<long>(count), down.in_features);
+}
+
 void speed(const Shape& s, const Variant& v, double bandwidth, double& base) {
     const int tokens = 128;
     Built b = Builder(s, v, 512, 4).build();
@@ -467,7 +503,10 @@ void speed(const Shape& s, const Variant& v, double bandwidth, double& base) {
         "of fp16\n",
         s.name, v.name, b.bytes_per_token / 1e6, 1e3 / median, median * 1e3, floor * 1e3,
         100 * floor / median, base / median);
-    if (v.body == Codes::f16 || v.body == Codes::i4_group) {
+    if (v.threshold > 0) {
+        report_outliers(b);
+    }
+    if (v.body == Codes::f16 || v.body == Codes::i4_group || v.threshold > 0) {
         split(b);
     }
     std::fflush(stdout);

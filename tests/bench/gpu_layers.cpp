@@ -114,8 +114,9 @@ Status time_parts(CudaBackend& backend, const DeviceLinear& layer, const DeviceC
     std::printf("  quantise %7.1f, sums by cuBLASLt %7.1f, and scaled %7.1f", quantise, sums,
                 tiled);
     if (quant::hopper_serves(m, call)) {
-        const double fused = TRY(time_us(
-            backend, [&] { return quant::hopper_rows(m, call, tokens, nullptr, 0, rule); }));
+        const double fused = TRY(time_us(backend, [&] {
+            return quant::hopper_rows(m, call, tokens, nullptr, quant::Beside::none, rule);
+        }));
         std::printf(", in one kernel %7.1f", fused);
     }
     return {};

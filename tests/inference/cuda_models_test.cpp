@@ -98,7 +98,12 @@ TEST_F(Cuda, every_method_of_a_trained_model_agrees_with_the_cpu) {
                                       score_all(*cuda, ids, vocabulary), vocabulary);
             std::printf("%s %s: mean KL divergence from the CPU %.2e\n", name.c_str(),
                         method.c_str(), kl);
-            EXPECT_LT(kl, method_of(method).rounds_activations ? 1e-3 : 1e-4) << name << method;
+            // A code that rounds the other way is a step of the token's largest value, or of the
+            // whole tensor's.
+            const double bound = method == "int8-absmax-tensor"         ? 1e-2
+                                 : method_of(method).rounds_activations ? 1e-3
+                                                                        : 1e-4;
+            EXPECT_LT(kl, bound) << name << method;
         }
     }
 }

@@ -11,6 +11,8 @@
 namespace bitsweep::decode {
 
 inline constexpr int stream_warps = stream_threads / 32;
+inline constexpr int step_chunks = 32 * stream_chunks;  // of a row, that a warp takes at a step
+inline constexpr int step_columns = 16 * step_chunks;   // inputs of a step at 8 bits
 
 // What the producer needs of a product; a whole model's list lies in shared memory.
 struct Feed {
@@ -18,10 +20,10 @@ struct Feed {
     const std::uint8_t* scales;  // group scales; null: none streamed
     std::int32_t rows;
     std::int32_t row_chunks;
-    std::int32_t rows_per_unit;
-    std::int32_t first_warp;   // which warp of the grid takes unit 0, so that remainders even out
-    std::int32_t scale_bytes;  // 2 (half) or 4 (float) per group; 0: no group scales
-    std::int32_t scale_shift;  // log2 of chunks per scale
+    std::int32_t rows_per_unit;  // 1 or 2
+    std::int32_t first_warp;     // which warp of the grid takes unit 0, so that remainders even out
+    std::int32_t scale_bytes;    // 2 (half) or 4 (float) per group; 0: no group scales
+    std::int32_t scale_shift;    // log2 of chunks per scale
     std::int32_t scales_per_row;
     const float* row_scales;  // one float a row, or null
     const float* bias;        // one float a row, or null
@@ -38,16 +40,26 @@ struct Layout {
     static constexpr std::size_t scratch = row_ring + stream_depth * stream_warps * 8;
     static constexpr std::size_t x = scratch + 256;
 
-    // Room for the inputs: halves, or 8-bit codes and what of them are outliers.
+    // Room for the inputs: halves, or 8-bit codes and what of them are outliers (OutlierInputs).
     static __host__ __device__ std::size_t outlier_values(const Program& p) {
         return x + (p.max_in_features + 63) / 16 * 16;
     }
     static __host__ __device__ std::size_t outlier_columns(const Program& p) {
         return outlier_values(p) + (p.max_in_features + 15) / 16 * 32;
     }
+    static __host__ __device__ std::size_t outlier_bits(const Program& p) {
+        return outlier_columns(p) + steps_of(p) * step_columns * 2;
+    }
+    static __host__ __device__ std::size_t outlier_counts(const Program& p) {
+        return outlier_bits(p) + steps_of(p) * step_columns / 8;
+    }
+    static __host__ __device__ std::size_t steps_of(const Program& p) {
+        return (static_cast<std::size_t>(p.max_in_features) + step_columns - 1) / step_columns;
+    }
     static __host__ __device__ std::size_t head_sums(const Program& p) {
         const std::size_t n = static_cast<std::size_t>(p.max_in_features);
-        return x + (n * (p.outliers ? 4 : 2) + 63) / 64 * 64 + 512;
+        return p.outliers ? (outlier_counts(p) + steps_of(p) * 4 + 63) / 64 * 64
+                          : x + (n * 2 + 63) / 64 * 64 + 512;
     }
     static __host__ __device__ std::size_t feeds(const Program& p) {
         return head_sums(p) + stream_warps * (p.head_dim + 2) * sizeof(float);
@@ -137,106 +149,110 @@ __device__ __forceinline__ int first_unit(const Feed& feed, int warp) {
     return unit < 0 ? unit + grid_warps() : unit;
 }
 
-// The producer half of a lane: walks the program's chunks in order, `stream_depth` ahead.
+__device__ __forceinline__ int units_of(const Feed& feed) {
+    return feed.rows >> (feed.rows_per_unit - 1);
+}
+
+// The producer half of a lane: walks the program's chunks in order, `stream_depth` steps ahead.
+// What it does at every step is a fifth of the kernel's instructions at 4 bits, so it only adds:
+// products belong to the beginning of a feed.
 struct Producer {
     const Feed* feeds;
     int gemvs;        // feeds in the list
     int tokens_left;  // tokens still to stream
     int feed = 0;
-    int row = 0;
-    int left = 0;      // chunks of this row from this lane's next one on; <= 0: none
-    int row_left = 0;  // chunks of this row from lane 0's next one on
-    int slot = 0;
+    int units_left = 0;  // of this warp in the feed, the present one included
+    int rows_left = 0;   // of the unit, the present one included
+    int steps_left = 0;  // of the row; 0: all is streamed
+    int left = 0;        // chunks of this row from this lane's next one on; <= 0: none
     bool first_step = true;
-    const std::uint8_t* next = nullptr;    // this lane's next chunk
-    const std::uint8_t* scales = nullptr;  // the word that holds its group scale
-    Feed f;
+    const std::uint8_t* next = nullptr;   // this lane's next chunk
+    const std::uint8_t* scale = nullptr;  // its group's scale
+    int scale_step = 0;                   // bytes of scales in a step; 0: none
+    const float* constant = nullptr;      // lanes 0 and 1: the row's scale and bias, or null
 
     __device__ __forceinline__ void open_feed() {
-        for (;;) {
+        const int lane = threadIdx.x % 32;
+        for (;; ++feed) {
             if (feed == gemvs) {
                 feed = 0;
                 if (--tokens_left <= 0) {
-                    row_left = left = 0;
                     return;
                 }
             }
-            f = feeds[feed];
-            const int unit = first_unit(f, threadIdx.x / 32);
-            if (unit * f.rows_per_unit < f.rows) {
-                row = unit * f.rows_per_unit;
-                open_row();
-                return;
+            const Feed& f = feeds[feed];
+            const int unit = first_unit(f, threadIdx.x / 32), units = units_of(f);
+            if (unit >= units) {
+                continue;
             }
-            ++feed;
+            units_left = (units - 1 - unit) / grid_warps() + 1;
+            const std::int64_t row = unit * f.rows_per_unit;
+            next = f.codes + (row * f.row_chunks + lane) * 16;
+            scale_step = (step_chunks >> f.scale_shift) * f.scale_bytes;
+            scale = f.scales + (row * f.scales_per_row + (lane >> f.scale_shift)) * f.scale_bytes;
+            constant = lane == 0 ? f.row_scales : lane == 1 ? f.bias : nullptr;
+            constant += constant != nullptr ? row : 0;
+            rows_left = f.rows_per_unit;
+            open_row(f);
+            return;
         }
     }
 
-    __device__ __forceinline__ void open_row() {
-        const int lane = threadIdx.x % 32;
-        next = f.codes + (static_cast<std::int64_t>(row) * f.row_chunks + lane) * 16;
-        row_left = f.row_chunks;
-        left = f.row_chunks - lane;
+    __device__ __forceinline__ void open_row(const Feed& f) {
+        steps_left = (f.row_chunks + step_chunks - 1) / step_chunks;
+        left = f.row_chunks - static_cast<int>(threadIdx.x % 32);
         first_step = true;
-        if (f.scale_bytes != 0) {
-            const std::int64_t scale =
-                static_cast<std::int64_t>(row) * f.scales_per_row + (lane >> f.scale_shift);
-            scales = f.scales + (scale * f.scale_bytes & ~std::int64_t{3});
-        }
     }
 
     __device__ __forceinline__ void next_row() {
-        ++row;
-        if (row % f.rows_per_unit == 0) {
-            row += (grid_warps() - 1) * f.rows_per_unit;
-            if (row >= f.rows) {
+        const Feed& f = feeds[feed];
+        int rows = 1;
+        if (--rows_left == 0) {
+            if (--units_left == 0) {
                 ++feed;
                 open_feed();
                 return;
             }
+            rows_left = f.rows_per_unit;
+            rows += (grid_warps() - 1) * f.rows_per_unit;
         }
-        open_row();
-    }
-
-    __device__ __forceinline__ void copy_row_constants() {
-        const int lane = threadIdx.x % 32;
-        float* to = &row_ring()[(slot * stream_warps + threadIdx.x / 32) * 2];
-        if (lane == 0 && f.row_scales != nullptr) {
-            copy4(to, f.row_scales + row);
-        } else if (lane == 1 && f.bias != nullptr) {
-            copy4(to + 1, f.bias + row);
-        }
-        first_step = false;
+        open_row(f);
+        next += static_cast<std::int64_t>(rows) * f.row_chunks * 16 - steps_left * step_chunks * 16;
+        scale += rows * f.scales_per_row * f.scale_bytes - steps_left * scale_step;
+        constant += constant != nullptr ? rows : 0;
     }
 
     // Group scales of the chunks of one step lie an even number of scales apart (groups of at most
     // 512 weights), so the half of a word that a lane needs is the same along a row.
-    __device__ __forceinline__ void issue() {
-        const int at = slot * stream_chunks * stream_threads + threadIdx.x;
+    __device__ __forceinline__ void issue(int slot) {
+        if (steps_left != 0) {
+            const int at = slot * stream_chunks * stream_threads + threadIdx.x;
 #pragma unroll
-        for (int c = 0; c < stream_chunks; ++c) {
-            if (left > 32 * c) {
-                copy16(&ring()[at + c * stream_threads], next + c * 512);
-                if (f.scale_bytes != 0) {
-                    copy4(&scale_ring()[at + c * stream_threads],
-                          scales + (32 * c >> f.scale_shift) * f.scale_bytes);
+            for (int c = 0; c < stream_chunks; ++c) {
+                if (left > 32 * c) {
+                    copy16(&ring()[at + c * stream_threads], next + c * 512);
+                    if (scale_step != 0) {
+                        const auto word = reinterpret_cast<std::uintptr_t>(
+                                              scale + c * (scale_step / stream_chunks)) &
+                                          ~std::uintptr_t{3};
+                        copy4(&scale_ring()[at + c * stream_threads],
+                              reinterpret_cast<const void*>(word));
+                    }
                 }
             }
-        }
-        if (row_left > 0) {
-            if (first_step) {
-                copy_row_constants();
+            if (first_step && constant != nullptr) {
+                copy4(&row_ring()[(slot * stream_warps + threadIdx.x / 32) * 2 + threadIdx.x % 32],
+                      constant);
             }
-            next += 512 * stream_chunks;
-            scales += (32 * stream_chunks >> f.scale_shift) * f.scale_bytes;
-            left -= 32 * stream_chunks;
-            row_left -= 32 * stream_chunks;
-            if (row_left <= 0) {
+            first_step = false;
+            next += step_chunks * 16;
+            scale += scale_step;
+            left -= step_chunks;
+            if (--steps_left == 0) {
                 next_row();
             }
         }
         commit();
-        slot = slot + 1 == stream_depth ? 0 : slot + 1;
     }
 };
 

@@ -109,42 +109,52 @@ __device__ __forceinline__ float2 block_sums(float2 value, float* scratch) {
     return total;
 }
 
-__device__ __forceinline__ float block_max(float value, float* scratch) {
+__device__ __forceinline__ std::uint32_t warp_max(std::uint32_t value) {
+#if __CUDA_ARCH__ >= 800
+    return __reduce_max_sync(0xffffffffu, value);
+#else
 #pragma unroll
     for (int offset = 16; offset > 0; offset /= 2) {
-        value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, offset));
+        value = max(value, __shfl_xor_sync(0xffffffffu, value, offset));
     }
-    if (threadIdx.x % 32 == 0) {
-        scratch[threadIdx.x / 32] = value;
-    }
-    __syncthreads();
-    float best = scratch[0];
-#pragma unroll
-    for (int warp = 1; warp < stream_warps; ++warp) {
-        best = fmaxf(best, scratch[warp]);
-    }
-    return best;
+    return value;
+#endif
 }
 
-// Of i8_i8: inputs at or above the threshold.
+// The largest magnitude, as its bits, and whether there is an outlier.
+struct Largest {
+    std::uint32_t bits;
+    bool outlier;
+};
+
+// Over the block; `scratch` [warps] must be free. What was stored before is there after it.
+__device__ __forceinline__ Largest over_block(Largest mine, float* scratch) {
+    constexpr std::uint32_t flag = 0x80000000u;  // a magnitude has no sign
+    auto* words = reinterpret_cast<std::uint32_t*>(scratch);
+    const std::uint32_t largest = warp_max(mine.bits);
+    const bool outlier = __any_sync(0xffffffffu, mine.outlier);
+    if (threadIdx.x % 32 == 0) {
+        words[threadIdx.x / 32] = largest | (outlier ? flag : 0);
+    }
+    __syncthreads();
+    const std::uint32_t word = words[threadIdx.x % stream_warps];
+    return {warp_max(word & ~flag), __any_sync(0xffffffffu, (word & flag) != 0) != 0};
+}
+
+// Of i8_i8: inputs at or above the threshold, by the step of a row that brings their weights, in
+// order of the columns, so that sums do not depend on who came first.
 struct OutlierInputs {
-    std::uint16_t* columns;  // [row_chunks] a bit for each of a chunk's inputs that is one
+    std::uint32_t* bits;     // [steps][step_columns / 32] one for each input that is one
+    std::uint16_t* columns;  // [steps][step_columns] of the step
     __half* values;          // [in_features] set where the bit is
+    int* counts;             // [steps] columns
 };
 
 __device__ __forceinline__ OutlierInputs outlier_inputs_of(const Program& p) {
-    return {shared_at<std::uint16_t>(Layout::outlier_columns(p)),
-            shared_at<__half>(Layout::outlier_values(p))};
-}
-
-// Bit j: chunk `lane` + 32 j has outliers. A word is enough for the inputs that prepare() takes.
-__device__ __forceinline__ std::uint32_t flagged_chunks(const OutlierInputs& inputs, int lane,
-                                                        int chunks) {
-    std::uint32_t flagged = 0;
-    for (int j = 0, chunk = lane; chunk < chunks; ++j, chunk += 32) {
-        flagged |= (inputs.columns[chunk] != 0 ? 1u : 0u) << j;
-    }
-    return flagged;
+    return {shared_at<std::uint32_t>(Layout::outlier_bits(p)),
+            shared_at<std::uint16_t>(Layout::outlier_columns(p)),
+            shared_at<__half>(Layout::outlier_values(p)),
+            shared_at<int>(Layout::outlier_counts(p))};
 }
 
 __device__ __forceinline__ int split_count(const Program& program, int length) {
@@ -328,53 +338,101 @@ struct Inputs {
     }
 
     // Inputs rounded to 8 bits by the largest value below the threshold, which is returned; inputs
-    // at or above it count as 0 and are kept apart (LLM.int8, one row).
+    // at or above it count as 0 and are kept apart (LLM.int8, one row). Magnitudes order as their
+    // bits do, a NaN above all. Threads behind the last input hold others' again.
     __device__ __forceinline__ float store_codes(const Program& p, const Gemv& g) {
+        const bool split = g.threshold > 0;
+        const float threshold = split ? g.threshold : NAN;  // which nothing reaches
+        const OutlierInputs apart = outlier_inputs_of(p);
+        Largest largest{0, false};
+#pragma unroll
+        for (int j = 0; j < quads; ++j) {
+            std::uint32_t bits = 0;
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                float& v = value[j][e];
+                const __half half = __float2half(v);
+                v = __half2float(half);
+                if (fabsf(v) >= threshold) {
+                    bits |= at(j) < n ? 1u << (at(j) % 32 + e) : 0;
+                    apart.values[min(at(j), n - 4) + e] = half;
+                    v = 0;
+                }
+                largest.bits = max(largest.bits, __float_as_uint(fabsf(v)));
+            }
+            largest.outlier = largest.outlier || bits != 0;
+            if (split) {
+                store_bits(apart, j, bits);
+            }
+        }
+        largest = over_block(largest, scratch() + 32);
+        if (largest.outlier) {
+            list_columns(apart);
+        }
         if (threadIdx.x == 0) {
-            *any_outlier() = 0;
+            *any_outlier() = largest.outlier ? 1 : 0;
         }
-        float absmax = 0;
-        each([&](float& v, int) {
-            v = __half2float(__float2half(v));
-            const float a = fabsf(v);
-            absmax = g.threshold > 0 && a >= g.threshold ? absmax : fmaxf(absmax, a);
-        });
-        absmax = block_max(absmax, scratch() + 32);
+        const float absmax = __uint_as_float(largest.bits);
         const float scale = absmax > 0 ? 127.0f / absmax : 0;
-        auto* codes = reinterpret_cast<std::int8_t*>(x_words());
-        each([&](float& v, int i) {
-            const bool outlier = g.threshold > 0 && fabsf(v) >= g.threshold;
-            codes[i] = outlier ? 0 : static_cast<std::int8_t>(__float2int_rn(v * scale));
-        });
-        if (g.threshold > 0) {
-            store_outliers(outlier_inputs_of(p), g);
+        auto* codes = reinterpret_cast<std::uint32_t*>(x_words());
+#pragma unroll
+        for (int j = 0; j < quads; ++j) {
+            std::uint32_t word = 0;
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                const int code = __float2int_rn(value[j][e] * scale);
+                word |= (static_cast<std::uint32_t>(code) & 0xffu) << (8 * e);
+            }
+            if (at(j) < n) {
+                codes[at(j) / 4] = word;
+            }
         }
+        auto* bytes = reinterpret_cast<std::int8_t*>(x_words());
         for (int i = n + threadIdx.x; i < g.row_chunks * 16; i += stream_threads) {
-            codes[i] = 0;
+            bytes[i] = 0;
         }
         return absmax;
     }
 
-    // Four neighbouring threads hold a chunk.
-    __device__ __forceinline__ void store_outliers(const OutlierInputs& to, const Gemv& g) {
+    __device__ __forceinline__ int steps() const {
+        return (n + step_columns - 1) / step_columns;
+    }
+
+    // Eight neighbouring threads hold a word.
+    __device__ __forceinline__ void store_bits(const OutlierInputs& to, int j, std::uint32_t bits) {
 #pragma unroll
-        for (int j = 0; j < quads; ++j) {
-            std::uint32_t columns = 0;
+        for (int offset = 1; offset < 8; offset *= 2) {
+            bits |= __shfl_xor_sync(0xffffffffu, bits, offset);
+        }
+        if (threadIdx.x % 8 == 0 && at(j) < steps() * step_columns) {
+            to.bits[at(j) / 32] = bits;
+        }
+    }
+
+    // Of all bits; a warp a step, a lane a word of each 1,024 columns.
+    __device__ __forceinline__ void list_columns(const OutlierInputs& to) {
+        static_assert(step_columns % 1024 == 0);
+        const int lane = threadIdx.x % 32;
+        for (int step = threadIdx.x / 32; step < steps(); step += stream_warps) {
+            std::uint16_t* columns = to.columns + step * step_columns;
+            int count = 0;
+            for (int first = 0; first < step_columns; first += 1024) {
+                std::uint32_t bits = to.bits[(step * step_columns + first) / 32 + lane];
+                int upto = __popc(bits);
 #pragma unroll
-            for (int e = 0; e < 4; ++e) {
-                if (at(j) < n && fabsf(value[j][e]) >= g.threshold) {
-                    columns |= 1u << (at(j) % 16 + e);
-                    to.values[at(j) + e] = __float2half(value[j][e]);
+                for (int offset = 1; offset < 32; offset *= 2) {
+                    const int other = __shfl_up_sync(0xffffffffu, upto, offset);
+                    upto += lane >= offset ? other : 0;
                 }
+                std::uint16_t* next = columns + count + upto - __popc(bits);
+                for (; bits != 0; bits &= bits - 1) {
+                    const int inside = __ffs(static_cast<int>(bits)) - 1;
+                    *next++ = static_cast<std::uint16_t>(first + lane * 32 + inside);
+                }
+                count += __shfl_sync(0xffffffffu, upto, 31);
             }
-            columns |= __shfl_xor_sync(0xffffffffu, columns, 1);
-            columns |= __shfl_xor_sync(0xffffffffu, columns, 2);
-            const int chunk = at(j) / 16;
-            if (threadIdx.x % 4 == 0 && chunk < g.row_chunks) {
-                to.columns[chunk] = static_cast<std::uint16_t>(columns);
-                if (columns != 0) {
-                    *any_outlier() = 1;
-                }
+            if (lane == 0) {
+                to.counts[step] = count;
             }
         }
     }

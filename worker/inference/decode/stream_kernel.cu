@@ -68,25 +68,25 @@ __device__ std::uint64_t global_ns() {
 
 template <Codes kind>
 __device__ __forceinline__ void run_gemv(const Program& p, const Gemv& g, const Feed& feed,
-                                         Producer& producer, Consumer& consumer, int position,
+                                         Producer& producer, int& slot, int position,
                                          std::uint32_t token_tag, std::uint32_t stage,
                                          std::uint64_t& best) {
     stamp(p, 4);
     const float activation_scale = prepare_inputs(p, g, position, token_tag + g.input_stage);
     __syncthreads();
     stamp(p, 1);
-    run_units<kind>(p, g, feed, producer, consumer, position, activation_scale, token_tag + stage,
+    run_units<kind>(p, g, feed, producer, slot, position, activation_scale, token_tag + stage,
                     best);
     stamp(p, 2);
 }
 
 __device__ __forceinline__ void dispatch_gemv(const Program& p, const Gemv& g, const Feed& feed,
-                                              Producer& producer, Consumer& consumer, int position,
+                                              Producer& producer, int& slot, int position,
                                               std::uint32_t token_tag, std::uint32_t stage,
                                               std::uint64_t& best) {
 #define BITSWEEP_CASE(kind) \
     case kind:              \
-        return run_gemv<kind>(p, g, feed, producer, consumer, position, token_tag, stage, best)
+        return run_gemv<kind>(p, g, feed, producer, slot, position, token_tag, stage, best)
     switch (g.kind) {
         BITSWEEP_CASE(Codes::f16);
         BITSWEEP_CASE(Codes::bf16);
@@ -226,7 +226,7 @@ __device__ __forceinline__ void put_stage(Stage* current, int i, std::uint64_t w
 // overwritten before it looks.
 __device__ __forceinline__ bool has_rows(const Feed& feed) {
     const int first = first_unit(feed, 0);
-    return first < feed.rows / feed.rows_per_unit || first + stream_warps > grid_warps();
+    return first < units_of(feed) || first + stream_warps > grid_warps();
 }
 
 __global__ void __launch_bounds__(stream_threads, 1)
@@ -243,9 +243,9 @@ __global__ void __launch_bounds__(stream_threads, 1)
     Producer producer{feeds, feed_count, tokens};
     producer.open_feed();
     for (int i = 0; i < stream_depth; ++i) {
-        producer.issue();
+        producer.issue(i);
     }
-    Consumer consumer;
+    int slot = 0;  // of the queue, the next one that is read and filled again
     int token = *program.token, position = *program.position;
     std::uint32_t token_tag = *program.epoch + 1;
     // 2. Tokens.
@@ -265,7 +265,7 @@ __global__ void __launch_bounds__(stream_threads, 1)
                 stamp(program, 5);
             } else {
                 if (has_rows(feeds[feed])) {
-                    dispatch_gemv(program, stage.gemv, feeds[feed], producer, consumer, position,
+                    dispatch_gemv(program, stage.gemv, feeds[feed], producer, slot, position,
                                   token_tag, i, best);
                 }
                 ++feed;

@@ -30,13 +30,9 @@ struct RowSum {
     float outlier = 0;  // i8_i8: sum of the outlier columns
     int integer = 0;    // i8_i8: exact sum of code times code
 
-    // `at`: this lane's place in the queue; n: chunks of a row.
-    __device__ __forceinline__ void add(const std::uint32_t* lut, int at, int chunk, int n,
-                                        int scale_odd) {
-        const uint4 w = ring()[at];
-        if (chunk >= n) {
-            return;
-        }
+    // n: chunks of a row; `scale_word` holds the scale of the chunk's group, and maybe another.
+    __device__ __forceinline__ void add(const std::uint32_t* lut, uint4 w, std::uint32_t scale_word,
+                                        int chunk, int n, int scale_odd) {
         if constexpr (kind == Codes::f16) {
             value = dot8_f16(w, x_words()[chunk], value);
         } else if constexpr (kind == Codes::bf16) {
@@ -50,7 +46,6 @@ struct RowSum {
             integer = __dp4a(static_cast<int>(w.z), static_cast<int>(x.z), integer);
             integer = __dp4a(static_cast<int>(w.w), static_cast<int>(x.w), integer);
         } else {
-            const std::uint32_t scale_word = scale_ring()[at];
             const uint4 x0 = x_words()[chunk], x1 = x_words()[n + chunk],
                         x2 = x_words()[2 * n + chunk], x3 = x_words()[3 * n + chunk];
             if constexpr (kind == Codes::i4_group) {
@@ -65,24 +60,46 @@ struct RowSum {
         }
     }
 
-    // Outlier columns among the chunks [chunk, chunk + 32 stream_chunks) of this lane, `flagged` a
-    // bit for each that has some, from the queue. Their weight is the dequantised code rounded to
-    // half, as bitsandbytes multiplies it.
-    __device__ __forceinline__ void add_outliers(const OutlierInputs& inputs, int at, int chunk,
-                                                 std::uint32_t flagged, float scale) {
+    // This lane's chunks of the step at `from`, `at` in the queue. Behind the row's end a chunk of
+    // zeros, with a scale of zero, meets the last inputs: no branch keeps one chunk from the next.
+    __device__ __forceinline__ void add_step(const std::uint32_t* lut, int at, int from, int n,
+                                             int scale_odd) {
+        constexpr bool grouped = kind == Codes::i4_group || kind == Codes::lut4;
+        uint4 w[stream_chunks];
+        std::uint32_t scales[stream_chunks];
 #pragma unroll
-        for (int c = 0; c < stream_chunks; ++c, chunk += 32) {
-            if ((flagged >> c & 1) == 0) {
-                continue;
+        for (int c = 0; c < stream_chunks; ++c) {
+            const bool real = from + 32 * c + static_cast<int>(threadIdx.x % 32) < n;
+            w[c] = {0, 0, 0, 0};
+            scales[c] = 0;
+            if (real) {
+                w[c] = ring()[at + c * stream_threads];
+                if constexpr (grouped) {
+                    scales[c] = scale_ring()[at + c * stream_threads];
+                }
             }
-            const auto* codes =
-                reinterpret_cast<const std::int8_t*>(&ring()[at + c * stream_threads]);
-            for (std::uint32_t left = inputs.columns[chunk]; left != 0; left &= left - 1) {
-                const int inside = __ffs(static_cast<int>(left)) - 1;
-                const float weight =
-                    __half2float(__float2half(codes[inside] * scale * 7.874015718698502e-3f));
-                outlier = fmaf(weight, __half2float(inputs.values[chunk * 16 + inside]), outlier);
-            }
+        }
+#pragma unroll
+        for (int c = 0; c < stream_chunks; ++c) {
+            const int chunk = from + 32 * c + static_cast<int>(threadIdx.x % 32);
+            add(lut, w[c], scales[c], min(chunk, n - 1), n, scale_odd);
+        }
+    }
+
+    // The outlier columns of the step at chunk `from`, a lane each, from the queue's `place` of the
+    // warp's lane 0. Their weight is the dequantised code rounded to half, as bitsandbytes
+    // multiplies it.
+    __device__ __forceinline__ void add_outliers(const OutlierInputs& inputs, int from, int count,
+                                                 int place, float scale) {
+        const auto* codes = reinterpret_cast<const std::int8_t*>(&ring()[place]);
+        const std::uint16_t* columns = inputs.columns + from * 16;
+        const __half* values = inputs.values + from * 16;
+#pragma unroll 1
+        for (int i = threadIdx.x % 32; i < count; i += 32) {
+            const int column = columns[i];
+            const float code = codes[column / 512 * (stream_threads * 16) + column % 512];
+            const float weight = __half2float(__float2half(code * scale * 7.874015718698502e-3f));
+            outlier = fmaf(weight, __half2float(values[column]), outlier);
         }
     }
 
@@ -179,25 +196,19 @@ __device__ __forceinline__ void store_unit(const Program& p, const Gemv& g, int 
     }
 }
 
-// Where the lanes of a warp read in their queues.
-struct Consumer {
-    int slot = 0;
-};
-
 template <Codes kind>
 __device__ __forceinline__ void run_units(const Program& program, const Gemv& g, const Feed& feed,
-                                          Producer& producer, Consumer& consumer, int position,
+                                          Producer& producer, int& slot, int position,
                                           float activation_scale, std::uint32_t tag,
                                           std::uint64_t& best) {
-    const int lane = threadIdx.x % 32;
-    int unit = first_unit(feed, threadIdx.x / 32);
-    const int rows_per_unit = g.rows_per_unit, units = static_cast<int>(g.rows) / rows_per_unit;
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    int unit = first_unit(feed, warp);
+    const int rows_per_unit = g.rows_per_unit, units = units_of(feed);
     const int chunks = g.row_chunks, scales_per_row = feed.scales_per_row;
     const int lane_scale = lane >> feed.scale_shift;
     const bool has_scale = feed.row_scales != nullptr, has_bias = feed.bias != nullptr;
     const bool outliers = kind == Codes::i8_i8 && *any_outlier() != 0;
     const OutlierInputs outlier_inputs = outlier_inputs_of(program);
-    const std::uint32_t flagged = outliers ? flagged_chunks(outlier_inputs, lane, chunks) : 0;
     const auto* lut = shared_at<std::uint32_t>(Layout::lut(program)) + lane;
     for (; unit < units; unit += grid_warps()) {
         const Beside beside = load_beside(program, g, unit, position);
@@ -207,31 +218,28 @@ __device__ __forceinline__ void run_units(const Program& program, const Gemv& g,
             const int scale_odd = (row * scales_per_row + lane_scale) & 1;
             RowSum<kind> sum;
             float row_scale = 1.0f / input_factor(kind), bias = 0;
-            for (int from = 0; from < chunks; from += 32 * stream_chunks) {
+            for (int from = 0; from < chunks; from += step_chunks) {
+                const int here = outliers ? outlier_inputs.counts[from / step_chunks] : 0;
                 wait_for_all_but<stream_depth - 1>();
-                const int at = consumer.slot * stream_chunks * stream_threads + threadIdx.x;
+                const int at = slot * stream_chunks * stream_threads + threadIdx.x;
                 if (from == 0) {
                     __syncwarp();  // lanes 0 and 1 brought the row's constants for all
-                    const float* constants =
-                        &row_ring()[(consumer.slot * stream_warps + threadIdx.x / 32) * 2];
+                    const float* constants = &row_ring()[(slot * stream_warps + warp) * 2];
                     row_scale *= has_scale ? constants[0] : 1.0f;
                     bias = has_bias ? constants[1] : 0.0f;
                 }
-#pragma unroll
-                for (int c = 0; c < stream_chunks; ++c) {
-                    sum.add(lut, at + c * stream_threads, from + 32 * c + lane, chunks, scale_odd);
-                }
                 if constexpr (kind == Codes::i8_i8) {
-                    const std::uint32_t here = flagged >> (from / 32) & ((1u << stream_chunks) - 1);
                     if (here != 0) {
-                        sum.add_outliers(outlier_inputs, at, from + lane, here, row_scale);
+                        __syncwarp();  // every lane's part of the step is there
+                        sum.add_outliers(outlier_inputs, from, here, at - lane, row_scale);
                     }
                 }
-                consumer.slot = consumer.slot + 1 == stream_depth ? 0 : consumer.slot + 1;
-                if (from == 0) {
-                    __syncwarp();  // before a lane's refill may overwrite them
+                sum.add_step(lut, at, from, chunks, scale_odd);
+                if (from == 0 || here != 0) {
+                    __syncwarp();  // before a lane's refill may overwrite what others read
                 }
-                producer.issue();
+                producer.issue(slot);
+                slot = slot + 1 == stream_depth ? 0 : slot + 1;
             }
             const float total = sum.total(row_scale, bias, activation_scale, outliers);
             first = r == 0 ? total : first;

@@ -216,6 +216,26 @@ Status CudaBackend::copy_from(void* to, const void* from, std::size_t bytes) {
     return watcher_->after_wait();
 }
 
+Result<std::int32_t> CudaBackend::read_number(const std::int32_t* from,
+                                              const std::function<Status()>& meanwhile) {
+    // `meanwhile` may upload, which takes the other slot first.
+    const std::size_t slot = 1 - next_upload_;
+    auto* number = staging_[slot].as<std::int32_t>();
+    TRY(cuda_status(cudaEventSynchronize(copied_[slot]), "a number of the device"));
+    TRY(cuda_status(cudaMemcpyAsync(number, from, sizeof *number, cudaMemcpyDeviceToHost, stream_),
+                    "a number of the device"));
+    TRY(cuda_status(cudaEventRecord(copied_[slot], stream_), "a number of the device"));
+    TRY(meanwhile());
+    if (watcher_ != nullptr) {
+        TRY(watcher_->before_wait());
+    }
+    TRY(cuda_status(cudaEventSynchronize(copied_[slot]), "a number of the device"));
+    if (watcher_ != nullptr) {
+        TRY(watcher_->after_wait());
+    }
+    return *number;
+}
+
 Status CudaBackend::copy_in_pieces(void* to, const void* from, std::size_t bytes) {
     struct Pending {
         std::size_t at = 0, bytes = 0;

@@ -70,6 +70,10 @@ class CudaBackend : public Backend {
 
     // copy_to_host from any device address.
     Status copy_from(void* to, const void* from, std::size_t bytes);
+    // A number of the device as it is now. `meanwhile` queues what runs while the host waits for
+    // it.
+    Result<std::int32_t> read_number(const std::int32_t* from,
+                                     const std::function<Status()>& meanwhile);
 
     // Of synchronize() and copies to the host; null: nobody is told. Not owned.
     void watch_waits(WaitWatcher* watcher) { watcher_ = watcher; }

@@ -23,6 +23,8 @@
 //   4  up to 16 columns in the kernel of the sums (int8_hopper.cu): 371 us. Of what is left, the
 //   wait
 //      for their number is 10 to 15 us a product, looking for them 6, adding them 2 to 18
+//   5  the product is queued before the host waits for the number, and does nothing where there
+//      are more columns than it takes
 #include <algorithm>
 #include <vector>
 
@@ -61,21 +63,13 @@ class LlmInt8Fused final : public DeviceLayer {
             return int8_few_rows(m, call, tokens, Int8Rule::llmint8);
         }
         const bool hopper = hopper_serves(m, call);
-        const float* extra = nullptr;
-        std::int32_t columns = 0;
         if (m.threshold > 0 && call.rows > most_decode_rows) {
-            // A prefill: over hundreds of rows thousands of columns may hold an outlier, and only
-            // cuBLASLt is fast enough for them; its shape needs their number.
-            TRY(call.backend.copy_from(&columns, tokens.count, sizeof columns));
-            if (columns > (hopper ? most_beside_columns : most_gathered_columns)) {
-                extra = TRY(outlier_product(m, call, tokens, columns));
-                columns = 0;
-            }
+            return multiply_prefill(call, tokens, hopper);
         }
         if (hopper) {
-            return hopper_rows(m, call, tokens, extra, columns, Int8Rule::llmint8);
+            return hopper_rows(m, call, tokens, nullptr, Beside::none, Int8Rule::llmint8);
         }
-        return int8_many_rows(m, call, tokens, extra, Int8Rule::llmint8);
+        return int8_many_rows(m, call, tokens, nullptr, Int8Rule::llmint8);
     }
 
     Status look_up(const std::int32_t* ids, std::int64_t first, std::int64_t count, float* y,
@@ -84,6 +78,26 @@ class LlmInt8Fused final : public DeviceLayer {
     }
 
  private:
+    // Over hundreds of rows thousands of columns may hold an outlier, and only cuBLASLt is fast
+    // enough for them; its shape needs their number.
+    Status multiply_prefill(const DeviceCall& call, const DeviceTokens& tokens, bool hopper) const {
+        const DeviceMatrix& m = body_.matrix;
+        const std::int32_t most = hopper ? most_beside_columns : most_gathered_columns;
+        // While the host waits, the card makes the product that most inputs want.
+        const std::int32_t columns = TRY(call.backend.read_number(tokens.count, [&]() -> Status {
+            return hopper
+                       ? hopper_rows(m, call, tokens, nullptr, Beside::where_few, Int8Rule::llmint8)
+                       : Status{};
+        }));
+        if (hopper && columns <= most) {
+            return {};
+        }
+        const float* extra =
+            columns > most ? TRY(outlier_product(m, call, tokens, columns)) : nullptr;
+        return hopper ? hopper_rows(m, call, tokens, extra, Beside::none, Int8Rule::llmint8)
+                      : int8_many_rows(m, call, tokens, extra, Int8Rule::llmint8);
+    }
+
     InputScope scope_;
 };
 

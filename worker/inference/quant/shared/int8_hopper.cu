@@ -47,7 +47,6 @@ struct Maps {
 
 struct Extra {
     const float* sums;  // [rows][out] or null
-    int columns;        // of the tokens' outlier columns to be added here, at most most_beside
 };
 
 // Where the outlier columns' share comes from.
@@ -61,7 +60,7 @@ struct Columns {
 
 // Operands of the outlier columns: activations and weights as the halves they are.
 template <int outs>
-struct Beside {
+struct BesideTile {
     __half x[tile][most_beside + 2];  // + 2: a fragment spreads over the banks
     __half w[outs][most_beside + 2];
 };
@@ -73,7 +72,7 @@ struct Corner {
 
 // A thread takes one column of the tile's rows and outputs, all on their way at once.
 template <int outs>
-[[maybe_unused]] __device__ __forceinline__ void load_beside(Beside<outs>& to,
+[[maybe_unused]] __device__ __forceinline__ void load_beside(BesideTile<outs>& to,
                                                              const DeviceMatrix& m,
                                                              const Product& p,
                                                              const DeviceTokens& tokens,
@@ -104,7 +103,7 @@ template <int outs>
 // Scales a thread's sums of a tile and writes them, two neighbours at once where y allows it.
 template <Int8Rule rule, More more, int outs>
 [[maybe_unused]] __device__ __forceinline__ void write_results(
-    const int (&sum)[outs / 2], const Columns<outs>& outputs, const Beside<outs>& beside,
+    const int (&sum)[outs / 2], const Columns<outs>& outputs, const BesideTile<outs>& beside,
     const DeviceMatrix& m, const Product& p, const DeviceTokens& tokens, const Extra& extra,
     Corner at) {
     const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
@@ -179,10 +178,14 @@ __global__ void __launch_bounds__(threads, outs == wide ? 1 : 2)
     extern __shared__ unsigned char raw[];
     __shared__ std::uint64_t full[lone_stages], empty[lone_stages];
     __shared__ Columns<outs> outputs;
-    __shared__ Beside<outs> beside;
+    __shared__ BesideTile<outs> beside;
     unsigned char* ring = raw + (1024 - device::shared_address(raw) % 1024) % 1024;
     const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
     const int steps = (m.row_chunks * 16 + tile - 1) / tile;
+    const int columns = more == More::columns ? *tokens.count : 0;
+    if (columns > most_beside) {
+        return;
+    }
     if (threadIdx.x == 0) {
         for (int s = 0; s < stages; ++s) {
             device::barrier_init(&full[s], 1);
@@ -223,7 +226,7 @@ __global__ void __launch_bounds__(threads, outs == wide ? 1 : 2)
             outputs.bias[threadIdx.x] = m.bias != nullptr ? m.bias[o] : 0.0f;
         }
         if constexpr (more == More::columns) {
-            load_beside(beside, m, p, tokens, extra.columns, at);
+            load_beside(beside, m, p, tokens, columns, at);
         }
         // 2. Sums. A stage is free when the products that read it are done: one step later.
         int sum[outs / 2] = {};
@@ -298,11 +301,11 @@ Status describe(Encode encode, const void* codes, std::int64_t rows, std::int64_
 using Kernel = void (*)(Maps, DeviceMatrix, Product, DeviceTokens, Extra, int, int);
 
 template <int outs>
-Kernel kernel_for(Int8Rule rule, const Extra& extra) {
-    return rule == Int8Rule::w8a8  ? hopper_kernel<Int8Rule::w8a8, More::none, outs>
-           : extra.sums != nullptr ? hopper_kernel<Int8Rule::llmint8, More::sums, outs>
-           : extra.columns > 0     ? hopper_kernel<Int8Rule::llmint8, More::columns, outs>
-                                   : hopper_kernel<Int8Rule::llmint8, More::none, outs>;
+Kernel kernel_for(Int8Rule rule, const Extra& extra, Beside beside) {
+    return rule == Int8Rule::w8a8        ? hopper_kernel<Int8Rule::w8a8, More::none, outs>
+           : extra.sums != nullptr       ? hopper_kernel<Int8Rule::llmint8, More::sums, outs>
+           : beside == Beside::where_few ? hopper_kernel<Int8Rule::llmint8, More::columns, outs>
+                                         : hopper_kernel<Int8Rule::llmint8, More::none, outs>;
 }
 
 constexpr std::int64_t up_to(std::int64_t work, std::int64_t each) {
@@ -327,8 +330,8 @@ bool hopper_serves(const DeviceMatrix& m, const DeviceCall& call) {
 }
 
 Status hopper_rows(const DeviceMatrix& m, const DeviceCall& call, const DeviceTokens& tokens,
-                   const float* extra, std::int32_t columns, Int8Rule rule) {
-    ASSERT(columns <= most_beside);
+                   const float* extra, Beside beside, Int8Rule rule) {
+    ASSERT(extra == nullptr || beside == Beside::none);
     static const Encode encode = find_encode();
     if (encode == nullptr) {
         return make_error(ErrorCode::unsupported, "this driver has no tile maps");
@@ -345,8 +348,9 @@ Status hopper_rows(const DeviceMatrix& m, const DeviceCall& call, const DeviceTo
     const int stages = is_wide ? wide_stages : alone ? lone_stages : shared_stages;
     const int stage = is_wide ? stage_bytes<wide> : stage_bytes<narrow>;
     const int bytes = stages * stage + 1024;
-    const Extra more{extra, columns};
-    const Kernel kernel = is_wide ? kernel_for<wide>(rule, more) : kernel_for<narrow>(rule, more);
+    const Extra more{extra};
+    const Kernel kernel =
+        is_wide ? kernel_for<wide>(rule, more, beside) : kernel_for<narrow>(rule, more, beside);
     TRY(cuda_status(
         cudaFuncSetAttribute(
             kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,

@@ -22,8 +22,9 @@ class W8A8Device final : public DeviceLayer {
         if (call.rows <= device::few_rows_limit) {
             return int8_few_rows(m, call, tokens, Int8Rule::w8a8);
         }
-        return hopper_serves(m, call) ? hopper_rows(m, call, tokens, nullptr, 0, Int8Rule::w8a8)
-                                      : int8_many_rows(m, call, tokens, nullptr, Int8Rule::w8a8);
+        return hopper_serves(m, call)
+                   ? hopper_rows(m, call, tokens, nullptr, Beside::none, Int8Rule::w8a8)
+                   : int8_many_rows(m, call, tokens, nullptr, Int8Rule::w8a8);
     }
 
     Status look_up(const std::int32_t* ids, std::int64_t first, std::int64_t count, float* y,
