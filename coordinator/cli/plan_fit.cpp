@@ -61,6 +61,7 @@ std::optional<std::uint64_t> memory_of(const JobSpec& spec) {
     question.kv = kv_from_string(spec.kv).value_or(KvFormat::bits16);
     question.batch = spec.batch;
     question.context = spec.prompt_tokens + spec.new_tokens;
+    question.prefill_rows = spec.gpu == "cpu" ? cpu_prefill_rows : card_prefill_rows;
     return estimate_memory(question).total();
 }
 

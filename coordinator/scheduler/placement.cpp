@@ -214,8 +214,10 @@ Needs needs_of(const JobSpec& spec) {
         spec.prompt_tokens > 0 ? spec.prompt_tokens : static_cast<std::int64_t>(spec.prompt.size());
     question.context = std::max(prompt + spec.new_tokens,
                                 scored && spec.quality.tokens > 0 ? spec.quality.window : 0);
+    question.prefill_rows = spec.gpu == "cpu" ? cpu_prefill_rows : card_prefill_rows;
     needs.bytes = estimate_memory(question).total();
     if (scored) {
+        question.prefill_rows = cpu_prefill_rows;
         question.method = *parse_method("fp32");
         question.batch = 1;
         needs.reference_bytes = estimate_memory(question).total();

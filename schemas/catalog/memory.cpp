@@ -6,9 +6,6 @@
 namespace bitsweep {
 namespace {
 
-// The engine's default prefill chunk (EngineOptions::prefill_rows).
-constexpr std::int64_t prefill_rows = 512;
-
 // Rows of logits that score() holds at once: at most this many bytes, at least 16 rows.
 constexpr std::int64_t logits_bytes = std::int64_t{64} << 20;
 
@@ -74,11 +71,15 @@ std::uint64_t other_bytes(const ModelShape& shape) {
     return static_cast<std::uint64_t>(shape.layers * per_layer + once) * 4;
 }
 
+std::int64_t rows_at_once(const MemoryQuestion& question) {
+    return std::max(question.batch,
+                    std::min(question.prefill_rows, question.batch * question.context));
+}
+
 // Buffers of one forward pass, float32 (worker/inference/models/activations.h).
 std::uint64_t activation_bytes(const MemoryQuestion& question) {
     const ModelShape& shape = *question.shape;
-    const std::int64_t rows =
-        std::max(question.batch, std::min(prefill_rows, question.batch * question.context));
+    const std::int64_t rows = rows_at_once(question);
     const std::int64_t q = shape.heads * shape.head_dim;
     const std::int64_t qkv = q + 2 * shape.kv_heads * shape.head_dim;
     const std::int64_t wide = std::max(shape.width, shape.embed_width);
@@ -94,8 +95,7 @@ std::uint64_t activation_bytes(const MemoryQuestion& question) {
 // scales per group; and LLM.int8()'s gathered outlier columns, at most all of the widest layer.
 std::uint64_t workspace_bytes(const MemoryQuestion& question) {
     const ModelShape& shape = *question.shape;
-    const std::int64_t rows =
-        std::max(question.batch, std::min(prefill_rows, question.batch * question.context));
+    const std::int64_t rows = rows_at_once(question);
     const std::int64_t q = shape.heads * shape.head_dim;
     const std::int64_t in = std::max({shape.width, shape.ffn, shape.embed_width, q});
     const std::int64_t padded = in + 64;

@@ -33,6 +33,11 @@ struct MemoryBytes {
     }
 };
 
+// Most rows (batch x tokens) of one forward pass; a longer prompt is taken in pieces. A card wants
+// many: 2,048 tokens of Llama-3.1-8B at once fill the multiprocessors that 512 leave idle.
+inline constexpr std::int64_t cpu_prefill_rows = 512;
+inline constexpr std::int64_t card_prefill_rows = 2048;
+
 struct MemoryQuestion {
     const ModelShape* shape = nullptr;
     MethodId method;
@@ -41,6 +46,7 @@ struct MemoryQuestion {
     KvFormat kv = KvFormat::bits16;
     std::int64_t batch = 1;
     std::int64_t context = 2048;  // prompt + new tokens
+    std::int64_t prefill_rows = cpu_prefill_rows;
 };
 
 // What the output head and the embeddings are packed with: head_bits 16 (fp16; fp32 and bf16 for

@@ -79,6 +79,7 @@ Status CudaEngine::load(const WeightSource& weights, LoadTrace* trace) {
         {.rows = rows, .batch = options_.batch, .context = options_.context}));
     logits_ = TRY(backend_->allocate(bytes_of_floats(options_.batch * config_.vocabulary),
                                      MemoryCategory::activations));
+    too_many_ = TRY(backend_->allocate(sizeof(std::int32_t), MemoryCategory::activations));
     choice_ =
         TRY(backend_->allocate(bytes_of_floats(options_.batch + 1), MemoryCategory::activations));
     const std::int64_t words =
@@ -145,8 +146,31 @@ Status CudaEngine::send(const DeviceActivations& act, std::span<const std::int32
     return backend_->synchronize();  // the pinned words are free again
 }
 
-// Rows of the last chunk stay in act_; act_.e holds the last row of each sequence.
+// Once with every layer's guess about its outlier columns, and if one was wrong with exact counts,
+// from then on at once.
 Status CudaEngine::prefill(std::span<const std::int32_t> ids, std::int64_t tokens) {
+    const std::int64_t begin = position_;
+    if (!counts_columns_ && !queues_only(decoder_, options_.batch * tokens)) {
+        auto* too_many = too_many_->as<std::int32_t>();
+        TRY(cuda_status(cudaMemsetAsync(too_many, 0, sizeof *too_many, backend_->stream()),
+                        "a prompt"));
+        DevicePass guessing = pass();
+        guessing.too_many = too_many;
+        TRY(prefill(ids, tokens, guessing));
+        std::int32_t wrong = 0;
+        TRY(backend_->copy_to_host(&wrong, *too_many_, 0, sizeof wrong));
+        if (wrong == 0) {
+            return {};
+        }
+        counts_columns_ = true;
+        position_ = begin;
+    }
+    return prefill(ids, tokens, pass());
+}
+
+// Rows of the last chunk stay in act_; act_.e holds the last row of each sequence.
+Status CudaEngine::prefill(std::span<const std::int32_t> ids, std::int64_t tokens,
+                           const DevicePass& pass) {
     const std::int64_t batch = options_.batch;
     const std::int64_t at_once = std::max<std::int64_t>(1, act_.rows / batch);
     std::vector<std::int32_t> chunk;
@@ -159,7 +183,7 @@ Status CudaEngine::prefill(std::span<const std::int32_t> ids, std::int64_t token
             chunk.insert(chunk.end(), from, from + taken);
         }
         TRY(send(act_, chunk, position_));
-        TRY(run_decoder(decoder_, pass(), batch, taken));
+        TRY(run_decoder(decoder_, pass, batch, taken));
         position_ += taken;
     }
     const device::Stretch stretch{batch, taken, act_.position};

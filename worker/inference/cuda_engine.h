@@ -42,6 +42,7 @@ class CudaEngine : public Engine, public SequenceGenerator {
     Status send(const DeviceActivations& act, std::span<const std::int32_t> ids,
                 std::int64_t position);
     Status prefill(std::span<const std::int32_t> ids, std::int64_t tokens);
+    Status prefill(std::span<const std::int32_t> ids, std::int64_t tokens, const DevicePass& pass);
     // Ids and position on the device -> logits_ and next_ids_ on the device.
     Status step();
     Status step_that_waits();
@@ -67,7 +68,9 @@ class CudaEngine : public Engine, public SequenceGenerator {
     DeviceActivations act_;
     std::unique_ptr<Buffer> logits_;  // [batch, vocabulary]
     std::unique_ptr<Buffer> choice_;  // int32 next ids [batch], then 1 where logits were not finite
-    PinnedBlock pinned_;              // ids on their way in, chosen ids on their way out
+    std::unique_ptr<Buffer> too_many_;  // int32, DeviceCall::too_many of a prefill
+    bool counts_columns_ = false;       // a guess about outlier columns was wrong
+    PinnedBlock pinned_;                // ids on their way in, chosen ids on their way out
     std::vector<float> host_logits_;
     StepGraph graph_;
     std::optional<HostWork> counted_;  // of a step that no graph holds, counted once

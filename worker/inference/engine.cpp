@@ -161,10 +161,14 @@ Status score_recorded(const Decoder& decoder, double threshold,
 
 Result<std::unique_ptr<Engine>> load_engine(const ModelFiles& files, const EngineOptions& options,
                                             LoadTrace* load) {
-    TRY(check_options(files.config, options));
-    TRY(check_calibration(files, options));
-    return options.device == "cpu" ? load_cpu_engine(files, options, load)
-                                   : load_cuda_engine(files, options, load);
+    EngineOptions exact = options;
+    const bool cpu = options.device == "cpu";
+    if (exact.prefill_rows == 0) {
+        exact.prefill_rows = cpu ? cpu_prefill_rows : card_prefill_rows;
+    }
+    TRY(check_options(files.config, exact));
+    TRY(check_calibration(files, exact));
+    return cpu ? load_cpu_engine(files, exact, load) : load_cuda_engine(files, exact, load);
 }
 
 }  // namespace bitsweep

@@ -24,14 +24,15 @@ enum class DecodePath { automatic, steps };
 struct EngineOptions {
     MethodId method;
     std::string device = "cpu";  // or "cuda:N", as CUDA numbers the cards of this process
-    double threshold = 0;      // outlier threshold for methods that read it
-    int head_bits = 16;        // 16 (fp16; fp32 for method fp32) | 8 (int8 per row) | 4 (int4-g64)
+    double threshold = 0;        // outlier threshold for methods that read it
+    int head_bits = 16;  // 16 (fp16; fp32 for method fp32) | 8 (int8 per row) | 4 (int4-g64)
     KvFormat kv = KvFormat::bits16;
     int threads = 1;           // CPU threads, >= 1
     std::int64_t batch = 1;    // sequences held side by side
     std::int64_t context = 0;  // positions reserved per sequence (prompt + new tokens)
-    std::int64_t prefill_rows =
-        512;  // most rows (batch x tokens) in one forward; longer inputs are chunked
+    // Most rows (batch x tokens) in one forward; longer inputs are chunked. 0: as many as suit the
+    // device (schemas/catalog/memory.h).
+    std::int64_t prefill_rows = 0;
     DecodePath decode_path = DecodePath::automatic;
     // Of method mixed: of every linear layer, by the names of linear_inputs (models/decoder.h).
     LayerMethods layers;

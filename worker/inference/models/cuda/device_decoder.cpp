@@ -61,7 +61,8 @@ Status apply(const Projection& projection, const DevicePass& pass, const device:
                                      .rows = rows,
                                      .y = y + column,
                                      .y_stride = projection.out_features,
-                                     .accumulate = into == Into::residual}));
+                                     .accumulate = into == Into::residual,
+                                     .too_many = pass.too_many}));
         column += part.out_features;
     }
     return {};

@@ -59,6 +59,7 @@ struct DevicePass {
     const DeviceActivations& act;
     // One recorder for each Projection (by its index), or null. Recording waits for the device.
     std::vector<OutlierRecorder>* outliers = nullptr;
+    std::int32_t* too_many = nullptr;  // DeviceCall::too_many of every layer
 };
 
 // Embeds act.ids and runs every layer at *act.position; the residual rows stay in act.x.

@@ -24,7 +24,11 @@
 //   wait
 //      for their number is 10 to 15 us a product, looking for them 6, adding them 2 to 18
 //   5  the product is queued before the host waits for the number, and does nothing where there
-//      are more columns than it takes
+//      are more columns than it takes: a layer alone 371 -> 336 us (NVIDIA H200), but a prefill of
+//      2,048 tokens stayed at 1.8 times threshold 0: behind every wait the card idles until the
+//      host has queued the next kernels
+//   6  nobody waits: all layers guess that the columns are few, and the engine, told otherwise at
+//      the end, runs the prompt again with waits, once (predicted: 1.2 times threshold 0)
 #include <algorithm>
 #include <vector>
 
@@ -82,6 +86,9 @@ class LlmInt8Fused final : public DeviceLayer {
     // enough for them; its shape needs their number.
     Status multiply_prefill(const DeviceCall& call, const DeviceTokens& tokens, bool hopper) const {
         const DeviceMatrix& m = body_.matrix;
+        if (hopper && call.too_many != nullptr) {
+            return hopper_rows(m, call, tokens, nullptr, Beside::where_few, Int8Rule::llmint8);
+        }
         const std::int32_t most = hopper ? most_beside_columns : most_gathered_columns;
         // While the host waits, the card makes the product that most inputs want.
         const std::int32_t columns = TRY(call.backend.read_number(tokens.count, [&]() -> Status {

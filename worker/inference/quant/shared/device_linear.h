@@ -29,6 +29,10 @@ struct DeviceCall {
     float* y = nullptr;         // [rows][y_stride], bias added
     std::int64_t y_stride = 0;  // >= out_features
     bool accumulate = false;    // adds to y: the residual stream
+    // Where a layer would ask the device how many outlier columns there are: it may guess few
+    // instead, and set this on the device where they are more; y is worth nothing then. Null: it
+    // must not guess.
+    std::int32_t* too_many = nullptr;
 };
 
 class DeviceLinear : public Linear {

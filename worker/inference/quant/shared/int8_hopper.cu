@@ -46,7 +46,8 @@ struct Maps {
 };
 
 struct Extra {
-    const float* sums;  // [rows][out] or null
+    const float* sums;       // [rows][out] or null
+    std::int32_t* too_many;  // set where there are more columns than most_beside; or null
 };
 
 // Where the outlier columns' share comes from.
@@ -184,6 +185,9 @@ __global__ void __launch_bounds__(threads, outs == wide ? 1 : 2)
     const int steps = (m.row_chunks * 16 + tile - 1) / tile;
     const int columns = more == More::columns ? *tokens.count : 0;
     if (columns > most_beside) {
+        if (extra.too_many != nullptr && blockIdx.x == 0 && threadIdx.x == 0) {
+            *extra.too_many = 1;
+        }
         return;
     }
     if (threadIdx.x == 0) {
@@ -348,7 +352,7 @@ Status hopper_rows(const DeviceMatrix& m, const DeviceCall& call, const DeviceTo
     const int stages = is_wide ? wide_stages : alone ? lone_stages : shared_stages;
     const int stage = is_wide ? stage_bytes<wide> : stage_bytes<narrow>;
     const int bytes = stages * stage + 1024;
-    const Extra more{extra};
+    const Extra more{extra, call.too_many};
     const Kernel kernel =
         is_wide ? kernel_for<wide>(rule, more, beside) : kernel_for<narrow>(rule, more, beside);
     TRY(cuda_status(

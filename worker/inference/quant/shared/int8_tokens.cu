@@ -49,8 +49,9 @@ struct Share {
 };
 
 // A block a row: absmax, codes, flags. What a row of one stretch holds stays in registers from the
-// first look to the codes: read twice, 2,048 rows of 14,336 floats took 64 us on an NVIDIA H200
-// (predicted: 33). Behind in_features there are zeros.
+// first look to the codes: 2,048 rows of 14,336 floats took 64 us on an NVIDIA H200 when they were
+// read twice, 39 like this (predicted: 33). Of halves, 35 us became 50: the second look finds them
+// in the caches, and registers cost blocks. Behind in_features there are zeros.
 template <class X, int runs>
 __global__ void __launch_bounds__(row_threads) tokens_kernel(TokenJob job) {
     __shared__ float scratch[row_threads / 32];
@@ -102,7 +103,7 @@ __global__ void __launch_bounds__(row_threads) tokens_kernel(TokenJob job) {
 
 template <class X>
 void launch_tokens(const TokenJob& job, unsigned rows, cudaStream_t stream) {
-    if (job.stride <= Share<1>::span) {
+    if (job.stride <= Share<1>::span || sizeof(X) == 2) {
         tokens_kernel<X, 1><<<rows, row_threads, 0, stream>>>(job);
     } else if (job.stride <= Share<2>::span) {
         tokens_kernel<X, 2><<<rows, row_threads, 0, stream>>>(job);
