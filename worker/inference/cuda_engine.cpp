@@ -62,8 +62,9 @@ Status CudaEngine::load(const WeightSource& weights, LoadTrace* trace) {
     };
     Loader loader(config_, weights, loader_options, *backend_, packer, threads_);
     decoder_ = TRY(load_decoder(loader));
-    if (options_.clock != nullptr) {  // names and bytes; a card keeps no time of single layers yet
+    if (options_.clock != nullptr) {
         prepare_clock(decoder_, *options_.clock);
+        TRY(layer_events_.create(2 * std::ssize(options_.clock->layers)));
     }
     kv_ = TRY(KvCache::create(*backend_, KvShape{.layers = config_.layers,
                                                  .sequences = options_.batch,
@@ -200,9 +201,24 @@ Status CudaEngine::queue_choice() {
 }
 
 Status CudaEngine::queue_step() {
-    TRY(run_decoder(decoder_, pass(), options_.batch, 1));
-    TRY(decoder_logits(decoder_, pass(), act_.x, options_.batch, logits_->as<float>()));
+    const std::function<Status(std::int64_t)> mark = [this](std::int64_t event) {
+        return layer_events_.record(event, backend_->stream());
+    };
+    DevicePass now = pass();
+    now.mark = options_.clock != nullptr ? &mark : nullptr;
+    TRY(run_decoder(decoder_, now, options_.batch, 1));
+    TRY(decoder_logits(decoder_, now, act_.x, options_.batch, logits_->as<float>()));
     return queue_choice();
+}
+
+// Of the step before, on the device's clock. Waits for it.
+Status CudaEngine::read_layer_times() {
+    TRY(backend_->synchronize());
+    for (std::int64_t i = 0; i < std::ssize(options_.clock->layers); ++i) {
+        const std::int64_t ns = TRY(layer_events_.between_ns(2 * i, 2 * i + 1));
+        options_.clock->layers[static_cast<std::size_t>(i)].ns.push_back(ns);
+    }
+    return {};
 }
 
 Status CudaEngine::step() {
@@ -216,7 +232,9 @@ Status CudaEngine::step() {
 
 // Its launches depend a little on how many outlier columns the token has: one step stands for all.
 Status CudaEngine::step_that_waits() {
-    const bool count = !counted_ && uncounted_steps_ >= steps_before_counting &&
+    // Events of layers would lie in pieces that were captured apart.
+    const bool count = options_.clock == nullptr && !counted_ &&
+                       uncounted_steps_ >= steps_before_counting &&
                        uncounted_steps_ < steps_before_giving_up;
     ++uncounted_steps_;
     if (count) {
@@ -245,6 +263,9 @@ Status CudaEngine::forward(std::span<const std::int32_t> ids, std::int64_t token
         TRY(send(act_, ids, position_));
         TRY(step());
         ++position_;
+        if (options_.clock != nullptr) {
+            TRY(read_layer_times());
+        }
     } else {
         TRY(prefill(ids, tokens));
         if (last_logits != nullptr) {
@@ -303,8 +324,8 @@ Status CudaEngine::score_all(std::span<const std::int32_t> ids, const LogitsSink
         pinned_ = TRY(PinnedBlock::allocate(bytes));
     }
     const DevicePass now{
-        *backend_, workspace_, own_kv ? *own_kv : *kv_, own_kv ? own_angles : angles_,
-        act,       outliers};
+        *backend_, workspace_, own_kv ? *own_kv : *kv_, own_kv ? own_angles : angles_, act,
+        outliers,  nullptr};
     for (std::int64_t first = 0; first < total; first += act.rows) {
         const std::int64_t rows = std::min(act.rows, total - first);
         TRY(send(act, ids.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(rows)),

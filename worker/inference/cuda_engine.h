@@ -37,7 +37,9 @@ class CudaEngine : public Engine, public SequenceGenerator {
     Result<Sequence> generate(const SequencePlan& plan, const TokenSink& sink) override;
 
  private:
-    DevicePass pass() const { return {*backend_, workspace_, *kv_, angles_, act_, nullptr}; }
+    DevicePass pass() const {
+        return {*backend_, workspace_, *kv_, angles_, act_, nullptr, nullptr};
+    }
     Status open_stream();
     Status send(const DeviceActivations& act, std::span<const std::int32_t> ids,
                 std::int64_t position);
@@ -50,6 +52,7 @@ class CudaEngine : public Engine, public SequenceGenerator {
     std::optional<HostWork> step_work() const;
     Status queue_step();
     Status queue_choice();
+    Status read_layer_times();
     Status score_all(std::span<const std::int32_t> ids, const LogitsSink& sink,
                      std::vector<OutlierRecorder>* outliers);
     Status score_rows(const DevicePass& pass, std::int64_t first, std::int64_t rows,
@@ -73,6 +76,7 @@ class CudaEngine : public Engine, public SequenceGenerator {
     PinnedBlock pinned_;                // ids on their way in, chosen ids on their way out
     std::vector<float> host_logits_;
     StepGraph graph_;
+    EventRow layer_events_;            // two for each linear layer, where a clock was given
     std::optional<HostWork> counted_;  // of a step that no graph holds, counted once
     int uncounted_steps_ = 0;
     std::unique_ptr<decode::StreamDecoder> stream_;

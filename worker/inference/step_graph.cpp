@@ -73,8 +73,14 @@ Status EventRow::create(std::int64_t count) {
 }
 
 Status EventRow::record(std::int64_t index, cudaStream_t stream) {
-    return cuda_status(cudaEventRecord(events_[static_cast<std::size_t>(index)], stream),
-                       "an event");
+    cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+    TRY(cuda_status(cudaStreamIsCapturing(stream, &capture), "an event"));
+    // The flag is refused outside a capture; without it a captured event only orders streams.
+    const unsigned flags =
+        capture == cudaStreamCaptureStatusActive ? cudaEventRecordExternal : cudaEventRecordDefault;
+    return cuda_status(
+        cudaEventRecordWithFlags(events_[static_cast<std::size_t>(index)], stream, flags),
+        "an event");
 }
 
 Result<std::int64_t> EventRow::between_ns(std::int64_t first, std::int64_t second) const {

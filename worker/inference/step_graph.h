@@ -45,6 +45,7 @@ class EventRow {
     EventRow& operator=(const EventRow&) = delete;
 
     Status create(std::int64_t count);
+    // Inside a capture it becomes part of the graph: each replay records it anew.
     Status record(std::int64_t index, cudaStream_t stream);
     // After the device has passed both.
     Result<std::int64_t> between_ns(std::int64_t first, std::int64_t second) const;

@@ -25,7 +25,8 @@ struct ProbeText {
 // Every linear layer but the head, in the order of the model. `kl`: that layer as `options` stores
 // it and all others in fp32, against fp32, less what 16-bit head and KV cache alone lose (about
 // 1e-7), never below 0. `ns`: the median inside decode steps of the whole model as `options` stores
-// it, so that caches are as in use; absent on a card. Loads the model once for each layer.
+// it, so that caches are as in use; on a card between two events of the replayed graph, which cost
+// every layer the same. Loads the model once for each layer.
 // Errors as load_engine and the engine report them.
 Result<std::vector<LayerProbe>> probe_layers(const ModelFiles& files, const EngineOptions& options,
                                              const ProbeText& text, const Progress& progress);

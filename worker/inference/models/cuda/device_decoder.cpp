@@ -46,11 +46,14 @@ Status record(const Projection& projection, const DevicePass& pass, const device
 
 enum class Into { overwrite, residual };
 
-// y [rows, out_features] (+)= projection(x).
 Status apply(const Projection& projection, const DevicePass& pass, const device::Rows& x, float* y,
-             std::int64_t rows, Into into = Into::overwrite) {
+             std::int64_t rows, Into into) {
     if (pass.outliers != nullptr) {
         TRY(record(projection, pass, x, rows));
+    }
+    const auto event = 2 * static_cast<std::int64_t>(projection.index);
+    if (pass.mark != nullptr) {
+        TRY((*pass.mark)(event));
     }
     std::int64_t column = 0;
     for (const Projection::Part& part : projection.parts) {
@@ -65,7 +68,16 @@ Status apply(const Projection& projection, const DevicePass& pass, const device:
                                      .too_many = pass.too_many}));
         column += part.out_features;
     }
+    if (pass.mark != nullptr) {
+        TRY((*pass.mark)(event + 1));
+    }
     return {};
+}
+
+// y [rows, out_features] (+)= projection(what `input` holds).
+Status apply(const Projection& projection, const DevicePass& pass, const LayerInput& input,
+             float* y, std::int64_t rows, Into into = Into::overwrite) {
+    return apply(projection, pass, input.of(projection), y, rows, into);
 }
 
 Status apply(const Norm& norm, const DevicePass& pass, const float* x, std::int64_t rows,
@@ -90,7 +102,8 @@ Status embed(const Decoder& decoder, const DevicePass& pass, const device::Stret
     float* to = decoder.project_in ? act.e : act.x;
     TRY(on_device(*tokens.packed).look_up(act.ids, 0, rows, to, tokens.width, stream));
     if (decoder.project_in) {
-        TRY(queued(device::convert(act.e, rows, tokens.width, act.in_embed, stream), "embeddings"));
+        const device::Rows& to = act.in_embed.of(*decoder.project_in);
+        TRY(queued(device::convert(act.e, rows, tokens.width, to, stream), "embeddings"));
         TRY(apply(*decoder.project_in, pass, act.in_embed, act.x, rows));
     }
     if (decoder.positions) {
@@ -119,7 +132,7 @@ Status attend(const DecoderLayer& layer, const DevicePass& pass, const device::S
                                             .value_scales = first.value_scales,
                                             .scale_stride = pass.kv.scale_stride()},
                                      .q = act.q,
-                                     .out = act.in_attention,
+                                     .out = act.in_attention.of(layer.o),
                                      .partial = act.partial,
                                      .splits = stretch.rows() <= act.partial_rows ? act.splits : 1};
     TRY(queued(device::store_qkv(call, act.qkv, layer.qkv.paired, pass.angles.cos, pass.angles.sin,
@@ -133,11 +146,11 @@ Status run_mlp(const Decoder& decoder, const DecoderLayer& layer, const DevicePa
     const DeviceActivations& act = pass.act;
     const cudaStream_t stream = pass.backend.stream();
     const std::int64_t ffn = layer.down.in_features;
+    const device::Rows& to = act.in_mlp.of(layer.down);
     TRY(apply(layer.up, pass, act.in_width, act.mlp, rows));
-    TRY(queued(decoder.gated
-                   ? device::gate(decoder.activation, act.mlp, layer.up.paired, rows, ffn,
-                                  act.in_mlp, stream)
-                   : device::activate(decoder.activation, act.mlp, rows, ffn, act.in_mlp, stream),
+    TRY(queued(decoder.gated ? device::gate(decoder.activation, act.mlp, layer.up.paired, rows, ffn,
+                                            to, stream)
+                             : device::activate(decoder.activation, act.mlp, rows, ffn, to, stream),
                "an activation"));
     return apply(layer.down, pass, act.in_mlp, act.x, rows, Into::residual);
 }
@@ -148,19 +161,21 @@ Status run_layer(const Decoder& decoder, const DevicePass& pass, const device::S
     const DeviceActivations& act = pass.act;
     const std::int64_t rows = stretch.rows(), width = layer.o.out_features;
     const bool before = decoder.norm_placement == NormPlacement::pre;
+    const device::Rows& to_qkv = act.in_width.of(layer.qkv);
+    const device::Rows& to_up = act.in_width.of(layer.up);
     if (before) {
-        TRY(apply(layer.attention_norm, pass, act.x, rows, act.in_width, nullptr));
+        TRY(apply(layer.attention_norm, pass, act.x, rows, to_qkv, nullptr));
     } else {
-        TRY(queued(device::convert(act.x, rows, width, act.in_width, pass.backend.stream()),
+        TRY(queued(device::convert(act.x, rows, width, to_qkv, pass.backend.stream()),
                    "a layer's input"));
     }
     TRY(apply(layer.qkv, pass, act.in_width, act.qkv, rows));
     TRY(attend(layer, pass, stretch, index));
     TRY(apply(layer.o, pass, act.in_attention, act.x, rows, Into::residual));
     if (before) {
-        TRY(apply(layer.mlp_norm, pass, act.x, rows, act.in_width, nullptr));
+        TRY(apply(layer.mlp_norm, pass, act.x, rows, to_up, nullptr));
     } else {
-        TRY(apply(layer.attention_norm, pass, act.x, rows, act.in_width, act.x));
+        TRY(apply(layer.attention_norm, pass, act.x, rows, to_up, act.x));
     }
     TRY(run_mlp(decoder, layer, pass, rows));
     return before ? Status{} : apply(layer.mlp_norm, pass, act.x, rows, device::Rows{}, act.x);
@@ -183,6 +198,12 @@ std::int64_t splits_for(const CudaBackend& backend, const ModelConfig& config, s
 
 }  // namespace
 
+const device::Rows& LayerInput::of(const Projection& projection) const {
+    const auto type = static_cast<std::size_t>(linear_of(projection).input_type());
+    ASSERT(rows_[type].data != nullptr);
+    return rows_[type];
+}
+
 Result<DeviceAngles> DeviceAngles::create(Backend& backend, const Decoder& decoder,
                                           std::int64_t positions) {
     DeviceAngles angles;
@@ -204,8 +225,6 @@ Result<DeviceActivations> DeviceActivations::create(CudaBackend& backend, const 
                                                     const DeviceRowCounts& counts) {
     const std::int64_t q = config.heads * config.head_dim;
     const std::int64_t kv = config.kv_heads * config.head_dim;
-    const InputType type = linear_of(decoder.layers.front().qkv).input_type();
-    const InputType head_type = linear_of(decoder.embeddings.head).input_type();
     DeviceActivations act;
     const std::int64_t rows = counts.rows;
     act.rows = rows;
@@ -217,23 +236,33 @@ Result<DeviceActivations> DeviceActivations::create(CudaBackend& backend, const 
         parts.emplace_back(reinterpret_cast<void**>(pointer), total);
         total += (static_cast<std::size_t>(elements) * element_bytes + 255) / 256 * 256;
     };
-    const auto take_rows = [&](device::Rows& to, std::int64_t width, InputType of) {
-        to.stride = input_stride(width);
-        to.type = of;
-        take(&to.data, rows * to.stride, type_bytes(of));
+    // Room for the input of `reader` in its type, unless another layer has asked for the same.
+    const auto take_rows = [&](LayerInput& input, const Projection& reader) {
+        const InputType type = linear_of(reader).input_type();
+        device::Rows& to = input.of(type);
+        if (to.stride == 0) {
+            to = {nullptr, input_stride(reader.in_features), type};
+            take(&to.data, rows * to.stride, type_bytes(type));
+        }
     };
     take(&act.x, rows * config.width, 4);
     take(&act.e, rows * std::max(config.width, config.embed_width), 4);
     take(&act.qkv, rows * (q + 2 * kv), 4);
     take(&act.q, rows * q, 4);
     take(&act.mlp, rows * config.ffn * (decoder.gated ? 2 : 1), 4);
-    take_rows(act.in_width, config.width, type);
-    take_rows(act.in_attention, q, type);
-    take_rows(act.in_mlp, config.ffn, type);
-    if (decoder.project_in) {
-        take_rows(act.in_embed, config.embed_width, type);
+    for (const DecoderLayer& layer : decoder.layers) {
+        take_rows(act.in_width, layer.qkv);
+        take_rows(act.in_attention, layer.o);
+        take_rows(act.in_width, layer.up);
+        take_rows(act.in_mlp, layer.down);
     }
-    take_rows(act.in_head, config.embed_width, head_type);
+    if (decoder.project_in) {
+        take_rows(act.in_embed, *decoder.project_in);
+    }
+    if (decoder.project_out) {
+        take_rows(act.in_width, *decoder.project_out);
+    }
+    take_rows(act.in_head, decoder.embeddings.head);
     if (act.splits > 1) {
         take(&act.partial, act.partial_rows * config.heads * act.splits * (config.head_dim + 2), 4);
     }
@@ -261,7 +290,9 @@ Status decoder_logits(const Decoder& decoder, const DevicePass& pass, const floa
                       std::int64_t rows, float* out) {
     const DeviceActivations& act = pass.act;
     const cudaStream_t stream = pass.backend.stream();
-    const device::Rows& to = decoder.project_out ? act.in_width : act.in_head;
+    const Projection& head = decoder.embeddings.head;
+    const device::Rows& to =
+        decoder.project_out ? act.in_width.of(*decoder.project_out) : act.in_head.of(head);
     if (decoder.final_norm) {
         TRY(apply(*decoder.final_norm, pass, x, rows, to, nullptr));
     } else {
@@ -270,11 +301,11 @@ Status decoder_logits(const Decoder& decoder, const DevicePass& pass, const floa
     }
     if (decoder.project_out) {
         TRY(apply(*decoder.project_out, pass, act.in_width, act.e, rows));
-        TRY(queued(
-            device::convert(act.e, rows, decoder.project_out->out_features, act.in_head, stream),
-            "the head's input"));
+        TRY(queued(device::convert(act.e, rows, decoder.project_out->out_features,
+                                   act.in_head.of(head), stream),
+                   "the head's input"));
     }
-    return apply(decoder.embeddings.head, pass, act.in_head, out, rows);
+    return apply(head, pass, act.in_head, out, rows);
 }
 
 bool queues_only(const Decoder& decoder, std::int64_t rows) {

@@ -1,7 +1,9 @@
 // The forward pass of a Decoder whose parts lie on a CUDA device. decoder.cpp is its specification.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -28,6 +30,18 @@ struct DeviceRowCounts {
     std::int64_t context = 1;  // positions of the cache
 };
 
+// What linear layers read, once in each type that one of them wants: layers of a policy may differ.
+// Each type has rows of its own, because what lies behind a row's end must stay zero.
+class LayerInput {
+ public:
+    device::Rows& of(InputType type) { return rows_[static_cast<std::size_t>(type)]; }
+    // As `projection` reads them; one that was planned for (DeviceActivations::create).
+    const device::Rows& of(const Projection& projection) const;
+
+ private:
+    std::array<device::Rows, 3> rows_;  // by InputType; data null: nobody reads that type
+};
+
 // The buffers of one forward pass over at most `rows` rows.
 struct DeviceActivations {
     std::int64_t rows = 0;
@@ -36,8 +50,8 @@ struct DeviceActivations {
     float* qkv = nullptr;  // [rows, q + 2 kv]
     float* q = nullptr;    // [rows, q]
     float* mlp = nullptr;  // [rows, ffn], or [rows, 2 ffn] with a gate
-    device::Rows in_width, in_attention, in_mlp, in_embed, in_head;  // inputs of the layers
-    float* partial = nullptr;                                        // of the attention's splits
+    LayerInput in_width, in_attention, in_mlp, in_embed, in_head;
+    float* partial = nullptr;  // of the attention's splits
     std::int64_t splits = 1;
     std::int64_t partial_rows = 0;  // most rows whose attention may be split
     static constexpr std::int64_t ids_offset = 64;
@@ -60,6 +74,9 @@ struct DevicePass {
     // One recorder for each Projection (by its index), or null. Recording waits for the device.
     std::vector<OutlierRecorder>* outliers = nullptr;
     std::int32_t* too_many = nullptr;  // DeviceCall::too_many of every layer
+    // Told on the stream before (2 x Projection::index) and behind (one more) each product; or
+    // null.
+    const std::function<Status(std::int64_t)>* mark = nullptr;
 };
 
 // Embeds act.ids and runs every layer at *act.position; the residual rows stay in act.x.
