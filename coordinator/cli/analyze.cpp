@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 
@@ -174,9 +175,9 @@ Result<PolicyQuestion> policy_question(const Parsed& parsed) {
     return question;
 }
 
-Status write_policy(const std::string& file, const LayerPolicy& policy) {
+Status write_text(const std::string& file, const std::string& text) {
     std::ofstream out(file, std::ios::binary | std::ios::trunc);
-    out << to_json(policy);
+    out << text;
     out.close();
     return out ? Status() : Status(make_error(ErrorCode::io, "cannot write " + file));
 }
@@ -185,6 +186,16 @@ Status write_policy(const std::string& file, const LayerPolicy& policy) {
 std::string numbered(const std::string& file, int number) {
     const std::size_t dot = file.rfind(".json");
     return file.substr(0, dot) + "-random-" + std::to_string(number) + ".json";
+}
+
+// A folder of policies and the experiment that runs them.
+Status write_check(const std::string& folder, const PolicyCheck& check) {
+    std::error_code code;
+    std::filesystem::create_directories(folder, code);
+    for (const PolicyCheck::File& file : check.files) {
+        TRY(write_text(folder + "/" + file.name, to_json(file.policy)));
+    }
+    return write_text(folder + "/check.yaml", check.yaml);
 }
 
 Result<Finding> run_policy(Store& store, const Parsed& parsed, const Words& words) {
@@ -196,17 +207,26 @@ Result<Finding> run_policy(Store& store, const Parsed& parsed, const Words& word
     const PolicyTable table = TRY(read_policy_table(store, question));
     const PolicyChoice choice = TRY(search_policy(table, question));
     Finding finding = TRY(policy_finding(store, table, choice, question));
+    const int random = parsed.get<int>("random");
+    if (parsed.has("check")) {
+        const auto folder = parsed.get<std::string>("check");
+        const PolicyCheck check = TRY(policy_check(store, table, question, random, folder));
+        TRY(write_check(folder, check));
+        finding.sentences.push_back(std::to_string(check.files.size()) + " policies and " + folder +
+                                    "/check.yaml, which runs them, are written.");
+    }
     if (!parsed.has("out")) {
         return finding;
     }
     const auto file = parsed.get<std::string>("out");
     const std::string label = question.like.empty() ? "of a budget" : "like " + question.like;
-    TRY(write_policy(file, to_policy(table, choice, question, "found " + label)));
-    const int random = parsed.get<int>("random");
+    LayerPolicy policy = to_policy(table, choice, question, "found " + label);
+    policy.budget = budget_text(question);
+    TRY(write_text(file, to_json(policy)));
     for (int i = 1; i <= random; ++i) {
         const PolicyChoice drawn = random_policy(table.layers, static_cast<std::uint64_t>(i));
-        TRY(write_policy(numbered(file, i),
-                         to_policy(table, drawn, question, "random " + std::to_string(i))));
+        TRY(write_text(numbered(file, i),
+                       to_json(to_policy(table, drawn, question, "random " + std::to_string(i)))));
     }
     finding.sentences.push_back(
         "Written to " + file +
@@ -223,7 +243,8 @@ constexpr Analysis analyses[] = {
      run_scaling},
     {"pareto", "[--loss kl|bits-per-byte] [--max-loss X] [--memory SIZE]",
      "what is worth running: speed, loss, memory, energy", run_pareto},
-    {"policy", "[--budget METHOD|TIME] [--by time|memory] [--memory SIZE] [--out F.json]",
+    {"policy",
+     "[--budget METHOD|TIME] [--by time|memory] [--memory SIZE] [--out F.json] [--check FOLDER]",
      "which method should each layer have, from cells of quality `layers`", run_policy},
     {"latency", "[METHOD]", "why is METHOD slower here: where a token's time goes", run_latency},
 };
@@ -306,7 +327,10 @@ int command_analyze(const Arguments& arguments) {
          "policy: what the budget is of")
         ("out", po::value<std::string>()->value_name("F.json"), "policy: writes the policy file")
         ("random", po::value<int>()->value_name("N")->default_value(0),
-         "policy: and N random ones beside it");
+         "policy: and N random ones beside it")
+        ("check", po::value<std::string>()->value_name("FOLDER"),
+         "policy: writes policies within the time of every method, uniform and random ones, and "
+         "the experiment that runs them all");
     // clang-format on
     options.positional("words", -1);
     const Parsed parsed = options.parse(arguments);

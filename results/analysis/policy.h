@@ -70,14 +70,38 @@ struct PolicyTable {
 // not_found: no cells of quality `layers` (with the experiment that makes them).
 Result<PolicyTable> read_policy_table(Store& store, const PolicyQuestion& question);
 
-// The policy as a file holds it; `name` and the question's budget are for people.
+// Every layer with the table's method of that index.
+PolicyChoice uniform_choice(const PolicyTable& table, std::size_t method);
+
+std::string cost_text(const PolicyQuestion& question, double cost);  // "312 us", "1.9 MiB"
+// "time of int4-g64": what LayerPolicy::budget of a found policy says. Equal where two devices were
+// asked the same, so that their answers can be compared (policy_transfer.h).
+std::string budget_text(const PolicyQuestion& question);
+
+// The policy as a file holds it, without a budget: whoever found it within one says so.
 LayerPolicy to_policy(const PolicyTable& table, const PolicyChoice& choice,
                       const PolicyQuestion& question, const std::string& name);
 // The choice that the question's budget allows.
 Result<PolicyChoice> search_policy(const PolicyTable& table, const PolicyQuestion& question);
 
-// The found policy beside the uniform methods, predicted against measured where policies ran, and
-// who found against who measured.
+// Policies that show whether the predictions hold where they run.
+struct PolicyCheck {
+    // Of least predicted loss within what each method costs; each method in every layer; random.
+    struct File {
+        std::string name;  // "found-int4-g64.json"
+        LayerPolicy policy;
+    };
+    std::vector<File> files;
+    std::string yaml;  // an experiment beside those files that runs all of them
+};
+// The text and window that the layers were scored on. `folder`: where the files will stand, for
+// the words of the experiment.
+Result<PolicyCheck> policy_check(Store& store, const PolicyTable& table,
+                                 const PolicyQuestion& question, int random,
+                                 const std::string& folder);
+
+// The found policy beside the uniform methods, and where policies ran: predicted against measured,
+// found ones against uniform ones, those of one device on another.
 Result<Finding> policy_finding(Store& store, const PolicyTable& table, const PolicyChoice& choice,
                                const PolicyQuestion& question);
 

@@ -78,6 +78,32 @@ TEST_F(AnalyzeCommand, whereOnlyOtherToolsMeasuredSaysWhereTheirRowsAre) {
     }
 }
 
+TEST_F(AnalyzeCommand, aCheckOfPoliciesIsAnExperimentThatPlans) {
+    auto store = open_store(db);
+    for (const auto& [method, ns] : {std::pair("int8", 9000.0), std::pair("int4-g64", 5000.0)}) {
+        StoredJob job = make_job(method);
+        job.cell.spec.model.name = "llama-nano";
+        job.cell.spec.quality = {QualityMode::layers, "heldout-fiction", 4096, 256};
+        rekey(job);
+        FinishedRun run = make_run(job, 100);
+        for (const char* layer : {"model.layers.0.mlp.up_proj", "model.layers.1.mlp.up_proj"}) {
+            run.result.measurements.push_back({std::string("layer_kl:") + layer, "nat", 0, 0.1});
+            run.result.measurements.push_back({std::string("layer_latency:") + layer, "ns", 0, ns});
+        }
+        put_jobs(*store, "layers", {job});
+        put_run(*store, run);
+    }
+    const std::string check = (folder / "check").string();
+    const Printed printed =
+        analyze({"policy", "--budget", "int8", "--check", check, "--random", "4"});
+    EXPECT_EQ(printed.code, exit_done) << printed.err;
+    EXPECT_NE(printed.out.find("8 policies and " + check), std::string::npos) << printed.out;
+    const Printed planned = run(command_plan, {check + "/check.yaml", "--db", db});
+    EXPECT_EQ(planned.code, exit_done) << planned.err;
+    EXPECT_NE(planned.out.find("found-int8.json"), std::string::npos) << planned.out;
+    EXPECT_NE(analyze({"policy", "--budget", "int8", "--check", "/dev/null/x"}).code, exit_done);
+}
+
 TEST_F(AnalyzeCommand, aPipeGetsWholeLines) {
     const std::string out = analyze({"crossover"}).out;
     EXPECT_EQ(out.find("…"), std::string::npos);

@@ -31,6 +31,8 @@ struct BenchOptions {
     bool json = false;
 };
 
+using Words = std::vector<std::string>;
+
 struct Subject {
     std::string label;
     ModelChoice choice;
@@ -61,6 +63,65 @@ Result<std::vector<int>> thread_counts(const std::string& text) {
         counts.push_back(count);
     }
     return counts;
+}
+
+// One of each row of the table of methods that this device has a kernel for: 4 bits, groups of 64,
+// blocks of 128 (64 is the plain name's). `mixed` has no kernel of its own; methods that calibrate
+// read a text first where weights are real, which a bench has not.
+std::vector<std::string> every_method(const Device& device, bool random_weights) {
+    std::vector<std::string> methods;
+    for (const MethodRow& row : method_table()) {
+        if (row.family == MethodFamily::mixed || (device.is_cpu() ? !row.on_cpu : !row.on_cuda) ||
+            (row.calibrates && !random_weights)) {
+            continue;
+        }
+        const bool blocks = row.family == MethodFamily::nf4 || row.family == MethodFamily::fp4;
+        std::string id;
+        for (const char c : row.id) {
+            id += c == 'B'   ? "4"
+                  : c == 'N' ? (blocks && !row.nested_scales ? "128" : "64")
+                             : std::string(1, c);
+        }
+        if (row.reads_threshold) {
+            methods.push_back(id + "@0");
+            id += "@6";
+        }
+        methods.push_back(id);
+    }
+    return methods;
+}
+
+// `all` inside a list stands for every_method, less what the list names itself.
+std::vector<std::string> listed_methods(const std::string& list, const Device& device,
+                                        bool random_weights) {
+    std::vector<std::string> methods;
+    for (const std::string& text : split(list)) {
+        for (const std::string& one :
+             text == "all" ? every_method(device, random_weights) : Words{text}) {
+            if (std::ranges::find(methods, one) == methods.end()) {
+                methods.push_back(one);
+            }
+        }
+    }
+    return methods;
+}
+
+// Methods of one group are resident at once and measured in turn. Where there are more than that,
+// the first method (fp16 as a rule) is part of each group, so that ratios stay paired.
+constexpr std::size_t most_at_once = 8;
+
+std::vector<std::vector<BenchMethod>> groups_of(const std::vector<BenchMethod>& methods) {
+    std::vector<std::vector<BenchMethod>> groups;
+    for (std::size_t at = 0; at < methods.size(); ++at) {
+        if (groups.empty() || groups.back().size() == most_at_once) {
+            groups.emplace_back();
+            if (at > 0) {
+                groups.back().push_back(methods.front());
+            }
+        }
+        groups.back().push_back(methods[at]);
+    }
+    return groups;
 }
 
 Subject random_subject(const BenchOptions& options, const char* shape) {
@@ -187,13 +248,38 @@ void fill_defaults(BenchOptions& options) {
     plan.prefill_tokens = options.prefill_tokens < 0 ? (cpu ? 128 : 512) : options.prefill_tokens;
 }
 
+Status bench_subject(const Subject& subject, const ModelFiles& files, const BenchPlan& plan,
+                     nlohmann::ordered_json& figures) {
+    bool first = true;
+    for (const std::vector<BenchMethod>& group : groups_of(plan.methods)) {
+        BenchPlan part = plan;
+        part.methods = group;
+        auto rows = TRY(bench_model(files, part, [&](const std::string& what) {
+            std::fprintf(stderr, "bench: %s, %d threads: %s\n", subject.label.c_str(), plan.threads,
+                         what.c_str());
+        }));
+        if (!first) {
+            rows.erase(rows.begin());  // told with the first group
+        }
+        first = false;
+        for (const BenchRow& row : rows) {
+            print_row(subject.label, row);
+            add_figures(subject.label, row, plan.device, figures);
+        }
+    }
+    return {};
+}
+
 Status bench(BenchOptions& options) {
     BenchPlan& plan = options.plan;
     plan.device = TRY(find_device(options.model.device));
     plan.decode_path = TRY(parse_decode_path(options.decode));
     fill_defaults(options);
     const std::vector<int> counts = TRY(thread_counts(options.threads));
-    for (const std::string& text : split(options.methods)) {
+    const std::vector<Subject> subjects = subjects_of(options);
+    const bool random = std::ranges::all_of(
+        subjects, [](const Subject& subject) { return subject.choice.weights == "random"; });
+    for (const std::string& text : listed_methods(options.methods, plan.device, random)) {
         BenchMethod method = TRY(parse_bench_method(text, plan.device));
         if (text.find('@') == std::string::npos) {
             method.threshold = options.threshold;
@@ -204,18 +290,11 @@ Status bench(BenchOptions& options) {
     print_device(plan.device);
     nlohmann::ordered_json figures;
     print_header();
-    for (const Subject& subject : subjects_of(options)) {
+    for (const Subject& subject : subjects) {
         const ModelFiles files = TRY(open_chosen(subject.choice));
         for (const int threads : counts) {
             plan.threads = threads;
-            const auto rows = TRY(bench_model(files, plan, [&](const std::string& what) {
-                std::fprintf(stderr, "bench: %s, %d threads: %s\n", subject.label.c_str(), threads,
-                             what.c_str());
-            }));
-            for (const BenchRow& row : rows) {
-                print_row(subject.label, row);
-                add_figures(subject.label, row, plan.device, figures);
-            }
+            TRY(bench_subject(subject, files, plan, figures));
         }
     }
     if (options.json) {
@@ -230,8 +309,10 @@ int command_bench(const Arguments& arguments) {
     BenchOptions options;
     po::options_description all = model_options(options.model);
     po::options_description own("Bench");
-    own.add_options()("methods", po::value(&options.methods)->value_name("A,B@T"),
-                      "with a threshold of its own after @ (CPU: fp16,int8,int4-g64)");
+    own.add_options()(
+        "methods", po::value(&options.methods)->value_name("A,B@T"),
+        "with a threshold of its own after @; all: one of every method, behind fp16 in "
+        "fp16,all (CPU: fp16,int8,int4-g64)");
     own.add_options()("threads", po::value(&options.threads)->value_name("1,2"),
                       "thread counts (1,2; on a card one per core)");
     own.add_options()("batch", po::value(&options.plan.batch)->value_name("N"),
