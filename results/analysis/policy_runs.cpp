@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "results/analysis/evidence.h"
 #include "results/analysis/number_text.h"
 #include "results/analysis/table_row.h"
 
@@ -56,6 +57,47 @@ std::vector<double> block_sums(const std::vector<double>& tokens) {
             sum(std::span(tokens).subspan(at, std::min(block_tokens, tokens.size() - at))));
     }
     return sums;
+}
+
+// Enough for the median of a process, and few enough to draw a thousand times.
+constexpr std::size_t most_latencies = 256;
+
+std::vector<double> thinned(std::vector<double> values) {
+    if (values.size() <= most_latencies) {
+        return values;
+    }
+    std::vector<double> kept;
+    for (std::size_t i = 0; i < most_latencies; ++i) {
+        kept.push_back(values[i * values.size() / most_latencies]);
+    }
+    return kept;
+}
+
+// By run: the latencies of its tokens.
+Result<std::map<std::int64_t, std::vector<double>>> read_latencies(Store& store,
+                                                                   const std::string& model) {
+    const Table rows = TRY(store.query(
+        "SELECT s.run, s.\"values\" AS ns FROM samples s WHERE s.metric = 'token_latency'"
+        " AND s.run IN (SELECT run FROM v_cells WHERE method = 'mixed' AND model = " +
+        sql_text(model) + ")"));
+    std::map<std::int64_t, std::vector<double>> latencies;
+    for (std::size_t i = 0; i < rows.rows.size(); ++i) {
+        const Row row(rows, i);
+        latencies[row.integer("run")] = thinned(numbers_of(row.label("ns")));
+    }
+    return latencies;
+}
+
+ProcessSampler paired_times(const RunPair& pair) {
+    std::vector<Process> processes;
+    for (const PolicyRun::Timed& over : pair.over->times) {
+        const auto under =
+            std::ranges::find(pair.under->times, over.repeat, &PolicyRun::Timed::repeat);
+        if (under != pair.under->times.end()) {
+            processes.push_back({over.ns, under->ns});
+        }
+    }
+    return ProcessSampler(std::move(processes));
 }
 
 // Of the two runs of a pair.
@@ -110,7 +152,7 @@ Result<std::vector<PolicyRun>> read_policy_runs(Store& store, const std::string&
             key_of(row.label("series"), row.label("device"), row.label("device_name"));
         const auto [entry, is_new] = known.try_emplace(key, runs.size());
         if (is_new) {
-            runs.push_back({*policy, row.label("device"), nan, {}, std::nullopt, nan});
+            runs.push_back({*policy, row.label("device"), nan, {}, {}});
             kl.emplace_back();
         }
         if (const double value = row.number("kl"); !std::isnan(value)) {
@@ -118,18 +160,28 @@ Result<std::vector<PolicyRun>> read_policy_runs(Store& store, const std::string&
             runs[entry->second].kl_tokens = numbers_of(row.label("tokens"));
         }
     }
+    auto latencies = TRY(read_latencies(store, model));
     const Evidence evidence = TRY(read_evidence(store, {"", "", model}));
     for (const MeasuredCell& cell : evidence.cells) {
         const auto entry = known.find(key_of(cell.series, cell.kind, cell.device_name));
         if (entry != known.end()) {
-            runs[entry->second].speed = cell;
-            runs[entry->second].step_ns = cell.metric("token_latency_p50");
+            for (const Repeat& repeat : cell.repeats) {
+                runs[entry->second].times.push_back({repeat.repeat, latencies[repeat.run]});
+            }
         }
     }
     for (std::size_t i = 0; i < runs.size(); ++i) {
         runs[i].kl = median(kl[i]);
     }
     return runs;
+}
+
+double PolicyRun::step_ns() const {
+    std::vector<double> medians;
+    for (const Timed& process : times) {
+        medians.push_back(median(process.ns));
+    }
+    return median(medians);
 }
 
 std::string uniform_method(const LayerPolicy& policy) {
@@ -152,10 +204,7 @@ Interval time_ratio(std::span<const RunPair> pairs, const Resampling& how) {
     double centre = 0;
     bool several = true;
     for (const RunPair& pair : pairs) {
-        if (!pair.over->speed || !pair.under->speed) {
-            return unknown;
-        }
-        samplers.push_back(pair.under->speed->speedup_over(*pair.over->speed));
+        samplers.push_back(paired_times(pair));
         centre += samplers.back().centre() / static_cast<double>(pairs.size());
         several = several && samplers.back().processes() > 1;
     }

@@ -2,13 +2,11 @@
 // measured.
 #pragma once
 
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "results/analysis/bootstrap.h"
-#include "results/analysis/evidence.h"
 #include "results/analysis/policy.h"
 
 namespace bitsweep {
@@ -18,9 +16,14 @@ struct PolicyRun {
     std::string device;             // kind that it was measured on
     double kl = 0;                  // median over repeats; NaN: not measured
     std::vector<double> kl_tokens;  // of each scored token, of one repeat; may be empty
-    // The processes whose windows count; none: every one was disturbed.
-    std::optional<MeasuredCell> speed;
-    double step_ns = 0;  // median token latency over those; NaN without
+    // Latencies of single tokens, of the processes whose windows count; none: all were disturbed.
+    struct Timed {
+        int repeat = 0;
+        std::vector<double> ns;
+    };
+    std::vector<Timed> times;
+
+    double step_ns() const;  // median over processes of their medians; NaN without any
 };
 
 // Of `model`, in the order in which the cells stand in their experiments.
@@ -39,8 +42,9 @@ struct RunPair {
     const PolicyRun* under;
 };
 
-// Time of a step, repeats paired: hierarchical bootstrap over processes and sequences. All NaN
-// where a pair has no speed; no interval where one has a single process.
+// Time of a step, repeats paired: hierarchical bootstrap over processes and the latencies of their
+// tokens (their median, which a neighbour's work moves less than a rate). All NaN where a pair has
+// no repeat in common; no interval where one has a single process.
 Interval time_ratio(std::span<const RunPair> pairs, const Resampling& how);
 
 // KL divergence. All runs scored the same tokens: blocks of 128 neighbouring ones are resampled,

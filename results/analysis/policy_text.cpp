@@ -67,8 +67,8 @@ NamedTable runs_table(const PolicyTable& table, const std::vector<PolicyRun>& ru
             .number(predicted_kl(table, run.policy).value_or(nan))
             .number(run.kl)
             .number(run.policy.predicted_step_ns.value_or(nan) / us)
-            .number(run.step_ns / us)
-            .count(run.speed ? static_cast<std::int64_t>(run.speed->repeats.size()) : 0);
+            .number(run.step_ns() / us)
+            .count(std::ssize(run.times));
     }
     return {"policies that ran", ran.take()};
 }
@@ -178,7 +178,7 @@ Result<Finding> policy_finding(Store& store, const PolicyTable& table, const Pol
         "namesakes in all blocks.");
     if (finding.tables.size() > 3) {
         finding.notes.push_back(
-            "Intervals are of 95 %: times by a bootstrap over processes, then sequences, repeats "
+            "Intervals are of 95 %: times by a bootstrap over processes, then tokens, repeats "
             "paired; losses over blocks of 128 tokens; rank correlation over policies.");
     }
     return finding;

@@ -67,12 +67,13 @@ Result<std::vector<int>> thread_counts(const std::string& text) {
 
 // One of each row of the table of methods that this device has a kernel for: 4 bits, groups of 64,
 // blocks of 128 (64 is the plain name's). `mixed` has no kernel of its own; methods that calibrate
-// read a text first where weights are real, which a bench has not.
+// read a text first where weights are real, which a bench has not; smoothquant-o3 does so with any
+// weights and is as fast as o2.
 std::vector<std::string> every_method(const Device& device, bool random_weights) {
     std::vector<std::string> methods;
     for (const MethodRow& row : method_table()) {
         if (row.family == MethodFamily::mixed || (device.is_cpu() ? !row.on_cpu : !row.on_cuda) ||
-            (row.calibrates && !random_weights)) {
+            (row.calibrates && !random_weights) || row.id.starts_with("smoothquant-o3")) {
             continue;
         }
         const bool blocks = row.family == MethodFamily::nf4 || row.family == MethodFamily::fp4;
@@ -155,7 +156,7 @@ std::vector<Subject> subjects_of(const BenchOptions& options) {
 // T: threads; B: sequences side by side. "share": of the time that reading the step's bytes takes
 // at the bandwidth beside it.
 void print_header() {
-    std::printf("%-14s %-17s %4s %2s %3s %10s %19s %9s %9s %11s %9s %7s %9s %6s %8s %6s %s\n",
+    std::printf("%-14s %-27s %4s %2s %3s %10s %19s %9s %9s %11s %9s %7s %9s %6s %8s %6s %s\n",
                 "model", "method", "head", "T", "B", "decode t/s", "(slowest-fastest)", "p50 us",
                 "p99 us", "prefill t/s", "MB/step", "GB/s", "read GB/s", "share", "vs fp16", "act.",
                 "decoded");
@@ -169,7 +170,7 @@ void print_row(const std::string& model, const BenchRow& row) {
         std::snprintf(ratio, sizeof ratio, "%.2fx", row.over_fp16);
     }
     std::printf(
-        "%-14s %-17s %4d %2d %3lld %10.2f %19s %9.1f %9.1f %11.1f %9.1f %7.1f %9.1f %5.1f%% %8s "
+        "%-14s %-27s %4d %2d %3lld %10.2f %19s %9.1f %9.1f %11.1f %9.1f %7.1f %9.1f %5.1f%% %8s "
         "%6s %s\n",
         model.c_str(), row.method.c_str(), row.head_bits, row.threads,
         static_cast<long long>(row.batch), row.decode_tokens_per_s, range, row.step_ns_p50 / 1e3,
