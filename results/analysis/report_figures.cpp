@@ -234,68 +234,128 @@ std::string pareto_figure(const Report& report, const std::string& device, const
     return "";
 }
 
-std::string threshold_figure(const Report& report, const std::string& device,
-                             const Palette& palette) {
-    const std::string model = largest_model(report, device);
-    std::map<double, const MeasuredCell*> by_threshold;
-    std::string method;
+namespace {
+
+// One model's cells of one method, by outlier threshold.
+struct ThresholdCurve {
+    std::string model, method;
+    std::map<double, const MeasuredCell*> cells;
+};
+
+// Of each model on the device that was measured at three thresholds or more.
+std::vector<ThresholdCurve> threshold_curves(const Report& report, const std::string& device) {
+    std::vector<ThresholdCurve> curves;
     for (const MeasuredCell& cell : report.evidence.cells) {
-        if (cell.device == device && cell.model == model && cell.threshold &&
-            (method.empty() || method == cell.method_name)) {
-            method = cell.method_name;
-            by_threshold[*cell.threshold] = &cell;
+        if (cell.device != device || !cell.threshold) {
+            continue;
+        }
+        auto curve = std::ranges::find(curves, cell.model, &ThresholdCurve::model);
+        if (curve == curves.end()) {
+            curves.push_back({cell.model, cell.method_name, {}});
+            curve = curves.end() - 1;
+        }
+        if (curve->method == cell.method_name) {
+            curve->cells[*cell.threshold] = &cell;
         }
     }
-    if (by_threshold.size() < 3) {
-        return "";
+    std::erase_if(curves, [](const ThresholdCurve& curve) { return curve.cells.size() < 3; });
+    return curves;
+}
+
+// Inputs of all linear layers of a model but the head: what outlier columns are a share of.
+double linear_inputs(const MeasuredCell& cell) {
+    if (cell.shape == nullptr) {
+        return NAN;
     }
-    // A slow machine's tokens are told in milliseconds.
-    const double rate = by_threshold.begin()->second->decode_rate().centre();
-    const bool slow = std::exp(rate) < 100;
-    const struct {
-        const char *label, *metric;
-    } panels[] = {{slow ? "ms per token" : "us per token", ""},
-                  {"KL divergence, nat", "kl_mean"},
-                  {"outlier columns", "outlier_columns"}};
-    std::string svgs;
-    for (const auto& panel : panels) {
-        std::vector<std::pair<double, double>> line;
-        std::vector<Interval> intervals;
-        Range x, y;
-        for (const auto& [threshold, cell] : by_threshold) {
-            Interval value{cell->metric(panel.metric), NAN, NAN};
-            if (*panel.metric == 0) {
-                const Interval rate = bootstrap_interval(cell->decode_rate(), report.how);
-                const double unit = slow ? 1e3 : 1e6;
-                value = {unit / rate.centre, unit / rate.high, unit / rate.low};
-            }
-            if (std::isfinite(value.centre)) {
-                line.emplace_back(threshold, value.centre);
-                intervals.push_back(value);
+    const ModelShape& shape = *cell.shape;
+    return static_cast<double>(shape.layers *
+                               (2 * shape.width + shape.heads * shape.head_dim + shape.ffn));
+}
+
+enum class ThresholdPanel { time, loss, columns };
+
+// NaN where it was not measured. The time is that of the lowest threshold, 0 as a rule, in the same
+// repeats.
+Interval threshold_value(const ThresholdCurve& curve, const MeasuredCell& cell,
+                         ThresholdPanel panel, const Resampling& how) {
+    switch (panel) {
+        case ThresholdPanel::time:
+            return bootstrap_interval(curve.cells.begin()->second->speedup_over(cell), how);
+        case ThresholdPanel::loss:
+            return {cell.metric("kl_mean"), NAN, NAN};
+        case ThresholdPanel::columns:
+            return {100 * cell.metric("outlier_columns") / linear_inputs(cell), NAN, NAN};
+    }
+    ASSERT(false);
+}
+
+std::string threshold_plot(const Report& report, const std::vector<ThresholdCurve>& curves,
+                           ThresholdPanel panel, const Axis& named) {
+    struct Point {
+        double threshold;
+        Interval value;
+    };
+    std::vector<std::vector<Point>> lines;
+    Range x, y;
+    for (const ThresholdCurve& curve : curves) {
+        lines.emplace_back();
+        for (const auto& [threshold, cell] : curve.cells) {
+            const Interval value = threshold_value(curve, *cell, panel, report.how);
+            if (std::isfinite(value.centre) && (named.scale == Scale::linear || value.centre > 0)) {
+                lines.back().push_back({threshold, value});
                 x.add(threshold);
                 for (const double edge : {value.centre, value.low, value.high}) {
                     y.add(edge);
                 }
             }
         }
-        if (line.size() < 3) {
-            continue;
+    }
+    if (y.empty()) {
+        return "";
+    }
+    Plot plot(named.label + " against the outlier threshold",
+              axis("outlier threshold", Scale::linear, x), axis(named.label, named.scale, y), 400,
+              280);
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+        const int series = static_cast<int>(i);
+        std::vector<std::pair<double, double>> line;
+        for (const Point& point : lines[i]) {
+            line.emplace_back(point.threshold, point.value.centre);
         }
-        Plot plot(std::string(panel.label) + " against the outlier threshold",
-                  axis("outlier threshold", Scale::linear, x), axis(panel.label, Scale::linear, y),
-                  400, 280);
-        plot.line(line, palette.of(by_threshold.begin()->second->method), true);
-        for (std::size_t i = 0; i < line.size(); ++i) {
-            const int series = palette.of(by_threshold[line[i].first]->method);
-            plot.point(line[i].first, line[i].second, intervals[i].low, intervals[i].high,
+        plot.line(line, series, true);
+        for (const Point& point : lines[i]) {
+            plot.point(point.threshold, point.value.centre, point.value.low, point.value.high,
                        {series, false},
-                       "T = " + plain_text(line[i].first) + ": " + significant(line[i].second, 4));
+                       curves[i].model + ", T = " + plain_text(point.threshold) + ": " +
+                           significant(point.value.centre, 4));
         }
-        svgs += plot.svg();
+    }
+    return plot.svg();
+}
+
+}  // namespace
+
+std::string threshold_figure(const Report& report, const std::string& device, const Palette&) {
+    const std::vector<ThresholdCurve> curves = threshold_curves(report, device);
+    if (curves.empty()) {
+        return "";
+    }
+    const std::string svgs =
+        threshold_plot(report, curves, ThresholdPanel::time,
+                       {"time per token over that of the lowest threshold", Scale::linear}) +
+        threshold_plot(report, curves, ThresholdPanel::loss,
+                       {"KL divergence, nat", Scale::logarithmic}) +
+        threshold_plot(report, curves, ThresholdPanel::columns,
+                       {"outlier columns, % of all inputs", Scale::linear});
+    std::vector<std::string> names;
+    for (const ThresholdCurve& curve : curves) {
+        names.push_back(curve.model + ", " + curve.method);
     }
     return figure(html::element("div", "panels", svgs),
-                  "What the outlier threshold of " + method + " costs and gives, " + model +
-                      " on " + device + ". T = 0 has no outlier path at all.");
+                  "What the outlier threshold costs and gives on " + device +
+                      ": time, loss, and the share of input columns that reach it somewhere in the "
+                      "scored text. T = 0 has no outlier path at all.",
+                  legend(names));
 }
 
 std::string memory_figure(const Report& report, const std::string& device) {

@@ -141,6 +141,12 @@ TEST_F(Reports, showEveryPlotAndEveryPart) {
         EXPECT_NE(page.find("<section id=\"" + std::string(id)), std::string::npos) << id;
         EXPECT_NE(page.find("href=\"#" + std::string(id)), std::string::npos) << id;
     }
+    for (const std::string& model : models) {  // a curve of each, not of the largest alone
+        for (const char* threshold : {"0", "3", "6"}) {
+            const std::string point = model + ", T = " + threshold + ": ";
+            EXPECT_EQ(count(page, point), (std::string(threshold) == "0" ? 2 : 3) * 3) << point;
+        }
+    }
     EXPECT_GE(count(page, "external: "), 6 * 3);  // six peers' ratios on each device's plot
     EXPECT_NE(page.find("dialogpt-small llm.int8 on Tesla T4"), std::string::npos);
     EXPECT_GE(report.evidence.excluded.size(), 5u);
