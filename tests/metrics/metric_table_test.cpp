@@ -202,20 +202,23 @@ TEST(Outliers, OfTwoWindowsAreTheUnionOfColumnsAndTheWeightedMean) {
                      .tokens = 10,
                      .seen = {1, 1, 0, 0}},
                     {.layer = "b", .in_features = 2, .tokens = 10, .seen = {0, 0}}});
-    merge_outliers(trace.outliers,
-                   {{.layer = "a",
-                     .in_features = 4,
-                     .columns = 2,
-                     .columns_per_token = 4,
-                     .max_abs = 6,
-                     .tokens = 30,
-                     .seen = {0, 1, 1, 0}},
-                    {.layer = "b", .in_features = 2, .tokens = 30, .seen = {0, 0}}});
+    merge_outliers(
+        trace.outliers,
+        {{.layer = "a",
+          .in_features = 4,
+          .columns = 2,
+          .columns_per_token = 4,
+          .max_abs = 6,
+          .tokens = 30,
+          .seen = {0, 1, 1, 0}},
+         {.layer = "b", .in_features = 2, .tokens = 30, .seen = {0, 0}},
+         {.layer = "lm_head", .in_features = 2, .columns = 2, .tokens = 30, .seen = {1, 1}}});
     const Values values = values_of({.trace = trace});
     EXPECT_DOUBLE_EQ(3, values.at("outlier_columns:a"));
     EXPECT_DOUBLE_EQ(3.25, values.at("outlier_columns_per_token:a"));
     EXPECT_DOUBLE_EQ(7, values.at("outlier_max_abs:a"));
     EXPECT_DOUBLE_EQ(0, values.at("outlier_columns:b"));
+    EXPECT_DOUBLE_EQ(2, values.at("outlier_columns:lm_head"));
     EXPECT_DOUBLE_EQ(3, values.at("outlier_columns"));
     EXPECT_DOUBLE_EQ(1, values.at("outlier_layers"));
 }

@@ -9,6 +9,7 @@
 #include <sstream>
 #include <variant>
 
+#include "schemas/catalog/methods.h"
 #include "schemas/codec.h"
 #include "tests/runner/support.h"
 #include "worker/metrics/quality.h"
@@ -150,6 +151,23 @@ TEST(Quantize, OfALayerThatIsNotThereNamesANearOne) {
                                 "--layer", "model.layers.2.mlp.down_pro", "-o", "/dev/null"});
     EXPECT_EQ(2, ended.exit_code);
     EXPECT_NE(std::string::npos, ended.err.find("down_proj")) << ended.err;
+}
+
+TEST(Bench, AllIsOneOfEveryMethodThatRunsHereAndTheFirstIsToldOnce) {
+    const Ended ended = runner({"bench", "--device", "cpu", "--model", "llama-pico", "--weights",
+                                "random", "--methods", "fp16,all", "--threads", "1", "--rounds",
+                                "1", "--tokens", "1", "--prefill", "1"});
+    ASSERT_EQ(0, ended.exit_code) << ended.err;
+    for (const MethodRow& row : method_table()) {
+        if (row.family == MethodFamily::mixed || row.id.starts_with("smoothquant-o3")) {
+            continue;
+        }
+        const std::string begin(row.id.substr(0, row.id.find_first_of("BN")));
+        EXPECT_NE(std::string::npos, ended.out.find(" " + begin)) << row.id;
+    }
+    const std::size_t first = ended.out.find("llama-pico     fp16 ");
+    ASSERT_NE(std::string::npos, first);
+    EXPECT_EQ(std::string::npos, ended.out.find("llama-pico     fp16 ", first + 1));
 }
 
 TEST(Bench, PrintsOneRowForEachMethodAndNamedFiguresOnTheLastLine) {

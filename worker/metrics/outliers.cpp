@@ -23,6 +23,11 @@ void merge_layer(LayerOutliers& total, const LayerOutliers& window) {
     total.columns = std::count(total.seen.begin(), total.seen.end(), std::uint8_t{1});
 }
 
+// The head has bits of its own: no threshold takes columns out of it. Its own row stays.
+bool is_head(const LayerOutliers& layer) {
+    return layer.layer == "lm_head";
+}
+
 }  // namespace
 
 void merge_outliers(std::vector<LayerOutliers>& total, const std::vector<LayerOutliers>& window) {
@@ -66,7 +71,7 @@ Value outlier_columns(const MetricInput& input) {
     }
     double columns = 0;
     for (const LayerOutliers& layer : input.trace.outliers) {
-        columns += static_cast<double>(layer.columns);
+        columns += is_head(layer) ? 0 : static_cast<double>(layer.columns);
     }
     return columns;
 }
@@ -75,9 +80,9 @@ Value outlier_layers(const MetricInput& input) {
     if (input.trace.outliers.empty()) {
         return std::nullopt;
     }
-    return static_cast<double>(
-        std::count_if(input.trace.outliers.begin(), input.trace.outliers.end(),
-                      [](const LayerOutliers& layer) { return layer.columns > 0; }));
+    return static_cast<double>(std::count_if(
+        input.trace.outliers.begin(), input.trace.outliers.end(),
+        [](const LayerOutliers& layer) { return layer.columns > 0 && !is_head(layer); }));
 }
 
 }  // namespace bitsweep

@@ -4,14 +4,23 @@ import csv
 import pathlib
 
 ROWS = list(csv.DictReader((pathlib.Path(__file__).parent / "methods.csv").open()))
-MODELS = sorted({row["model"] for row in ROWS}, key=lambda m: ["llama-nano", "gpt2-nano", "opt-nano", "llama-micro", "smollm2-135m"].index(m))
-KL = {(row["model"], name(row)): float(row["kl_mean"]) for name in [lambda r: r["method"] + ("@" + r["threshold"] if r["threshold"] else "")] for row in ROWS}
+MODELS = [model for model in ("gpt2-nano", "opt-nano", "llama-micro", "llama-mini", "smollm2-135m")
+          if any(row["model"] == model for row in ROWS)]
+
+
+def name_of(row):
+    return row["method"] + ("@" + row["threshold"] if row["threshold"] else "")
+
+
+KL = {(row["model"], name_of(row)): float(row["kl_mean"]) for row in ROWS}
 
 # Each: what is said, and pairs of methods of which the first loses no more than the second.
 WIDTHS = [(f"int{b + 1}-g64", f"int{b}-g64") for b in range(2, 8)]
 WIDTHS += [(p.format(b + 1), p.format(b)) for p in ("int{}-g64-asym", "hqq-int{}-g64", "gptq-int{}-g64", "awq-int{}-g64") for b in (2, 3)]
 BLOCKS = [("nf4-b32", "nf4"), ("nf4", "nf4-b128"), ("nf4-b128", "nf4-b1024"), ("nf4-b1024", "nf4-b4096")]
-DECOMPOSED = ["llmint8-bnb", "llmint8-fused", "llmint8-paper", "int8-absmax-tensor", "int8-rowwise", "int8-vectorwise", "int8-zeropoint", "int8-zeropoint-vectorwise"]
+ABLATIONS = ["int8-absmax-tensor", "int8-rowwise", "int8-vectorwise", "int8-zeropoint", "int8-zeropoint-vectorwise"]
+DECOMPOSED = ["llmint8-bnb", "llmint8-fused", "llmint8-paper"] + ABLATIONS
+T = (0, 3, 6)
 ORDERS = [
     ("more bits are never worse for one method", WIDTHS),
     ("groups beat a scale per channel at 4 bits", [(f"int4-g{g}", "int4-g1024") for g in (16, 64, 128)]),
@@ -25,17 +34,23 @@ ORDERS = [
     ("double quantisation costs less than a hundredth", [("nf4-b64-dq", "nf4", 1.01), ("fp4-b64-dq", "fp4", 1.01)]),
     ("fp8 per channel is no worse than per tensor", [("fp8-channel", "fp8")]),
     ("int8 beats fp8 at the same bytes", [("int8", "fp8-channel")]),
-    ("taking outliers out is never worse than not", [(f"{m}@{t}", f"{m}@0") for m in DECOMPOSED for t in (6, 3)]),
+    ("taking outliers out is never worse than not, LLM.int8()", [(f"{m}@{t}", f"{m}@0") for m in DECOMPOSED[:3] for t in (6, 3)]),
+    *[(f"taking outliers out is never worse than not, {m}", [(f"{m}@{t}", f"{m}@0") for t in (6, 3)]) for m in ABLATIONS],
+    ("a scale a row of inputs beats one a tensor", [(f"int8-rowwise@{t}", f"int8-absmax-tensor@{t}") for t in T]),
+    ("a scale each row of weights, too, beats one", [(f"int8-vectorwise@{t}", f"int8-rowwise@{t}") for t in T]),
+    ("zero points beat absmax a tensor", [(f"int8-zeropoint@{t}", f"int8-absmax-tensor@{t}") for t in T]),
+    ("zero points beat absmax a vector", [(f"int8-zeropoint-vectorwise@{t}", f"int8-vectorwise@{t}") for t in T]),
+    ("outliers times their fp16 weights are no worse than times int8 ones", [(f"llmint8-paper@{t}", f"llmint8-bnb@{t}") for t in (6, 3)]),
     ("SmoothQuant loses more from o1 to o3", [("smoothquant-o1", "smoothquant-o2"), ("smoothquant-o2", "smoothquant-o3")]),
 ]
 
 
 def print_table():
-    bits = {row["method"]: row["bits_per_weight"] for row in ROWS if row["model"] == "llama-micro"}
+    bits = {name_of(row): row["bits_per_weight"] for row in ROWS if row["model"] == "llama-micro"}
     print("| method | bits per weight (llama-micro) | " + " | ".join(MODELS) + " |\n|---|---|" + "---|" * len(MODELS))
     for name in sorted({name for _, name in KL}, key=lambda n: -KL.get(("llama-micro", n), 0)):
         figures = [f"{KL[m, name]:.2g}" if (m, name) in KL else "" for m in MODELS]
-        print(f"| {name} | {bits.get(name.split('@')[0], '')} | " + " | ".join(figures) + " |")
+        print(f"| {name} | {bits.get(name, '')} | " + " | ".join(figures) + " |")
 
 
 def print_orders():
