@@ -61,13 +61,14 @@ std::size_t column_of(const Table& table, std::string_view name) {
 
 Result<Table> read_jobs(Store& store, const std::string& experiment) {
     Table rows = TRY(store.query(
-        "SELECT j.series, j.model, j.weights, j.kv, j.batch, j.prompt_tokens, j.new_tokens,"
+        std::string("SELECT ") + policy_name_column +
+        ", j.series, j.model, j.weights, j.kv, j.batch, j.prompt_tokens, j.new_tokens,"
         " j.protocol, j.threads, j.seed, j.spec ->> '$.prompt' AS prompt, j.method, j.threshold,"
         " j.head, j.numerics_revision, coalesce(r.device_kind, j.gpu) AS device,"
         " coalesce(r.device_name, '') AS device_name, j.state, count(*) AS jobs, min(e.id) AS first"
         " FROM experiment_jobs e JOIN jobs j ON j.id = e.job LEFT JOIN runs r ON r.id = j.result"
         " WHERE e.asked = 1 AND e.experiment = " +
-        sql_text(experiment) + " GROUP BY 1, 16, 17, 18 ORDER BY first"));
+        sql_text(experiment) + " GROUP BY 2, 17, 18, 19 ORDER BY first"));
     name_devices(rows, column_of(rows, "device"), column_of(rows, "device_name"));
     return rows;
 }

@@ -255,7 +255,8 @@ Result<Evidence> read_evidence(Store& store, const EvidenceQuestion& question) {
                     "SELECT DISTINCT model FROM v_cells ORDER BY 1"));
     const std::string where = where_of(question);
     const Table rows =
-        TRY(store.query("SELECT c.*, j.numerics_revision, j.spec ->> '$.prompt' AS prompt,"
+        TRY(store.query(std::string("SELECT c.*, ") + policy_name_column +
+                        ", j.numerics_revision, j.spec ->> '$.prompt' AS prompt,"
                         " r.provenance ->> 'weights_type' AS stored_types, r.provenance ->> 'host' "
                         "AS host, s.\"values\" AS rates"
                         " FROM v_cells c JOIN jobs j ON j.id = c.job JOIN runs r ON r.id = c.run"

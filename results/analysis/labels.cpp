@@ -66,7 +66,9 @@ std::string Labels::device(const Row& cell) const {
 
 std::string Labels::method(const Row& cell) const {
     const bool several = values_.at(method_on_device(cell)).size() > 1;
-    return method_label(cell) + (several ? " numerics=" + cell.label("numerics_revision") : "");
+    const std::string policy = cell.label("policy_name");
+    return method_label(cell) + (policy.empty() ? "" : " (" + policy + ")") +
+           (several ? " numerics=" + cell.label("numerics_revision") : "");
 }
 
 std::string method_label(const Row& cell) {

@@ -10,13 +10,21 @@
 
 namespace bitsweep {
 
+// A column for queries over `jobs j`: "found like int8 of cpu", which policy a cell of method mixed
+// has; NULL for other methods and for policies without a name.
+inline constexpr const char* policy_name_column =
+    "CASE WHEN j.method = 'mixed' THEN nullif(json_extract(j.spec ->> '$.policy', '$.policy'), '')"
+    " || coalesce(' of ' || nullif(json_extract(j.spec ->> '$.policy', '$.gpu'), ''), '') END"
+    " AS policy_name";
+
 class Labels {
  public:
-    // `cells`: rows with the columns of v_cells, `prompt` and `numerics_revision`.
+    // `cells`: rows with the columns of v_cells, `prompt`, `numerics_revision` and policy_name.
     explicit Labels(const Table& cells);
 
     std::string model(const Row& cell) const;  // "tiny batch=4"
-    // "llmint8-bnb T=6"; with several numerics revisions of one method "int8 numerics=2".
+    // "llmint8-bnb T=6", "mixed (found like int8 of cpu)"; with several numerics revisions of one
+    // method "int8 numerics=2".
     std::string method(const Row& cell) const;
     std::string device(const Row& cell) const;  // "cpu"; with several of a kind "cpu (Xeon 6975P)"
 

@@ -135,8 +135,8 @@ std::string key_of(const MeasuredCell& cell) {
 Result<std::vector<SummaryRow>> read_rows(Store& store, const std::string& name,
                                           const Evidence& evidence) {
     const Table cells = TRY(store.query(
-        "SELECT v.*, j.numerics_revision, j.spec ->> '$.prompt' AS prompt, r.provenance ->> "
-        "'weights_type' AS"
+        std::string("SELECT v.*, ") + policy_name_column +
+        ", j.numerics_revision, j.spec ->> '$.prompt' AS prompt, r.provenance ->> 'weights_type' AS"
         " stored_types FROM v_results v JOIN jobs j ON j.id = v.job JOIN runs r ON r.id = v.run"
         " WHERE v.experiment = " +
         sql_text(name) + " ORDER BY v.position"));

@@ -4,9 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "results/analysis/policy_transfer.h"
+#include "results/analysis/summary.h"
 #include "tests/analysis/synthetic.h"
 
 namespace bitsweep::testing {
@@ -247,6 +249,22 @@ TEST_F(TwoDevices, theTableSharesTimesAmongBlocksAndTheFindingSaysWhatRan) {
     EXPECT_NE(text.find("of 5 random policies that ran here have rank correlation 0.9"),
               std::string::npos)
         << text;
+}
+
+TEST_F(TwoDevices, aSummaryTellsPoliciesApartByNameAndDevice) {
+    put_policy(policy_of("found like int8", "cpu", "time of int8", "int8", "fp16"), "cpu", 10, 0.1);
+    put_policy(policy_of("found like int8", "H100", "time of int8", "fp16", "int8"), "cpu", 10,
+               0.1);
+    put_policy(policy_of("", "", "", "fp16", "fp16"), "cpu", 10, 0.1);
+    const auto summary = summarize(*store, {"e"});
+    ASSERT_TRUE(summary.ok()) << summary.error().message;
+    std::vector<std::string> methods;
+    for (const SummaryRow& row : summary->rows) {
+        methods.push_back(row.method);
+    }
+    std::ranges::sort(methods);
+    EXPECT_EQ(methods, (std::vector<std::string>{"mixed", "mixed (found like int8 of H100)",
+                                                 "mixed (found like int8 of cpu)"}));
 }
 
 TEST_F(TwoDevices, aCheckHasAPolicyWithinEveryMethodsTimeUniformAndRandomOnes) {
