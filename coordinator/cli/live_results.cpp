@@ -11,6 +11,7 @@
 #include "results/analysis/labels.h"
 #include "results/analysis/summary.h"
 #include "results/store/store.h"
+#include "schemas/catalog/windows.h"
 
 namespace bitsweep {
 
@@ -174,18 +175,19 @@ Result<std::string> LiveResults::experiment(const std::string& name) {
 Result<std::string> LiveResults::windows() const {
     const auto store = TRY(Store::open(db_, OpenMode::read_only));
     // The newest 2,000 runs: a device that is measured has one among them.
-    const Table rows = TRY(
-        store->query("SELECT w.worker, w.device, max(w.id) AS run,"
-                     " max(iif(m.metric = 'sm_clock_mean', m.value, NULL)) AS sm_clock_mhz,"
-                     " max(iif(m.metric = 'temperature_max', m.value, NULL)) AS temperature_c,"
-                     " max(iif(m.metric = 'mean_power', m.value, NULL)) AS power_w,"
-                     " max(iif(m.metric IN ('window_throttled', 'window_foreign_process',"
-                     "  'window_clock_drift', 'window_temperature_drift'), m.value, 0)) AS flagged"
-                     " FROM (SELECT worker, device, max(id) AS id FROM runs"
-                     "  WHERE id > (SELECT max(id) FROM runs) - 2000 AND outcome = 'done'"
-                     "  GROUP BY worker, device) w"
-                     " LEFT JOIN measurements m ON m.run = w.id AND m.sample = 0"
-                     " GROUP BY w.worker, w.device"));
+    const Table rows =
+        TRY(store->query("SELECT w.worker, w.device, max(w.id) AS run,"
+                         " max(iif(m.metric = 'sm_clock_mean', m.value, NULL)) AS sm_clock_mhz,"
+                         " max(iif(m.metric = 'temperature_max', m.value, NULL)) AS temperature_c,"
+                         " max(iif(m.metric = 'mean_power', m.value, NULL)) AS power_w,"
+                         " max(iif(m.metric IN (" +
+                         window_flags_sql() +
+                         "), m.value, 0)) AS flagged"
+                         " FROM (SELECT worker, device, max(id) AS id FROM runs"
+                         "  WHERE id > (SELECT max(id) FROM runs) - 2000 AND outcome = 'done'"
+                         "  GROUP BY worker, device) w"
+                         " LEFT JOIN measurements m ON m.run = w.id AND m.sample = 0"
+                         " GROUP BY w.worker, w.device"));
     return format_table(rows, "json", 0);
 }
 

@@ -2,6 +2,7 @@
 
 #include "results/store/sqlite.h"
 #include "results/store/store.h"
+#include "schemas/catalog/windows.h"
 
 namespace bitsweep {
 namespace {
@@ -85,24 +86,25 @@ constexpr const char* add_samples =
     " SELECT x.id, s.metric, s.unit, s.count, s.\"values\" FROM run_map m"
     " JOIN main.runs x ON x.job = m.job AND x.attempt = m.attempt"
     " JOIN other.samples s ON s.run = m.theirs WHERE m.ours IS NULL";
+std::string is_flagged(const std::string& run) {
+    return "EXISTS (SELECT 1 FROM main.measurements m WHERE m.run = " + run +
+           " AND m.sample = 0 AND m.value > 0 AND m.metric IN (" + window_flags_sql() + "))";
+}
 // The newest success by the clock whose window counts is shown, whichever side it came from.
-#define BITSWEEP_IS_FLAGGED(run)                                                      \
-    "EXISTS (SELECT 1 FROM main.measurements m WHERE m.run = " run                    \
-    " AND m.sample = 0"                                                               \
-    " AND m.value > 0 AND m.metric IN ('window_throttled', 'window_foreign_process'," \
-    " 'foreign_processes', 'window_clock_drift', 'window_temperature_drift',"         \
-    " 'window_rate_drift', 'window_sentinel_drift'))"
-constexpr const char* show_newest =
-    "UPDATE main.job_states SET result = (SELECT r.id FROM main.runs r WHERE r.job = job_states.id"
-    " AND r.outcome = 'done' ORDER BY " BITSWEEP_IS_FLAGGED("r.id") ","
-    " r.finished_unix_ms DESC, r.attempt DESC LIMIT 1),"
-    " attempt = max(attempt, (SELECT max(r.attempt) FROM main.runs r"
-    "  WHERE r.job = job_states.id))"
-    " WHERE id IN (SELECT job FROM run_map)";
-constexpr const char* say_what_is_shown =
-    "UPDATE main.job_states SET shown = CASE WHEN result IS NULL THEN 'nothing' WHEN "
-    BITSWEEP_IS_FLAGGED("job_states.result") " THEN 'flagged' ELSE 'valid' END"
-    " WHERE id IN (SELECT job FROM run_map)";
+std::string show_newest() {
+    return "UPDATE main.job_states SET result = (SELECT r.id FROM main.runs r"
+           " WHERE r.job = job_states.id AND r.outcome = 'done' ORDER BY " +
+           is_flagged("r.id") +
+           ", r.finished_unix_ms DESC, r.attempt DESC LIMIT 1),"
+           " attempt = max(attempt, (SELECT max(r.attempt) FROM main.runs r"
+           "  WHERE r.job = job_states.id))"
+           " WHERE id IN (SELECT job FROM run_map)";
+}
+std::string say_what_is_shown() {
+    return "UPDATE main.job_states SET shown = CASE WHEN result IS NULL THEN 'nothing' WHEN " +
+           is_flagged("job_states.result") +
+           " THEN 'flagged' ELSE 'valid' END WHERE id IN (SELECT job FROM run_map)";
+}
 constexpr const char* close_jobs =
     "UPDATE main.job_states SET state = 'done', last_outcome = 'done', last_message = ''"
     " WHERE result IS NOT NULL AND state <> 'done' AND id IN (SELECT job FROM run_map)";
@@ -166,9 +168,10 @@ Result<Merged> copy_everything(Connection& connection) {
         TRY(connection.integer("SELECT count(*) FROM run_map WHERE ours IS NOT NULL"));
     merged.second_runs = TRY(rows_of(connection, renumber));
     merged.runs = TRY(rows_of(connection, add_runs));
-    for (const char* sql : {add_measurements, add_samples, show_newest, say_what_is_shown,
-                            close_jobs, add_bindings}) {
-        TRY(connection.exec(sql));
+    for (const std::string& sql :
+         {std::string(add_measurements), std::string(add_samples), show_newest(),
+          say_what_is_shown(), std::string(close_jobs), std::string(add_bindings)}) {
+        TRY(connection.exec(sql.c_str()));
     }
     merged.external_files = TRY(rows_of(connection, add_external));
     TRY(connection.exec(add_external_runs));

@@ -15,16 +15,15 @@ constexpr std::size_t most_for_drift = 400;  // 80,000 slopes; later values say 
 constexpr double largest_drift = 0.05;
 constexpr double drift_level = 0.001;
 
-struct WindowVerdict {
-    std::string_view metric, reason;
-};
-constexpr WindowVerdict verdicts[] = {
+constexpr WindowFlag flags[] = {
     {"window_throttled", "throttled"},
     {"window_foreign_process", "another process used the device"},
     {"foreign_processes", "another process used the device"},
+    {"window_foreign_load", "other processes used its cores"},
     {"window_clock_drift", "the clock moved"},
     {"window_temperature_drift", "the temperature moved"},
     {sentinel_drift_metric, "the sentinels around it differ"},
+    {rate_drift_metric, "its rate drifted"},
 };
 
 double value_or_zero(const std::map<std::string, double>& metrics, const std::string& name) {
@@ -82,13 +81,30 @@ bool is_drift(const Drift& drift) {
     return std::fabs(drift.change) > largest_drift && drift.p_value < drift_level;
 }
 
+std::span<const WindowFlag> window_flags() {
+    return flags;
+}
+
+std::string window_flags_sql() {
+    std::string names;
+    for (const WindowFlag& flag : flags) {
+        names += (names.empty() ? "'" : ", '") + std::string(flag.metric) + "'";
+    }
+    return names;
+}
+
 std::string why_invalid(const std::map<std::string, double>& metrics,
                         std::span<const double> decode_rates) {
-    for (const auto& [metric, reason] : verdicts) {
-        if (value_or_zero(metrics, std::string(metric)) > 0) {
-            return std::string(reason);
+    std::string_view drifted;
+    for (const WindowFlag& flag : flags) {
+        if (value_or_zero(metrics, std::string(flag.metric)) > 0) {
+            if (flag.metric != rate_drift_metric) {
+                return std::string(flag.reason);
+            }
+            drifted = flag.reason;
         }
     }
+    // The rates say more about their drift than the flag that was raised over it.
     const Drift drift = drift_of(decode_rates);
     if (is_drift(drift)) {
         char words[64];
@@ -96,7 +112,7 @@ std::string why_invalid(const std::map<std::string, double>& metrics,
                       100 * drift.change);
         return words;
     }
-    return "";
+    return std::string(drifted);
 }
 
 std::string why_invalid(const RunResult& result) {

@@ -34,6 +34,7 @@ inline constexpr double largest_sentinel_drift = 0.05;
 //                            window_foreign_process, window_clock_drift, window_temperature_drift
 //                            (worker/metrics/device_window.cpp), window_rate_drift,
 //                            window_sentinel_drift (coordinator/scheduler)
+//                            window_foreign_load (worker/metrics/run_queue.cpp)
 //   foreign_processes        processes of others on the device, above 0
 //   a drift of its own rates: the line through the run's sequences (Theil and Sen's median slope)
 //                            moves by more than 5 % from the first to the last, and at least 8
@@ -41,6 +42,15 @@ inline constexpr double largest_sentinel_drift = 0.05;
 std::string why_invalid(const std::map<std::string, double>& metrics,
                         std::span<const double> decode_rates);
 std::string why_invalid(const RunResult& result);
+
+// A measurement that says, above 0, that the window does not count, and in which words.
+struct WindowFlag {
+    std::string_view metric, reason;
+};
+// All of them: what asks a database whether a run counts asks for these.
+std::span<const WindowFlag> window_flags();
+// "'window_throttled', 'window_foreign_process', ...": for `metric IN (...)`.
+std::string window_flags_sql();
 
 // What a sentinel compares: the median rate of decoding, or of reading the prompt where nothing is
 // decoded. NaN: the run says neither.

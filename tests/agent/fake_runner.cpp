@@ -8,41 +8,25 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <iostream>
 #include <new>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "schemas/codec.h"
+#include "tests/agent/runner_program.h"
 
 namespace {
 
 using namespace bitsweep;
-
-void write_text(const std::string& text) {
-    std::size_t written = 0;
-    while (written < text.size()) {
-        const ssize_t count = write(3, text.data() + written, text.size() - written);
-        if (count <= 0) {
-            _exit(9);
-        }
-        written += static_cast<std::size_t>(count);
-    }
-}
 
 void sleep_ms(int ms) {
     std::this_thread::sleep_for(std::chrono::milliseconds(ms));
 }
 
 RunResult result_of(const Dispatch& job) {
-    RunResult result;
-    result.key = job.key;
-    result.attempt = job.attempt;
+    RunResult result = result_for(job);
     result.started_unix_ms = 1;
     result.finished_unix_ms = 2;
-    result.weights_digest = job.weights_digest;
-    result.dataset_digest = job.dataset_digest;
     result.measurements.push_back({"fake_pid", "1", 0, static_cast<double>(getpid())});
     return result;
 }
@@ -129,57 +113,35 @@ void note_start(const Dispatch& job) {
     }
 }
 
-int serve() {
-    for (std::string line; std::getline(std::cin, line);) {
-        const Result<Message> message = message_from_json(line);
-        const auto* job = message ? std::get_if<Dispatch>(&*message) : nullptr;
-        if (job == nullptr) {
-            std::fputs("not a dispatch\n", stderr);
-            return 4;
-        }
-        note_start(*job);
-        write_text("{\"progress\":\"loading\"}\n");
-        const std::string& prompt = job->spec.prompt;
-        misbehave(prompt, *job);
-        RunResult result = result_of(*job);
-        measure(result);
-        if (prompt == "fail") {
-            result.outcome = {OutcomeClass::failure, "as asked", ""};
-        }
-        write_text(to_json(result) + "\n");
-        if (prompt == "crash after the result") {
-            raise(SIGSEGV);
-        }
+void run_one(const Dispatch& job) {
+    note_start(job);
+    write_text("{\"progress\":\"loading\"}\n");
+    const std::string& prompt = job.spec.prompt;
+    misbehave(prompt, job);
+    RunResult result = result_of(job);
+    measure(result);
+    if (prompt == "fail") {
+        result.outcome = {OutcomeClass::failure, "as asked", ""};
     }
-    return 0;
-}
-
-int capabilities() {
-    Hello hello;
-    hello.worker = {"capabilities"};
-    hello.session = {"capabilities"};
-    hello.host = "fake";
-    hello.version = "fake-1";
-    hello.devices = {{"cpu", "cpu", "Fake CPU", 1u << 30, 1u << 29, {{"cores", "2"}}}};
-    hello.models = {"gpt2-nano", "llama-nano", "llama-micro", "llama-pico", "opt-nano"};
-    std::puts(to_json(Message(hello)).c_str());
-    return 0;
+    write_text(to_json(result) + "\n");
+    if (prompt == "crash after the result") {
+        raise(SIGSEGV);
+    }
 }
 
 }  // namespace
 
 int main(int count, char** words) {
-    const std::string command = count > 1 ? words[1] : "";
-    if (command == "capabilities") {
-        if (const char* mood = std::getenv("FAKE_RUNNER_CAPABILITIES")) {
-            std::fprintf(stderr, "no torch here\n");
-            std::puts(mood);
-            return std::strcmp(mood, "fail") == 0 ? 1 : 0;
-        }
-        return capabilities();
+    const char* mood = std::getenv("FAKE_RUNNER_CAPABILITIES");
+    if (mood != nullptr && count > 1 && std::strcmp(words[1], "capabilities") == 0) {
+        std::fprintf(stderr, "no torch here\n");
+        std::puts(mood);
+        return std::strcmp(mood, "fail") == 0 ? 1 : 0;
     }
-    if (command == "job") {
-        return serve();
-    }
-    return 2;
+    return run_program(
+        {.host = "fake",
+         .cpu = "Fake CPU",
+         .models = {"gpt2-nano", "llama-nano", "llama-micro", "llama-pico", "opt-nano"},
+         .run = run_one},
+        count, words);
 }

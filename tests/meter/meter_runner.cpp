@@ -4,17 +4,15 @@
 //   "same"            fp16 and int8 have one speed
 //   "slower 2%"       int8 takes 2 % longer
 //   "throttled", "foreign", "drift"   int8's window is disturbed so
+//   "busy"            on a CPU; for a moment int8 really shares its core with a busy process
 // METER_SLOWDOWN in its environment: every step takes so many times as long.
-#include <unistd.h>
-
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
-#include <iostream>
 #include <numbers>
 #include <string>
 
-#include "schemas/codec.h"
+#include "tests/agent/runner_program.h"
+#include "tests/metrics/busy_neighbour.h"
 #include "worker/metrics/metric.h"
 #include "worker/runner/workload.h"
 
@@ -113,13 +111,21 @@ class SyntheticEngine {
     int sequences_ = 0;
 };
 
+// How long a window on a CPU of its own, or shared with a real neighbour, waited for its core.
+CoreWait wait_of(const JobSpec& spec) {
+    if (spec.method != "int8") {
+        return {.seconds = 1, .ran_s = 1, .waited_s = 0, .cores = 1};
+    }
+    const BusyNeighbour neighbour;
+    const auto before = read_run_queue();
+    compute_for(std::chrono::milliseconds(100));
+    const auto after = read_run_queue();
+    return before && after ? core_wait_between(*before, *after) : CoreWait{};
+}
+
 RunResult result_of(const Dispatch& job) {
-    RunResult result;
-    result.key = job.key;
-    result.attempt = job.attempt;
+    RunResult result = result_for(job);
     result.started_unix_ms = now_ns / 1'000'000;
-    result.weights_digest = job.weights_digest;
-    result.dataset_digest = job.dataset_digest;
     SyntheticEngine engine(job);
     std::int64_t begin = now_ns;
     const auto measured = run_workload(
@@ -131,53 +137,22 @@ RunResult result_of(const Dispatch& job) {
         return result;
     }
     const DeviceRecord record = engine.window(begin);
-    const MetricInput input{.trace = measured->trace, .device = &record};
+    MetricInput input{.trace = measured->trace, .device = &record};
+    if (job.spec.prompt == "busy") {
+        input.device = nullptr;
+        input.core_wait = wait_of(job.spec);
+    }
     result.measurements = measure(input);
     result.samples = raw_samples(input);
     return result;
-}
-
-bool write_line(const std::string& text) {
-    const std::string line = text + "\n";
-    std::size_t written = 0;
-    while (written < line.size()) {
-        const ssize_t count = write(3, line.data() + written, line.size() - written);
-        if (count <= 0) {
-            return false;
-        }
-        written += static_cast<std::size_t>(count);
-    }
-    return true;
-}
-
-int serve() {
-    for (std::string line; std::getline(std::cin, line);) {
-        const Result<Message> message = message_from_json(line);
-        const auto* job = message ? std::get_if<Dispatch>(&*message) : nullptr;
-        if (job == nullptr || !write_line(to_json(result_of(*job)))) {
-            return 4;
-        }
-    }
-    return 0;
-}
-
-int capabilities() {
-    Hello hello;
-    hello.worker = {"capabilities"};
-    hello.session = {"capabilities"};
-    hello.host = "synthetic";
-    hello.version = "synthetic-1";
-    hello.devices = {{"cpu", "cpu", "Synthetic", 1u << 30, 1u << 29, {{"cores", "2"}}}};
-    std::puts(to_json(Message(hello)).c_str());
-    return 0;
 }
 
 }  // namespace
 }  // namespace bitsweep
 
 int main(int count, char** words) {
-    const std::string command = count > 1 ? words[1] : "";
-    return command == "capabilities" ? bitsweep::capabilities()
-           : command == "job"        ? bitsweep::serve()
-                                     : 2;
+    using namespace bitsweep;
+    const auto run = [](const Dispatch& job) { write_text(to_json(result_of(job)) + "\n"); };
+    return run_program({.host = "synthetic", .cpu = "Synthetic", .models = {}, .run = run}, count,
+                       words);
 }

@@ -110,6 +110,24 @@ TEST_F(Meter, AForeignProcessIsLeftOutAndNamed) {
     expect_excluded("foreign", "another process");
 }
 
+TEST_F(Meter, AWindowBesideABusyProcessIsLeftOutAndNamed) {
+    expect_excluded("busy", "other processes used its cores");
+    const auto store = Store::open(folder_ / "bitsweep.db", OpenMode::read_only);
+    ASSERT_TRUE(store) << store.error().message;
+    const auto rows = (*store)->query(
+        "SELECT method, flagged, count(*), min(run_queue_wait_share) FROM v_windows GROUP BY 1, 2");
+    ASSERT_TRUE(rows) << rows.error().message;
+    ASSERT_EQ(rows->rows.size(), 2u);
+    EXPECT_EQ(rows->rows[0][1].integer, 0);
+    EXPECT_EQ(rows->rows[1][1].integer, 1);
+    EXPECT_GT(rows->rows[1][3].real, 0.3);
+    const auto again = (*store)->query(
+        "SELECT count(*), count(DISTINCT key) FROM v_again WHERE flags = 'window_foreign_load'");
+    ASSERT_TRUE(again) << again.error().message;
+    EXPECT_EQ(again->rows[0][1].integer, 12);
+    EXPECT_EQ(again->rows[0][0].integer, 36) << "standard measures such a cell twice again";
+}
+
 TEST_F(Meter, ADriftIsLeftOutAndNamed) {
     expect_excluded("drift", "drift");
 }

@@ -5,9 +5,11 @@
 #include <map>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "schemas/catalog/cards.h"
 #include "schemas/catalog/shapes.h"
+#include "schemas/catalog/windows.h"
 
 namespace bitsweep {
 namespace {
@@ -104,6 +106,21 @@ TEST(Shapes, EveryFamilyOfTheGrammarIsThereAndAsLargeAsItsName) {
         EXPECT_NEAR(static_cast<double>(shape_parameters(*shape)) / 1e6, size, 0.6) << name;
         EXPECT_EQ(shape_parameters(*shape), shape->parameters) << name;
     }
+}
+
+TEST(Windows, EveryFlagHasItsWordsAndADriftSaysItsNumbers) {
+    std::set<std::string_view> names;
+    for (const WindowFlag& flag : window_flags()) {
+        EXPECT_TRUE(names.insert(flag.metric).second) << flag.metric;
+        EXPECT_EQ(why_invalid({{std::string(flag.metric), 1}}, {}), flag.reason);
+        EXPECT_EQ(why_invalid({{std::string(flag.metric), 0}}, {}), "");
+        EXPECT_NE(window_flags_sql().find("'" + std::string(flag.metric) + "'"), std::string::npos);
+    }
+    const std::vector<double> rising = {100, 102, 104, 106, 108, 110, 112, 114, 116, 118};
+    const std::string moved = "drift (its rate moved by 18.0 % from first to last)";
+    EXPECT_EQ(why_invalid({{std::string(rate_drift_metric), 1}}, rising), moved);
+    EXPECT_EQ(why_invalid({}, rising), moved);
+    EXPECT_EQ(why_invalid({{"window_throttled", 1}}, rising), "throttled");
 }
 
 }  // namespace

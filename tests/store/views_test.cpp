@@ -1,6 +1,7 @@
 // A small database whose every view was computed by hand.
 #include <cstdio>
 
+#include "schemas/catalog/windows.h"
 #include "tests/store/fixture.h"
 
 namespace bitsweep::testing {
@@ -179,6 +180,19 @@ TEST_F(Views, theSqlite3ShellReadsTheFileUnmodified) {
     EXPECT_NE(fgets(line, sizeof line, shell), nullptr);
     EXPECT_EQ(pclose(shell), 0);
     EXPECT_STREQ(line, "2.73\n");
+}
+
+TEST_F(Views, flagEveryVerdictThatTheCatalogueKnows) {
+    for (const WindowFlag& flag : window_flags()) {
+        store = nullptr;
+        store = open_store(folder / (std::string(flag.metric) + ".db").c_str());
+        add("fp16", 0, 100);
+        add("int8", 0, 100, {{std::string(flag.metric), "1", 0, 1}});
+        EXPECT_EQ(text(*store, "SELECT group_concat(method) FROM v_windows WHERE flagged"), "int8")
+            << flag.metric << ": add it to v_windows in a new migration";
+        EXPECT_EQ(text(*store, "SELECT group_concat(flags) FROM v_again"), flag.metric)
+            << flag.metric << ": add it to v_again in a new migration";
+    }
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include "worker/inference/trace.h"
 #include "worker/metrics/device_record.h"
 #include "worker/metrics/quality.h"
+#include "worker/metrics/run_queue.h"
 
 namespace bitsweep {
 
@@ -40,6 +41,7 @@ struct MetricInput {
     double prefill_operations = 0;  // of one measured prefill (catalog/operations.h); 0: not known
     bool int8_products = false;     // the method multiplies on int8 units, not on fp16 ones
     std::optional<double> cpu_energy_j;  // without a GPU: RAPL, over the measured sequences
+    std::optional<CoreWait> core_wait;   // of this process, over the measured sequences
 };
 
 // A number per part of the model: (part, value), stored as "id:part".

@@ -38,6 +38,10 @@ Value graph_nodes_per_token(const MetricInput& input);
 Value syncs_per_token(const MetricInput& input);
 Value host_gap_per_token(const MetricInput& input);
 
+// run_queue.cpp
+Value run_queue_wait_share(const MetricInput& input);
+Value window_foreign_load(const MetricInput& input);
+
 // load.cpp
 Value load_ns(const MetricInput& input);
 Value open_ns(const MetricInput& input);

@@ -7,6 +7,7 @@
 #include "schemas/catalog/operations.h"
 #include "worker/inference/ceilings/ceilings.h"
 #include "worker/metrics/rapl.h"
+#include "worker/metrics/run_queue.h"
 #include "worker/metrics/text.h"
 #include "worker/runner/layer_probe.h"
 #include "worker/runner/process_memory.h"
@@ -69,6 +70,20 @@ void note_cpu_energy(const Result<CpuEnergy>& before, SpeedRun& speed) {
         joules ? "RAPL, all packages" : "not available: " + joules.error().message;
 }
 
+// Since `before`; on the CPU it says whether the window counts.
+void note_core_wait(const Result<RunQueueTimes>& before, const JobPlan& plan, SpeedRun& speed) {
+    const Result<RunQueueTimes> after = read_run_queue();
+    if (!before || !after) {
+        speed.notes["run_queue"] =
+            "not available: " + (before ? after.error() : before.error()).message;
+        return;
+    }
+    speed.core_wait = core_wait_between(*before, *after);
+    if (plan.device.is_cpu()) {
+        speed.notes["window"] = core_wait_words(*speed.core_wait);
+    }
+}
+
 // Of the memory that decoding reads. 0 where it cannot be read: the share is then absent.
 double bandwidth_now(const JobPlan& plan) {
     if (!plan.device.is_cpu()) {
@@ -115,16 +130,19 @@ Result<SpeedRun> run_speed(const JobSpec& spec, const JobPlan& plan, const Model
     }
     const auto sequence = [&] { return run_sequence(*speed.engine, plan.sequence, progress); };
     Result<CpuEnergy> cpu_before = not_read();
+    Result<RunQueueTimes> queue_before = not_read();
     const auto warmed = [&] {
         if (card) {
             card->window_begins();
         } else {
             cpu_before = read_cpu_energy();
         }
+        queue_before = read_run_queue();
     };
     speed.workload =
         TRY(run_workload(sampling_rule(spec.protocol, spec.warmup), sequence, progress, warmed,
                          card ? Thermometer([&] { return card->temperature(); }) : Thermometer{}));
+    note_core_wait(queue_before, plan, speed);
     if (!speed.workload.heat.empty()) {
         speed.notes["warm_up_temperature"] = speed.workload.heat;
     }

@@ -28,6 +28,7 @@ struct SpeedRun {
     double read_bandwidth = 0;
     std::optional<CardReport> card;      // of a GPU
     std::optional<double> cpu_energy_j;  // on the CPU, where RAPL can be read
+    std::optional<CoreWait> core_wait;   // where the kernel counts it
     double prefill_operations = 0;       // of one prefill, catalog/operations.h
     bool int8_products = false;          // metric.h
     Provenance notes;

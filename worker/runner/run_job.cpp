@@ -131,7 +131,8 @@ Status run_stages(const Dispatch& job, ModelSession& session, const Progress& pr
                             .ceilings = speed.card ? &speed.card->ceilings : nullptr,
                             .prefill_operations = speed.prefill_operations,
                             .int8_products = speed.int8_products,
-                            .cpu_energy_j = speed.cpu_energy_j};
+                            .cpu_energy_j = speed.cpu_energy_j,
+                            .core_wait = speed.core_wait};
     result.measurements = measure(input);
     result.samples = raw_samples(input);
     result.provenance.merge(speed.notes);
