@@ -5,9 +5,7 @@
 
 #include "coordinator/scheduler/placement.h"
 #include "schemas/catalog/cards.h"
-#include "schemas/catalog/memory.h"
-#include "schemas/catalog/methods.h"
-#include "schemas/catalog/shapes.h"
+#include "schemas/catalog/job_memory.h"
 
 namespace bitsweep {
 namespace {
@@ -49,20 +47,12 @@ Room largest_room(const JobSpec& spec, const std::vector<DeviceInfo>& attached) 
 }  // namespace
 
 std::optional<std::uint64_t> memory_of(const JobSpec& spec) {
-    const Result<MethodId> method = parse_method(spec.method);
-    MemoryQuestion question;
-    question.shape = find_shape(spec.model.name);
-    if (!method || question.shape == nullptr) {
+    std::optional<JobMemory> memory = job_memory(spec);
+    if (!memory) {
         return std::nullopt;
     }
-    question.method = *method;
-    question.decomposes = !spec.threshold || *spec.threshold > 0;
-    question.head_bits = spec.head_bits;
-    question.kv = kv_from_string(spec.kv).value_or(KvFormat::bits16);
-    question.batch = spec.batch;
-    question.context = spec.prompt_tokens + spec.new_tokens;
-    question.prefill_rows = spec.gpu == "cpu" ? cpu_prefill_rows : card_prefill_rows;
-    return estimate_memory(question).total();
+    memory->question.context = spec.prompt_tokens + spec.new_tokens;
+    return memory->bytes().total();
 }
 
 std::string misfit(const JobSpec& spec, std::optional<std::uint64_t> bytes,

@@ -4,7 +4,7 @@
 #include <cctype>
 #include <cstdio>
 
-#include "schemas/catalog/memory.h"
+#include "schemas/catalog/job_memory.h"
 #include "schemas/catalog/methods.h"
 #include "schemas/catalog/shapes.h"
 
@@ -198,29 +198,22 @@ Needs needs_of(const JobSpec& spec) {
     const MethodRow& row = method_row(*method);
     needs.runs_on_cpu = row.on_cpu;
     needs.runs_on_cuda = row.on_cuda;
-    MemoryQuestion question;
-    question.shape = find_shape(spec.model.name);
-    if (question.shape == nullptr) {
+    std::optional<JobMemory> memory = job_memory(spec);
+    if (!memory) {
         return needs;
     }
-    question.method = *method;
-    question.decomposes = !spec.threshold || *spec.threshold > 0;
-    question.head_bits = spec.head_bits;
-    question.kv = kv_from_string(spec.kv).value_or(KvFormat::bits16);
-    question.batch = spec.batch;
     // A typed prompt has at most a token for each byte; a scored window is in the cache as well.
     const bool scored = spec.quality.mode != QualityMode::off && spec.repeat == 0;
     const std::int64_t prompt =
         spec.prompt_tokens > 0 ? spec.prompt_tokens : static_cast<std::int64_t>(spec.prompt.size());
-    question.context = std::max(prompt + spec.new_tokens,
-                                scored && spec.quality.tokens > 0 ? spec.quality.window : 0);
-    question.prefill_rows = spec.gpu == "cpu" ? cpu_prefill_rows : card_prefill_rows;
-    needs.bytes = estimate_memory(question).total();
+    memory->question.context = std::max(
+        prompt + spec.new_tokens, scored && spec.quality.tokens > 0 ? spec.quality.window : 0);
+    needs.bytes = memory->bytes().total();
     if (scored) {
-        question.prefill_rows = cpu_prefill_rows;
-        question.method = *parse_method("fp32");
-        question.batch = 1;
-        needs.reference_bytes = estimate_memory(question).total();
+        memory->question.prefill_rows = cpu_prefill_rows;
+        memory->question.method = *parse_method("fp32");
+        memory->question.batch = 1;
+        needs.reference_bytes = estimate_memory(memory->question).total();
     }
     return needs;
 }

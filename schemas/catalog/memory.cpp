@@ -1,7 +1,11 @@
 #include "schemas/catalog/memory.h"
 
 #include <algorithm>
-#include <initializer_list>
+#include <array>
+#include <string>
+#include <string_view>
+
+#include "schemas/catalog/job_memory.h"
 
 namespace bitsweep {
 namespace {
@@ -16,29 +20,61 @@ bool gated(const ModelShape& shape) {
     return shape.family != ModelFamily::gpt2 && shape.family != ModelFamily::opt;
 }
 
+// A linear layer as worker/inference/models names and packs it.
+struct Linear {
+    std::string_view name;             // behind the prefix of its decoder layer
+    std::array<std::int64_t, 3> outs;  // layers that read the same input; 0: none
+    std::int64_t in = 0;
+};
+
+std::array<Linear, 4> layer_linears(const ModelShape& shape) {
+    const std::int64_t width = shape.width, ffn = shape.ffn;
+    const std::int64_t q = shape.heads * shape.head_dim, kv = shape.kv_heads * shape.head_dim;
+    switch (shape.family) {
+        case ModelFamily::gpt2:
+            return {{{"attn.c_attn", {q + 2 * kv}, width},
+                     {"attn.c_proj", {width}, q},
+                     {"mlp.c_fc", {ffn}, width},
+                     {"mlp.c_proj", {width}, ffn}}};
+        case ModelFamily::opt:
+            return {{{"self_attn.qkv_proj", {q, kv, kv}, width},
+                     {"self_attn.out_proj", {width}, q},
+                     {"fc1", {ffn}, width},
+                     {"fc2", {width}, ffn}}};
+        default:
+            return {{{"self_attn.qkv_proj", {q, kv, kv}, width},
+                     {"self_attn.o_proj", {width}, q},
+                     {"mlp.gate_up_proj", {ffn, ffn}, width},
+                     {"mlp.down_proj", {width}, ffn}}};
+    }
+}
+
+std::string prefix_of(const ModelShape& shape, std::int64_t layer) {
+    const char* before = shape.family == ModelFamily::gpt2  ? "h."
+                         : shape.family == ModelFamily::opt ? "decoder.layers."
+                                                            : "model.layers.";
+    return before + std::to_string(layer) + ".";
+}
+
 struct Sum {
-    const MethodId& method;
-    bool decomposes;
     MemoryBytes bytes;
 
-    void linear(std::int64_t out, std::int64_t in, std::int64_t times) {
-        const PackedBytes packed = packed_bytes(method, out, in);
-        const std::uint64_t codes = packed.codes + (decomposes ? packed.originals : 0);
-        bytes.weight_codes += codes * static_cast<std::uint64_t>(times);
-        bytes.weight_scales += packed.scales * static_cast<std::uint64_t>(times);
-    }
-
-    // Layers that read the same input, packed as one where that changes nothing.
-    void joint(std::initializer_list<std::int64_t> outs, std::int64_t in, std::int64_t times) {
-        std::int64_t all = 0;
-        for (const std::int64_t out : outs) {
-            all += out;
-            if (!joins_rows(method, in)) {
-                linear(out, in, times);
-            }
+    void add(const MethodId& method, bool decomposes, const Linear& linear, std::int64_t times) {
+        const auto packed = [&](std::int64_t out) {
+            const PackedBytes one = packed_bytes(method, out, linear.in);
+            const std::uint64_t codes = one.codes + (decomposes ? one.originals : 0);
+            bytes.weight_codes += codes * static_cast<std::uint64_t>(times);
+            bytes.weight_scales += one.scales * static_cast<std::uint64_t>(times);
+        };
+        // Packed as one where that changes nothing.
+        if (joins_rows(method, linear.in)) {
+            packed(linear.outs[0] + linear.outs[1] + linear.outs[2]);
+            return;
         }
-        if (joins_rows(method, in)) {
-            linear(all, in, times);
+        for (const std::int64_t out : linear.outs) {
+            if (out > 0) {
+                packed(out);
+            }
         }
     }
 };
@@ -93,7 +129,7 @@ std::uint64_t activation_bytes(const MemoryQuestion& question) {
 // Scratch of the CPU kernels (worker/inference/quant/shared): 4 MiB, or 16 rows, of dequantised
 // weights; activations as 8-bit codes, one plane for a prefill or four for up to 8 rows with their
 // scales per group; and LLM.int8()'s gathered outlier columns, at most all of the widest layer.
-std::uint64_t workspace_bytes(const MemoryQuestion& question) {
+std::uint64_t workspace_bytes(const MemoryQuestion& question, const LayerMethods& layers) {
     const ModelShape& shape = *question.shape;
     const std::int64_t rows = rows_at_once(question);
     const std::int64_t q = shape.heads * shape.head_dim;
@@ -102,7 +138,11 @@ std::uint64_t workspace_bytes(const MemoryQuestion& question) {
     const std::int64_t tile = std::max(std::int64_t{1} << 20, 16 * in) * 4;
     const std::int64_t digits = std::max(rows, std::int64_t{32}) * (padded + 8) + 32 * padded;
     std::int64_t bytes = tile + digits;
-    if (question.method.family == MethodFamily::llmint8) {
+    const bool gathers = question.method.family == MethodFamily::llmint8 ||
+                         std::ranges::any_of(layers, [](const auto& layer) {
+                             return layer.second.method.family == MethodFamily::llmint8;
+                         });
+    if (gathers) {
         const std::int64_t kv = shape.kv_heads * shape.head_dim;
         const std::int64_t up = gated(shape) ? 2 * shape.ffn : shape.ffn;
         const std::int64_t out = std::max({q + 2 * kv, up, shape.width});
@@ -161,25 +201,32 @@ bool joins_rows(const MethodId& method, std::int64_t in_features) {
 }
 
 MemoryBytes estimate_memory(const MemoryQuestion& question) {
+    return estimate_memory(question, {});
+}
+
+MemoryBytes estimate_memory(const MemoryQuestion& question, const LayerMethods& layers) {
     const ModelShape& shape = *question.shape;
-    const std::int64_t q = shape.heads * shape.head_dim;
-    const std::int64_t kv = shape.kv_heads * shape.head_dim;
-    Sum sum{question.method, question.decomposes, {}};
-    if (shape.family == ModelFamily::gpt2) {
-        sum.linear(q + 2 * kv, shape.width, shape.layers);  // c_attn is one layer
-    } else {
-        sum.joint({q, kv, kv}, shape.width, shape.layers);
+    Sum sum;
+    const auto add = [&](const Linear& linear, const std::string& prefix, std::int64_t times) {
+        const auto own = layers.find(prefix + std::string(linear.name));
+        if (own == layers.end()) {
+            sum.add(question.method, question.decomposes, linear, times);
+        } else {
+            sum.add(own->second.method, own->second.threshold > 0, linear, times);
+        }
+    };
+    for (const Linear& linear : layer_linears(shape)) {
+        if (layers.empty()) {
+            sum.add(question.method, question.decomposes, linear, shape.layers);
+            continue;
+        }
+        for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
+            add(linear, prefix_of(shape, layer), 1);
+        }
     }
-    sum.linear(shape.width, q, shape.layers);
-    if (gated(shape)) {
-        sum.joint({shape.ffn, shape.ffn}, shape.width, shape.layers);
-    } else {
-        sum.linear(shape.ffn, shape.width, shape.layers);
-    }
-    sum.linear(shape.width, shape.ffn, shape.layers);
-    if (shape.embed_width != shape.width) {
-        sum.linear(shape.width, shape.embed_width, 1);
-        sum.linear(shape.embed_width, shape.width, 1);
+    if (shape.embed_width != shape.width) {  // opt-350m
+        add({"project_in", {shape.width}, shape.embed_width}, "decoder.", 1);
+        add({"project_out", {shape.embed_width}, shape.width}, "decoder.", 1);
     }
     MemoryBytes bytes = sum.bytes;
     bytes.embeddings = embedding_bytes(shape, question.method, question.head_bits);
@@ -188,7 +235,7 @@ MemoryBytes estimate_memory(const MemoryQuestion& question) {
     bytes.kv_cache = static_cast<std::uint64_t>(2 * shape.layers * question.batch * positions *
                                                 shape.kv_heads * kv_row_bytes(question));
     bytes.activations = activation_bytes(question);
-    bytes.workspace = workspace_bytes(question);
+    bytes.workspace = workspace_bytes(question, layers);
     return bytes;
 }
 

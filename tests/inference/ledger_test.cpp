@@ -1,6 +1,7 @@
 // The memory formula of the catalog against what the engine really allocates.
 #include <gtest/gtest.h>
 
+#include "schemas/catalog/job_memory.h"
 #include "tests/inference/support.h"
 
 namespace bitsweep::testing_inference {
@@ -60,6 +61,60 @@ TEST(Ledger, equals_the_formula_for_every_method_and_family_before_and_after_use
             const std::vector<std::int32_t> one{1, 2};
             ASSERT_TRUE(engine->forward(one, 1, nullptr).ok()) << what;
             expect_same(estimate_memory(question), engine->memory(), what + " after use");
+        }
+    }
+}
+
+// Every linear layer of a model in an order of its own, the methods one after the other.
+LayerMethods policy_of(const ModelShape& shape, const std::vector<std::string>& methods) {
+    std::vector<std::string> names;
+    for (std::int64_t i = 0; i < shape.layers; ++i) {
+        const std::string n = std::to_string(i);
+        for (const char* name :
+             shape.family == ModelFamily::gpt2
+                 ? std::initializer_list<const char*>{"attn.c_attn", "attn.c_proj", "mlp.c_fc",
+                                                      "mlp.c_proj"}
+             : shape.family == ModelFamily::opt
+                 ? std::initializer_list<const char*>{"self_attn.qkv_proj", "self_attn.out_proj",
+                                                      "fc1", "fc2"}
+                 : std::initializer_list<const char*>{"self_attn.qkv_proj", "self_attn.o_proj",
+                                                      "mlp.gate_up_proj", "mlp.down_proj"}) {
+            names.push_back((shape.family == ModelFamily::gpt2  ? "h."
+                             : shape.family == ModelFamily::opt ? "decoder.layers."
+                                                                : "model.layers.") +
+                            n + "." + name);
+        }
+    }
+    if (shape.embed_width != shape.width) {
+        names.insert(names.end(), {"decoder.project_in", "decoder.project_out"});
+    }
+    LayerMethods layers;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        layers[names[i]] = value_or_die(parse_layer_method(methods[i % methods.size()]), names[i]);
+    }
+    return layers;
+}
+
+TEST(Ledger, equals_the_formula_for_a_policy_of_layers) {
+    const std::vector<std::vector<std::string>> policies = {
+        {"llmint8-paper@4"},
+        {"int4-g64", "llmint8-paper@6", "fp32", "nf4", "int8"},
+        {"fp16", "llmint8-paper@0", "int3-g64-asym"}};
+    for (const ModelShape& shape : shapes()) {
+        const ModelFiles files = random_model(shape);
+        for (const std::vector<std::string>& methods : policies) {
+            EngineWish wish{.method = "mixed", .batch = 2, .context = 90};
+            wish.layers = policy_of(shape, methods);
+            const auto engine = engine_or_die(files, wish);
+            std::vector<std::int32_t> ids(2 * 80, 7);
+            const std::string what = std::string(shape.name) + " " + methods.front();
+            ASSERT_TRUE(engine->forward(ids, 80, nullptr).ok()) << what;
+            MemoryQuestion question;
+            question.shape = &shape;
+            question.method = method_of("mixed");
+            question.batch = wish.batch;
+            question.context = wish.context;
+            expect_same(estimate_memory(question, wish.layers), engine->memory(), what);
         }
     }
 }

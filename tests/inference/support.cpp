@@ -117,6 +117,7 @@ std::unique_ptr<Engine> engine_or_die(const ModelFiles& files, const EngineWish&
     options.device = wish.device;
     options.decode_path = wish.decode_path;
     options.kv = wish.kv;
+    options.layers = wish.layers;
     return value_or_die(load_engine(files, options, nullptr),
                         files.config.name + " " + wish.method);
 }
@@ -228,16 +229,46 @@ std::vector<std::int32_t> heldout_ids(const ModelFiles& files, std::size_t count
 }
 
 const std::vector<std::string>& all_methods() {
-    static const std::vector<std::string> methods{
-        "fp32",          "fp16",          "bf16",          "int8",           "fp8",
-        "fp8-channel",   "w8a8",          "llmint8-bnb",   "llmint8-fused",  "nf4",
-        "fp4",           "int2-g32",      "int3-g64",      "int4-g16",       "int4-g64",
-        "int5-g128",     "int6-g64",      "int7-g32",      "int8-g64",       "int2-g32-asym",
-        "int3-g64-asym", "int4-g64-asym", "int5-g16-asym", "int6-g128-asym", "int7-g64-asym",
-        "int8-g32-asym", "nf4-b32",       "nf4-b256",      "fp4-b128-dq",    "nf4-b64-dq",
-        "hqq-int2-g32",  "hqq-int3-g64",  "hqq-int4-g128", "hqq-int8-g64",
-        "llmint8-paper", "int8-absmax-tensor", "int8-rowwise",  "int8-vectorwise",
-        "int8-zeropoint", "int8-zeropoint-vectorwise"};
+    static const std::vector<std::string> methods{"fp32",
+                                                  "fp16",
+                                                  "bf16",
+                                                  "int8",
+                                                  "fp8",
+                                                  "fp8-channel",
+                                                  "w8a8",
+                                                  "llmint8-bnb",
+                                                  "llmint8-fused",
+                                                  "nf4",
+                                                  "fp4",
+                                                  "int2-g32",
+                                                  "int3-g64",
+                                                  "int4-g16",
+                                                  "int4-g64",
+                                                  "int5-g128",
+                                                  "int6-g64",
+                                                  "int7-g32",
+                                                  "int8-g64",
+                                                  "int2-g32-asym",
+                                                  "int3-g64-asym",
+                                                  "int4-g64-asym",
+                                                  "int5-g16-asym",
+                                                  "int6-g128-asym",
+                                                  "int7-g64-asym",
+                                                  "int8-g32-asym",
+                                                  "nf4-b32",
+                                                  "nf4-b256",
+                                                  "fp4-b128-dq",
+                                                  "nf4-b64-dq",
+                                                  "hqq-int2-g32",
+                                                  "hqq-int3-g64",
+                                                  "hqq-int4-g128",
+                                                  "hqq-int8-g64",
+                                                  "llmint8-paper",
+                                                  "int8-absmax-tensor",
+                                                  "int8-rowwise",
+                                                  "int8-vectorwise",
+                                                  "int8-zeropoint",
+                                                  "int8-zeropoint-vectorwise"};
     return methods;
 }
 

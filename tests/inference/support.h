@@ -51,6 +51,7 @@ struct EngineWish {
     std::string device = "cpu";
     DecodePath decode_path = DecodePath::automatic;
     KvFormat kv = KvFormat::bits16;
+    LayerMethods layers;  // of mixed
 };
 std::unique_ptr<Engine> engine_or_die(const ModelFiles& files, const EngineWish& wish);
 

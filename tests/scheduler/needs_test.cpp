@@ -3,6 +3,7 @@
 
 #include "coordinator/scheduler/explain.h"
 #include "coordinator/scheduler/placement.h"
+#include "schemas/policy.h"
 #include "tests/scheduler/builders.h"
 
 namespace bitsweep::scheduler {
@@ -28,6 +29,34 @@ TEST(Needs, of_a_1b_model_are_its_weights_and_little_more) {
     EXPECT_LT(fp16, 2'800 * mib);
     EXPECT_GT(nf4, 950 * mib);
     EXPECT_LT(nf4, 1'500 * mib);
+}
+
+TEST(Needs, of_a_policy_are_those_of_its_layers) {
+    LayerPolicy policy;
+    for (int layer = 0; layer < 16; ++layer) {
+        for (const char* name :
+             {"self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"}) {
+            policy.layers["model.layers." + std::to_string(layer) + "." + name] = "int8";
+        }
+    }
+    JobSpec spec = llama("mixed");
+    const auto with = [&](const std::string& method) {
+        for (auto& [name, own] : policy.layers) {
+            own = method;
+        }
+        spec.policy = to_json(policy);
+        return needs_of(spec).bytes;
+    };
+    EXPECT_EQ(with("int8"), needs_of(llama("int8")).bytes);
+    EXPECT_EQ(with("int4-g64"), needs_of(llama("int4-g64")).bytes);
+    // 973 million weights in linear layers: a byte for the codes, two for the originals.
+    JobSpec paper = llama("llmint8-paper");
+    paper.threshold = 6;
+    EXPECT_EQ(with("llmint8-paper@6"), needs_of(paper).bytes);
+    EXPECT_GT(with("llmint8-paper@6"), with("fp16") + 900 * mib);
+    EXPECT_GT(with("fp32"), with("fp16") + 1'800 * mib);
+    spec.policy = "not a policy";
+    EXPECT_EQ(needs_of(spec).bytes, with("fp16")) << "the job says what is wrong with it";
 }
 
 TEST(Needs, grow_with_context_and_batch) {
