@@ -11,9 +11,6 @@ namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
-// Draws that calibrate the scale: their standard deviation is known to 3.5 %.
-constexpr int calibration_draws = 400;
-
 // Fewer processes say nothing about the skew of their distribution.
 constexpr std::size_t least_for_skew = 10;
 
@@ -22,43 +19,20 @@ bool usable(const std::vector<double>& samples) {
                        [](double value) { return std::isfinite(value) && value > 0; });
 }
 
-double median_in_place(std::vector<double>& values) {
-    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-    std::nth_element(values.begin(), middle, values.end());
-    if (values.size() % 2 == 1) {
-        return *middle;
-    }
-    return (*std::max_element(values.begin(), middle) + *middle) / 2;
-}
-
-double median_of(std::vector<double> values) {
-    return median_in_place(values);
-}
-
-double resampled_median(const std::vector<double>& samples, Random& random) {
-    std::vector<double> drawn(samples.size());
-    for (double& value : drawn) {
-        value = samples[random.index(samples.size())];
-    }
-    return median_in_place(drawn);
-}
-
-double log_statistic(const Process& process) {
-    return std::log(median_of(process.samples)) -
-           (process.over.empty() ? 0 : std::log(median_of(process.over)));
-}
-
 }  // namespace
 
-ProcessSampler::ProcessSampler(std::vector<Process> processes) : processes_(std::move(processes)) {
-    std::erase_if(processes_, [](const Process& process) {
-        return process.samples.empty() || !usable(process.samples) || !usable(process.over);
-    });
-    const auto count = static_cast<double>(processes_.size());
+ProcessSampler::ProcessSampler(const std::vector<Process>& processes) {
     std::vector<double> statistics;
-    for (const Process& process : processes_) {
-        statistics.push_back(log_statistic(process));
-        centre_ += statistics.back() / count;
+    for (const Process& process : processes) {
+        if (!process.samples.empty() && usable(process.samples) && usable(process.over)) {
+            processes_.push_back({MedianDraws(process.samples), MedianDraws(process.over)});
+            statistics.push_back(processes_.back().samples.centre() -
+                                 processes_.back().over.centre());
+        }
+    }
+    const auto count = static_cast<double>(processes_.size());
+    for (const double value : statistics) {
+        centre_ += value / count;
     }
     if (processes_.size() < 2) {
         centre_ = processes_.empty() ? nan : centre_;
@@ -70,32 +44,34 @@ ProcessSampler::ProcessSampler(std::vector<Process> processes) : processes_(std:
         squares += (value - centre_) * (value - centre_);
     }
     standard_error_ = std::sqrt(squares / (count - 1) / count);
-    // The calibration has its own fixed seed: a sampler draws the same whoever made it before.
-    Random random(default_seed);
-    double drawn = 0;
-    for (int i = 0; i < calibration_draws; ++i) {
-        const double distance = raw_draw(random) - centre_;
-        drawn += distance * distance / calibration_draws;
-    }
+    const double drawn = raw_variance();
     const double tails = student_quantile(0.95, count - 1) / normal_quantile(0.95);
     scale_ = drawn > 0 ? standard_error_ / std::sqrt(drawn) * tails : 0;
 }
 
-double ProcessSampler::raw_draw(Random& random) const {
-    double sum = 0;
-    for (std::size_t i = 0; i < processes_.size(); ++i) {
-        const Process& process = processes_[random.index(processes_.size())];
-        sum += std::log(resampled_median(process.samples, random));
-        sum -= process.over.empty() ? 0 : std::log(resampled_median(process.over, random));
+// A draw is the mean of as many independent picks as there are processes. A pick varies by which
+// process it takes and by the medians inside that one.
+double ProcessSampler::raw_variance() const {
+    const auto count = static_cast<double>(processes_.size());
+    double mean = 0, square = 0;
+    for (const Pair& pair : processes_) {
+        const double one = pair.samples.mean() - pair.over.mean() - centre_;
+        mean += one / count;
+        square += (one * one + pair.samples.variance() + pair.over.variance()) / count;
     }
-    return sum / static_cast<double>(processes_.size());
+    return (square - mean * mean) / count + mean * mean;
 }
 
 double ProcessSampler::draw(Random& random) const {
     if (processes_.empty()) {
         return nan;
     }
-    const double distance = scale_ * (raw_draw(random) - centre_);
+    double sum = 0;
+    for (std::size_t i = 0; i < processes_.size(); ++i) {
+        const Pair& pair = processes_[random.index(processes_.size())];
+        sum += pair.samples.draw(random) - pair.over.draw(random);
+    }
+    const double distance = scale_ * (sum / static_cast<double>(processes_.size()) - centre_);
     const bool mirrored =
         processes_.size() > 1 && processes_.size() < least_for_skew && random.index(2) == 1;
     return centre_ + (mirrored ? -distance : distance);

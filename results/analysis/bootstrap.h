@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "results/analysis/interval.h"
+#include "results/analysis/median_draws.h"
 #include "results/analysis/random.h"
 
 namespace bitsweep {
@@ -38,11 +39,12 @@ struct Process {
 // variance is the unbiased one, S^2 / n, and their tails are Student's: 94 to 97 %
 // (tests/analysis/bootstrap_test.cpp). Below 10 processes the draws are mirrored at random, since
 // so few points show no skew; the interval then agrees with Student's t. With one process only the
-// noise inside it is known.
+// noise inside it is known. The median of each resample is drawn from its exact distribution
+// (median_draws.h), so that a draw costs as much as there are processes, however many samples.
 class ProcessSampler {
  public:
     // Processes without samples, and those with one that is not positive and finite, are left out.
-    explicit ProcessSampler(std::vector<Process> processes);
+    explicit ProcessSampler(const std::vector<Process>& processes);
 
     int processes() const { return static_cast<int>(processes_.size()); }
     double centre() const { return centre_; }  // logarithm; NaN without a process
@@ -51,8 +53,12 @@ class ProcessSampler {
     double draw(Random& random) const;  // logarithm
 
  private:
-    double raw_draw(Random& random) const;
-    std::vector<Process> processes_;
+    struct Pair {
+        MedianDraws samples, over;
+    };
+    // Variance of a draw before it is scaled, around the centre.
+    double raw_variance() const;
+    std::vector<Pair> processes_;
     double centre_ = 0;
     double standard_error_ = 0;
     double scale_ = 1;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numeric>
 
 #include "results/analysis/compare.h"
 
@@ -41,30 +42,46 @@ double last_crossing(const std::vector<double>& sizes, const std::vector<double>
     return -infinity;
 }
 
-CrossingPlace place_of(std::vector<CrossoverPoint>& points, double CrossoverPoint::*size,
-                       const Resampling& how) {
-    std::stable_sort(points.begin(), points.end(),
-                     [&](const auto& x, const auto& y) { return x.*size < y.*size; });
-    std::vector<double> sizes, ratios;
-    for (const CrossoverPoint& point : points) {
-        sizes.push_back(point.*size);
-        ratios.push_back(point.ratio.centre());
-    }
-    CrossingPlace place;
-    place.value = std::exp(last_crossing(sizes, ratios));
+// A row for each resample: the logarithm of the ratio of every point. No row where a point has one
+// pair of processes.
+std::vector<std::vector<double>> resampled(const std::vector<CrossoverPoint>& points,
+                                           const Resampling& how) {
+    std::vector<std::vector<double>> draws;
     const bool single = std::any_of(points.begin(), points.end(), [](const CrossoverPoint& point) {
         return point.ratio.processes() < 2;
     });
-    if (single) {
+    Random random(how.seed);
+    for (int i = 0; !single && i < how.resamples; ++i) {
+        std::vector<double>& ratios = draws.emplace_back();
+        for (const CrossoverPoint& point : points) {
+            ratios.push_back(point.ratio.draw(random));
+        }
+    }
+    return draws;
+}
+
+CrossingPlace place_of(const std::vector<CrossoverPoint>& points, double CrossoverPoint::*size,
+                       const std::vector<std::vector<double>>& resamples) {
+    std::vector<std::size_t> order(points.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t x, std::size_t y) {
+        return points[x].*size < points[y].*size;
+    });
+    std::vector<double> sizes, ratios;
+    for (const std::size_t i : order) {
+        sizes.push_back(points[i].*size);
+        ratios.push_back(points[i].ratio.centre());
+    }
+    CrossingPlace place;
+    place.value = std::exp(last_crossing(sizes, ratios));
+    if (resamples.empty()) {
         place.low = place.high = place.inside = place.always = place.never = nan;
         return place;
     }
-    Random random(how.seed);
     std::vector<double> draws;
-    for (int i = 0; i < how.resamples; ++i) {
-        for (std::size_t j = 0; j < points.size(); ++j) {
-            ratios[j] = points[j].ratio.draw(random);
-        }
+    for (const std::vector<double>& drawn : resamples) {
+        std::transform(order.begin(), order.end(), ratios.begin(),
+                       [&](std::size_t i) { return drawn[i]; });
         draws.push_back(last_crossing(sizes, ratios));
     }
     std::sort(draws.begin(), draws.end());
@@ -270,8 +287,11 @@ Result<std::vector<Crossover>> find_crossovers(const Evidence& evidence, const S
     }
     for (Crossover& crossover : crossovers) {
         set_alone_aside(crossover);
-        crossover.width = place_of(crossover.points, &CrossoverPoint::width, how);
-        crossover.parameters = place_of(crossover.points, &CrossoverPoint::parameters, how);
+        std::stable_sort(crossover.points.begin(), crossover.points.end(),
+                         [](const auto& x, const auto& y) { return x.parameters < y.parameters; });
+        const auto resamples = resampled(crossover.points, how);
+        crossover.width = place_of(crossover.points, &CrossoverPoint::width, resamples);
+        crossover.parameters = place_of(crossover.points, &CrossoverPoint::parameters, resamples);
         crossover.model_width = physical_crossing(evidence, scaling, crossover);
     }
     return crossovers;

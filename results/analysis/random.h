@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <random>
+#include <utility>
 
 namespace bitsweep {
 
@@ -14,8 +15,15 @@ inline constexpr std::uint64_t default_seed = 20'250'101;
 class Random {
  public:
     explicit Random(std::uint64_t seed) : engine_(seed) {}
-    // Of 0 .. count - 1. The bias of the remainder is below count / 2^64.
-    std::size_t index(std::size_t count) { return static_cast<std::size_t>(engine_() % count); }
+    // Of 0 .. count - 1, biased by less than count / 2^64. The upper half of a product: a remainder
+    // costs several times as much (Lemire, ACM TOMACS 29(1), 2019).
+    std::size_t index(std::size_t count) { return index_and_part(count).first; }
+    // That, and of [0, 1) how far into it the draw fell.
+    std::pair<std::size_t, double> index_and_part(std::size_t count) {
+        const auto product = static_cast<unsigned __int128>(engine_()) * count;
+        return {static_cast<std::size_t>(product >> 64),
+                static_cast<double>(static_cast<std::uint64_t>(product) >> 11) * 0x1p-53};
+    }
     // Of [0, 1), 53 bits.
     double uniform() { return static_cast<double>(engine_() >> 11) * 0x1p-53; }
 
