@@ -1,12 +1,14 @@
 #include "results/analysis/evidence.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string_view>
 #include <tuple>
+#include <unordered_map>
 
 #include "results/analysis/labels.h"
 #include "schemas/catalog/methods.h"
@@ -61,14 +63,29 @@ std::vector<double> numbers_of(const std::string& json) {
     return numbers;
 }
 
-using RunMetrics = std::map<std::int64_t, std::map<std::string, double>>;
+// What the analyses ask of a run, sorted. A run has some 50 metrics and one more for each layer:
+// reading them all was most of a report's time.
+constexpr std::array<std::string_view, 30> run_metrics = {
+    "activations_bytes",    "allocated_bytes",       "bits_per_byte",      "bytes_per_token",
+    "cpu_energy_per_token", "decode_tokens_per_s",   "embeddings_bytes",   "energy_per_token",
+    "graph_node_latency",   "graph_nodes_per_token", "host_gap_per_token", "kl_mean",
+    "kv_cache_bytes",       "launch_latency",        "launch_round_trip",  "launches_per_token",
+    "other_weights_bytes",  "outlier_columns",       "outlier_layers",     "perplexity",
+    "read_bandwidth",       "syncs_per_token",       "text_identical",     "token_latency_mean",
+    "token_latency_p50",    "top1_agreement",        "weights_bytes",      "weights_codes_bytes",
+    "weights_scales_bytes", "workspace_bytes"};
 
-// Scalars of the whole run: what belongs to one layer stays in the database.
+using RunMetrics = std::unordered_map<std::int64_t, std::map<std::string, double>>;
+
 Result<RunMetrics> read_metrics(Store& store, const std::string& where) {
-    const Table table = TRY(
-        store.query("SELECT DISTINCT m.run, m.metric, m.value FROM v_cells c JOIN measurements m"
-                    " ON m.run = c.run" +
-                    where + " AND m.sample = 0 AND instr(m.metric, ':') = 0"));
+    std::string names = window_flags_sql();
+    for (const std::string_view name : run_metrics) {
+        names += ", '" + std::string(name) + "'";
+    }
+    const Table table =
+        TRY(store.query("SELECT m.run, m.metric, m.value FROM measurements m WHERE m.run IN"
+                        " (SELECT c.run FROM v_cells c" +
+                        where + ") AND m.sample = 0 AND m.metric IN (" + names + ")"));
     RunMetrics metrics;
     for (std::size_t i = 0; i < table.rows.size(); ++i) {
         const Row row(table, i);
@@ -155,6 +172,7 @@ void name_heads(std::vector<MeasuredCell>& cells) {
 }  // namespace
 
 double MeasuredCell::metric(const std::string& name) const {
+    ASSERT(std::ranges::binary_search(run_metrics, name));  // else add it there
     std::vector<double> values;
     for (const Repeat& repeat : repeats) {
         const auto found = repeat.metrics.find(name);
@@ -174,7 +192,7 @@ ProcessSampler MeasuredCell::decode_rate() const {
     for (const Repeat& repeat : repeats) {
         processes.push_back({repeat.decode_rates, {}});
     }
-    return ProcessSampler(std::move(processes));
+    return ProcessSampler(processes);
 }
 
 ProcessSampler MeasuredCell::speedup_over(const MeasuredCell& base) const {
@@ -187,7 +205,7 @@ ProcessSampler MeasuredCell::speedup_over(const MeasuredCell& base) const {
             pairs.push_back({mine.decode_rates, other->decode_rates});
         }
     }
-    return ProcessSampler(std::move(pairs));
+    return ProcessSampler(pairs);
 }
 
 bool MeasuredCell::same_place(const MeasuredCell& other) const {
@@ -262,7 +280,7 @@ Result<Evidence> read_evidence(Store& store, const EvidenceQuestion& question) {
                         " FROM v_cells c JOIN jobs j ON j.id = c.job JOIN runs r ON r.id = c.run"
                         " LEFT JOIN samples s ON s.run = c.run AND s.metric = 'decode_rate'" +
                         where + " ORDER BY c.position"));
-    const RunMetrics metrics = TRY(read_metrics(store, where));
+    RunMetrics metrics = TRY(read_metrics(store, where));
     const Labels labels(rows);
     Evidence evidence;
     std::map<std::string, std::size_t> index;
@@ -277,16 +295,16 @@ Result<Evidence> read_evidence(Store& store, const EvidenceQuestion& question) {
         repeat.repeat = static_cast<int>(row.integer("repeat"));
         repeat.host = row.label("host");
         if (const auto found = metrics.find(repeat.run); found != metrics.end()) {
-            repeat.metrics = found->second;
+            repeat.metrics = std::move(found->second);
         }
         repeat.decode_rates = numbers_of(row.label("rates"));
         const auto rate = repeat.metrics.find("decode_tokens_per_s");
         if (repeat.decode_rates.empty() && rate != repeat.metrics.end()) {
             repeat.decode_rates = {rate->second};
         }
-        MeasuredCell cell = start_cell(row, labels);
         const std::string invalid = why_invalid(repeat.metrics, repeat.decode_rates);
         if (!invalid.empty()) {
+            const MeasuredCell cell = start_cell(row, labels);
             evidence.excluded.push_back(cell.model + " " + cell.method + " on " + cell.device +
                                         ", repeat " + std::to_string(repeat.repeat) + ": " +
                                         invalid);
@@ -294,7 +312,7 @@ Result<Evidence> read_evidence(Store& store, const EvidenceQuestion& question) {
         }
         const auto [place, is_new] = index.try_emplace(cell_key(row), evidence.cells.size());
         if (is_new) {
-            evidence.cells.push_back(std::move(cell));
+            evidence.cells.push_back(start_cell(row, labels));
         }
         evidence.cells[place->second].repeats.push_back(std::move(repeat));
     }

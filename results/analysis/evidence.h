@@ -21,7 +21,7 @@ struct Repeat {
     std::int64_t run = 0;
     std::string host;                       // name of the machine
     std::vector<double> decode_rates;       // token/s of each measured sequence
-    std::map<std::string, double> metrics;  // scalars of the run, by name
+    std::map<std::string, double> metrics;  // of the run, those that an analysis asks for
 };
 
 // One cell on one device. Repeats of different numerics revisions are different cells.

@@ -103,9 +103,9 @@ Result<std::string> read_yaml(Store& store, const std::string& name) {
 Result<Report> make_report(Store& store, const ExperimentName& experiment, const Resampling& how) {
     Report report;
     report.how = how;
-    report.summary = TRY(summarize(store, experiment));
-    report.yaml = TRY(read_yaml(store, experiment.value));
     report.evidence = TRY(read_evidence(store, {experiment.value, "", ""}));
+    report.summary = TRY(summarize(store, experiment, report.evidence));
+    report.yaml = TRY(read_yaml(store, experiment.value));
     report.scaling = fit_scaling(report.evidence, how);
     // No method on two sizes is no mistake here: the section is left out.
     if (auto found = find_crossovers(report.evidence, report.scaling, {}, how)) {

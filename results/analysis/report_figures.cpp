@@ -7,55 +7,16 @@
 #include "results/analysis/html.h"
 #include "results/analysis/number_text.h"
 #include "results/analysis/plot.h"
+#include "results/analysis/report_parts.h"
 
 namespace bitsweep {
 namespace {
-
-constexpr double infinity = INFINITY;
-
-std::string figure(const std::string& svg, const std::string& caption,
-                   const std::string& key = "") {
-    return html::element("figure", "",
-                         key + svg + html::element("figcaption", "", html::escaped(caption)));
-}
-
-// The range of what is put in.
-struct Range {
-    double low = infinity, high = -infinity;
-    void add(double value) {
-        if (std::isfinite(value)) {
-            low = std::min(low, value);
-            high = std::max(high, value);
-        }
-    }
-    bool empty() const { return low > high; }
-};
-
-Axis axis(const std::string& label, Scale scale, const Range& range) {
-    return {label, scale, range.low, range.high};
-}
 
 std::string interval_text(const Interval& interval) {
     return ratio_text(interval.centre) +
            (interval.known()
                 ? " (95 % " + ratio_text(interval.low) + " to " + ratio_text(interval.high) + ")"
                 : "");
-}
-
-// The model with the most weights among the cells of a device; empty where there is none.
-std::string largest_model(const Report& report, const std::string& device) {
-    std::string largest;
-    double most = -1;
-    for (const MeasuredCell& cell : report.evidence.cells) {
-        const MeasuredCell* base = report.evidence.baseline_of(cell);
-        const double bytes = (base == nullptr ? cell : *base).metric("weights_bytes");
-        const double size = std::isnan(bytes) ? 0 : bytes;
-        if (cell.device == device && size > most) {
-            most = size;
-            largest = cell.model;
-        }
-    }
-    return largest;
 }
 
 // Points of one size, averaged: the line that the crossover reads.
@@ -195,167 +156,51 @@ std::string latency_figure(const Report& report, const std::string& device) {
         legend(names, true));
 }
 
-std::string pareto_figure(const Report& report, const std::string& device, const Palette& palette) {
-    const std::string model = largest_model(report, device);
-    for (const ParetoFront& front : report.fronts) {
-        if (front.device != device || front.model != model) {
-            continue;
-        }
-        Range x, y;
-        for (const ParetoPoint& point : front.points) {
-            x.add(point.loss > 0 ? point.loss : NAN);
-            y.add(point.rate.centre);
-            y.add(std::max(point.rate.low, point.rate.centre / 3));
-            y.add(std::min(point.rate.high, point.rate.centre * 3));
-        }
-        if (x.empty()) {
-            return "";
-        }
-        Plot plot("Decode rate against KL divergence, " + model + " on " + device,
-                  axis("KL divergence from fp32, nat per token", Scale::logarithmic, x),
-                  axis("decode, token/s", Scale::linear, y), 1000, 420);
-        for (const ParetoPoint& point : front.points) {
-            if (!(point.loss > 0)) {
-                continue;
-            }
-            plot.point(point.loss, point.rate.centre, point.rate.low, point.rate.high,
-                       {palette.of(point.method), point.on_front < 0.5},
-                       point.method + ": " + significant(point.rate.centre, 3) + " token/s, KL " +
-                           small_text(point.loss) + ", " + significant(point.bytes / 1048576, 4) +
-                           " MiB, on the front in " + fixed_text(100 * point.on_front, 0) +
-                           " % of the resamples");
-            plot.label(point.loss, point.rate.centre,
-                       point.method + ", " + significant(point.bytes / 1048576, 3) + " MiB");
-        }
-        return figure(plot.svg(), "Speed against loss of quality, " + model + " on " + device +
-                                      ": up and to the left is better. Hollow: dominated in most "
-                                      "resamples; memory stands beside each point.");
-    }
-    return "";
-}
-
 namespace {
 
-// One model's cells of one method, by outlier threshold.
-struct ThresholdCurve {
-    std::string model, method;
-    std::map<double, const MeasuredCell*> cells;
-};
-
-// Of each model on the device that was measured at three thresholds or more.
-std::vector<ThresholdCurve> threshold_curves(const Report& report, const std::string& device) {
-    std::vector<ThresholdCurve> curves;
-    for (const MeasuredCell& cell : report.evidence.cells) {
-        if (cell.device != device || !cell.threshold) {
-            continue;
-        }
-        auto curve = std::ranges::find(curves, cell.model, &ThresholdCurve::model);
-        if (curve == curves.end()) {
-            curves.push_back({cell.model, cell.method_name, {}});
-            curve = curves.end() - 1;
-        }
-        if (curve->method == cell.method_name) {
-            curve->cells[*cell.threshold] = &cell;
-        }
-    }
-    std::erase_if(curves, [](const ThresholdCurve& curve) { return curve.cells.size() < 3; });
-    return curves;
-}
-
-// Inputs of all linear layers of a model but the head: what outlier columns are a share of.
-double linear_inputs(const MeasuredCell& cell) {
-    if (cell.shape == nullptr) {
-        return NAN;
-    }
-    const ModelShape& shape = *cell.shape;
-    return static_cast<double>(shape.layers *
-                               (2 * shape.width + shape.heads * shape.head_dim + shape.ffn));
-}
-
-enum class ThresholdPanel { time, loss, columns };
-
-// NaN where it was not measured. The time is that of the lowest threshold, 0 as a rule, in the same
-// repeats.
-Interval threshold_value(const ThresholdCurve& curve, const MeasuredCell& cell,
-                         ThresholdPanel panel, const Resampling& how) {
-    switch (panel) {
-        case ThresholdPanel::time:
-            return bootstrap_interval(curve.cells.begin()->second->speedup_over(cell), how);
-        case ThresholdPanel::loss:
-            return {cell.metric("kl_mean"), NAN, NAN};
-        case ThresholdPanel::columns:
-            return {100 * cell.metric("outlier_columns") / linear_inputs(cell), NAN, NAN};
-    }
-    ASSERT(false);
-}
-
-std::string threshold_plot(const Report& report, const std::vector<ThresholdCurve>& curves,
-                           ThresholdPanel panel, const Axis& named) {
-    struct Point {
-        double threshold;
-        Interval value;
-    };
-    std::vector<std::vector<Point>> lines;
+std::string pareto_plot(const ParetoFront& front, const Palette& palette) {
     Range x, y;
-    for (const ThresholdCurve& curve : curves) {
-        lines.emplace_back();
-        for (const auto& [threshold, cell] : curve.cells) {
-            const Interval value = threshold_value(curve, *cell, panel, report.how);
-            if (std::isfinite(value.centre) && (named.scale == Scale::linear || value.centre > 0)) {
-                lines.back().push_back({threshold, value});
-                x.add(threshold);
-                for (const double edge : {value.centre, value.low, value.high}) {
-                    y.add(edge);
-                }
-            }
-        }
+    for (const ParetoPoint& point : front.points) {
+        x.add(point.loss > 0 ? point.loss : NAN);
+        y.add(point.rate.centre);
+        y.add(std::max(point.rate.low, point.rate.centre / 3));
+        y.add(std::min(point.rate.high, point.rate.centre * 3));
     }
-    if (y.empty()) {
+    if (x.empty()) {
         return "";
     }
-    Plot plot(named.label + " against the outlier threshold",
-              axis("outlier threshold", Scale::linear, x), axis(named.label, named.scale, y), 400,
-              280);
-    for (std::size_t i = 0; i < lines.size(); ++i) {
-        const int series = static_cast<int>(i);
-        std::vector<std::pair<double, double>> line;
-        for (const Point& point : lines[i]) {
-            line.emplace_back(point.threshold, point.value.centre);
+    const std::string where = front.model + " on " + front.device;
+    Plot plot("Decode rate against KL divergence, " + where,
+              axis("KL divergence from fp32, nat per token", Scale::logarithmic, x),
+              axis("decode, token/s", Scale::linear, y), 1000, 420);
+    for (const ParetoPoint& point : front.points) {
+        if (!(point.loss > 0)) {
+            continue;
         }
-        plot.line(line, series, true);
-        for (const Point& point : lines[i]) {
-            plot.point(point.threshold, point.value.centre, point.value.low, point.value.high,
-                       {series, false},
-                       curves[i].model + ", T = " + plain_text(point.threshold) + ": " +
-                           significant(point.value.centre, 4));
-        }
+        plot.point(point.loss, point.rate.centre, point.rate.low, point.rate.high,
+                   {palette.of(point.method), point.on_front < 0.5},
+                   point.method + ": " + significant(point.rate.centre, 3) + " token/s, KL " +
+                       small_text(point.loss) + ", " + significant(point.bytes / 1048576, 4) +
+                       " MiB, on the front in " + fixed_text(100 * point.on_front, 0) +
+                       " % of the resamples");
+        plot.label(point.loss, point.rate.centre,
+                   point.method + ", " + significant(point.bytes / 1048576, 3) + " MiB");
     }
-    return plot.svg();
+    return figure(plot.svg(), "Speed against loss of quality, " + where +
+                                  ": up and to the left is better. Hollow: dominated in most "
+                                  "resamples; memory stands beside each point.");
 }
 
 }  // namespace
 
-std::string threshold_figure(const Report& report, const std::string& device, const Palette&) {
-    const std::vector<ThresholdCurve> curves = threshold_curves(report, device);
-    if (curves.empty()) {
-        return "";
+std::string pareto_figure(const Report& report, const std::string& device, const Palette& palette) {
+    ModelFigures figures(report, device);
+    for (const ParetoFront& front : report.fronts) {
+        if (front.device == device) {
+            figures.add(front.model, pareto_plot(front, palette));
+        }
     }
-    const std::string svgs =
-        threshold_plot(report, curves, ThresholdPanel::time,
-                       {"time per token over that of the lowest threshold", Scale::linear}) +
-        threshold_plot(report, curves, ThresholdPanel::loss,
-                       {"KL divergence, nat", Scale::logarithmic}) +
-        threshold_plot(report, curves, ThresholdPanel::columns,
-                       {"outlier columns, % of all inputs", Scale::linear});
-    std::vector<std::string> names;
-    for (const ThresholdCurve& curve : curves) {
-        names.push_back(curve.model + ", " + curve.method);
-    }
-    return figure(html::element("div", "panels", svgs),
-                  "What the outlier threshold costs and gives on " + device +
-                      ": time, loss, and the share of input columns that reach it somewhere in the "
-                      "scored text. T = 0 has no outlier path at all.",
-                  legend(names));
+    return figures.html(1);
 }
 
 std::string memory_figure(const Report& report, const std::string& device) {

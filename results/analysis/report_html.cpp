@@ -175,7 +175,7 @@ std::string left_out_section(const Report& report) {
     inner += excluded.empty()
                  ? html::paragraph(
                        "No run was disturbed: none was throttled, shared its device "
-                       "or drifted by more than 5 %.")
+                       "or its cores, or drifted by more than 5 %.")
                  : html::paragraph("Kept in the database, left out of every interval and fit:") +
                        html::list(excluded);
     if (!report.summary.failures.empty()) {

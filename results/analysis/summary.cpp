@@ -135,9 +135,13 @@ std::string key_of(const MeasuredCell& cell) {
 Result<std::vector<SummaryRow>> read_rows(Store& store, const std::string& name,
                                           const Evidence& evidence) {
     const Table cells = TRY(store.query(
-        std::string("SELECT v.*, ") + policy_name_column +
-        ", j.numerics_revision, j.spec ->> '$.prompt' AS prompt, r.provenance ->> 'weights_type' AS"
-        " stored_types FROM v_results v JOIN jobs j ON j.id = v.job JOIN runs r ON r.id = v.run"
+        "SELECT v.model, v.method, v.threshold, v.head, v.kv, v.device, v.device_name, v.batch,"
+        " v.prompt_tokens, v.new_tokens, v.protocol, v.weights, v.threads, v.seed, v.series,"
+        " v.weights_bytes, v.weights_ratio, v.perplexity, v.kl_mean, v.top1_agreement,"
+        " v.text_identical, v.text_first_divergence, j.numerics_revision, " +
+        std::string(policy_name_column) +
+        ", j.spec ->> '$.prompt' AS prompt, r.provenance ->> 'weights_type' AS stored_types"
+        " FROM v_results v JOIN jobs j ON j.id = v.job JOIN runs r ON r.id = v.run"
         " WHERE v.experiment = " +
         sql_text(name) + " ORDER BY v.position"));
     const Labels labels(cells);
@@ -262,12 +266,16 @@ Result<StoredExperiment> find_experiment(Store& store, const std::string& name) 
 }  // namespace
 
 Result<Summary> summarize(Store& store, const ExperimentName& experiment) {
+    return summarize(store, experiment, TRY(read_evidence(store, {experiment.value, "", ""})));
+}
+
+Result<Summary> summarize(Store& store, const ExperimentName& experiment,
+                          const Evidence& evidence) {
     const StoredExperiment stored = TRY(find_experiment(store, experiment.value));
     Summary summary;
     summary.experiment = experiment.value;
     const auto tag = stored.tags.find("question");
     summary.question = tag != stored.tags.end() ? tag->second : question_of(stored.yaml);
-    const Evidence evidence = TRY(read_evidence(store, {experiment.value, "", ""}));
     summary.rows = TRY(read_rows(store, experiment.value, evidence));
     summary.failures = TRY(read_failures(store, experiment.value));
     summary.notes = notes_of(summary.rows);

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "results/analysis/evidence.h"
 #include "results/store/store.h"
 #include "schemas/status.h"
 
@@ -41,6 +42,8 @@ struct Summary {
 // Newest successful attempt of each cell. Numbers that were not measured are NaN. not_found: no
 // experiment of this name (the message lists those that exist). Intervals: interval.h.
 Result<Summary> summarize(Store& store, const ExperimentName& experiment);
+// For who has read that experiment's evidence already.
+Result<Summary> summarize(Store& store, const ExperimentName& experiment, const Evidence& evidence);
 
 std::string to_text(const Summary& summary, int width, bool color);  // for a terminal
 std::string to_html(const Summary& summary);        // one page, no network, no script

@@ -134,8 +134,10 @@ TEST_F(Reports, showEveryPlotAndEveryPart) {
         EXPECT_LT(fit.held_out, 0.05) << fit.device << " " << fit.method;
     }
     expect_well_formed(page);
-    // Three devices with speed-up, split, front, thresholds, memory and order; two laws.
-    EXPECT_EQ(count(page, "<figure>"), 6 * 3 + 2);
+    // Three devices with speed-up, split, memory and order, and each model's front and thresholds;
+    // two laws.
+    EXPECT_EQ(count(page, "<figure>"), (4 + 2 * static_cast<int>(models.size())) * 3 + 2);
+    EXPECT_NE(page.find("The other models on Tesla T4"), std::string::npos);
     for (const char* id : {"summary", "crossover", "latency", "pareto", "threshold", "memory",
                            "scaling", "left-out", "external", "methods", "provenance", "repeat"}) {
         EXPECT_NE(page.find("<section id=\"" + std::string(id)), std::string::npos) << id;
