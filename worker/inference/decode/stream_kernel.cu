@@ -36,8 +36,8 @@
 //   (version 9: 1,049), but int4 835 instead of 648; 12 of 16: GPT-2 288 us instead of 314.
 //   On an NVIDIA H200 (reads 4.54 TB/s; us for fp16 / int8 / int4-g64) version 7 takes 307 / 293 /
 //   285 (GPT-2), 878 / 686 / 657 (1B), 4,341 / 2,760 / 2,535 (8B), and 16 warps are the best at 1B:
-//   with 8 warps 1,047 / 838 / 834 10 tried, not kept (H200): tiles of eight rows as columns of
-//   m16n8 products, a tile's columns
+//   with 8 warps 1,047 / 838 / 834.
+//  10  tried, not kept (H200): tiles of eight rows as columns of m16n8 products, a tile's columns
 //      over the warps, whose last to arrive adds the parts, so that nobody waits (predicted 650 /
 //      450 / 400 at 1B; 70 instead of 350 instructions a step). 8 warps, left words of shared
 //      memory as whole fragments: 257 / 270 / 321, 941 / 688 / 798, 4,893 / 2,990 / 4,092. With the
@@ -46,10 +46,21 @@
 //      reach 17.5 of 19.4 bytes a cycle and multiprocessor. Deeper queues were slower (9 instead of
 //      6 steps: 1,022 instead of 1,005 at 1B), bulk copies of 256 bytes too (1,044; a lane each,
 //      one after the other)
-//   11 tried, not kept (H200): one awaited word a warp for all of its inputs, the attention's words
+//  11  tried, not kept (H200): one awaited word a warp for all of its inputs, the attention's words
 //      of several runs asked for together (predicted 3 % at 8B, where a warp awaits 7 words in
-//      turn)
-//      -> 893 us at 1B, 4,373 at 8B: nothing
+//      turn) -> 893 us at 1B, 4,373 at 8B: nothing. No awaited word at all, everybody polls: GPT-2
+//      fp16 308 -> 342 us
+//  12  a producer that only adds: what it did once a row, a division and two products of 64 bits
+//      among it, was a third of a step's instructions at 4 bits (predicted 15 % at int4, 1B) ->
+//      H200, us for fp16 / int8 / int4-g64: 862 / 625 / 609 (1B), 4,334 / 2,644 / 2,385 (8B)
+//  13  no branch between the chunks of a step -> int4 at 8B 2,327, elsewhere nothing. Four
+//      chunks a step, 3 steps in flight: int8 at 1B 598 instead of 611, but int4 674 instead of 594
+//  14  outlier columns of i8_i8 from the queue, listed by step in order of the columns. With six
+//      columns T 6 over T 0 was 750 / 700 us (1B): each row waited for the second-level cache.
+//      A lane its own chunks' columns: 747 / 656; the same listed by one thread each: 753 / 623,
+//      the listing was 5,000 cycles a stage; by a warp each behind a barrier of its own: 663 / 593;
+//      under the barrier that the largest input needs anyway: 644 / 599, GPT-2 295 / 282, 8B 2,621
+//      / 2,497 (64 columns 666, 304, 2,648). What is left is the listing, 1,500 cycles a stage
 #include "worker/inference/decode/stream_kernel.h"
 
 #include "worker/inference/decode/stream_attention.cuh"
