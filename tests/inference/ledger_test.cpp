@@ -67,22 +67,17 @@ TEST(Ledger, equals_the_formula_for_every_method_and_family_before_and_after_use
 
 // Every linear layer of a model in an order of its own, the methods one after the other.
 LayerMethods policy_of(const ModelShape& shape, const std::vector<std::string>& methods) {
-    std::vector<std::string> names;
+    using Names = std::vector<std::string>;
+    const bool gpt2 = shape.family == ModelFamily::gpt2, opt = shape.family == ModelFamily::opt;
+    const Names parts = gpt2  ? Names{"attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"}
+                        : opt ? Names{"self_attn.qkv_proj", "self_attn.out_proj", "fc1", "fc2"}
+                              : Names{"self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj",
+                                      "mlp.down_proj"};
+    const std::string prefix = gpt2 ? "h." : opt ? "decoder.layers." : "model.layers.";
+    Names names;
     for (std::int64_t i = 0; i < shape.layers; ++i) {
-        const std::string n = std::to_string(i);
-        for (const char* name :
-             shape.family == ModelFamily::gpt2
-                 ? std::initializer_list<const char*>{"attn.c_attn", "attn.c_proj", "mlp.c_fc",
-                                                      "mlp.c_proj"}
-             : shape.family == ModelFamily::opt
-                 ? std::initializer_list<const char*>{"self_attn.qkv_proj", "self_attn.out_proj",
-                                                      "fc1", "fc2"}
-                 : std::initializer_list<const char*>{"self_attn.qkv_proj", "self_attn.o_proj",
-                                                      "mlp.gate_up_proj", "mlp.down_proj"}) {
-            names.push_back((shape.family == ModelFamily::gpt2  ? "h."
-                             : shape.family == ModelFamily::opt ? "decoder.layers."
-                                                                : "model.layers.") +
-                            n + "." + name);
+        for (const std::string& part : parts) {
+            names.push_back(prefix + std::to_string(i) + "." + part);
         }
     }
     if (shape.embed_width != shape.width) {
@@ -90,7 +85,7 @@ LayerMethods policy_of(const ModelShape& shape, const std::vector<std::string>& 
     }
     LayerMethods layers;
     for (std::size_t i = 0; i < names.size(); ++i) {
-        layers[names[i]] = value_or_die(parse_layer_method(methods[i % methods.size()]), names[i]);
+        layers[names[i]] = parse_layer_method(methods[i % methods.size()]).value();
     }
     return layers;
 }
