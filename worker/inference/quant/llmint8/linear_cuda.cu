@@ -28,7 +28,12 @@
 //      2,048 tokens stayed at 1.8 times threshold 0: behind every wait the card idles until the
 //      host has queued the next kernels
 //   6  nobody waits: all layers guess that the columns are few, and the engine, told otherwise at
-//      the end, runs the prompt again with waits, once (predicted: 1.2 times threshold 0)
+//      the end, runs the prompt again with waits, once (predicted: 1.2 times threshold 0) -> H200,
+//      2,048 tokens of an 8B model with random weights, all at once: 28,260 token/s against 43,960
+//      at threshold 0, 1.55 times. The guess is wrong there: of 14,336 inputs of `down` nearly each
+//      is a product above 6 in one of 2,048 rows, so that product is made in half precision as a
+//      whole, by the rule of LLM.int8() and not by this kernel. Not measured: weights for which it
+//      is right
 #include <algorithm>
 #include <vector>
 
