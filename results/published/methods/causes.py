@@ -169,11 +169,11 @@ def int3_asym(weight, levels=7):
     return ((np.clip(np.rint(w / scale) + zero, 0, levels) - zero) * scale).reshape(weight.shape)
 
 
-def int3_hqq(weight, levels=7, whole=False):
-    """quant/hqq/README.md where no error reaches 0.17: Lloyd's rounds over codes and zero; `whole`: whole zeros only."""
+def int3_hqq(weight, levels=7):
+    """quant/hqq/README.md where no error reaches 0.17: Lloyd's rounds over codes and zero."""
     w, low, high = groups_of(weight)
     scale = ((high - low) / levels).astype(np.float16).astype(np.float32)
-    stored = np.rint if whole else lambda zero: (zero - 4).astype(np.float16).astype(np.float32) + 4
+    stored = lambda zero: (zero - 4).astype(np.float16).astype(np.float32) + 4
     zero, least, open_ = stored(-low / scale), np.full(low.shape, np.inf), np.full(low.shape, True)
     best = zero
     for _ in range(20):
@@ -200,7 +200,7 @@ def fp8(weight, by_row, moved=1.0):
 
 def say_hqq(model, windows):
     """tr(E H E') / tr(W H W'), H the second moments of the inputs on the text; and with what of H alone."""
-    moments, means, rows = {}, {}, 0
+    moments = {}
 
     def see(i, kind, y):
         y = y.astype(np.float64)
@@ -209,32 +209,28 @@ def say_hqq(model, windows):
         model.logits(ids, model.weights, see)
     print("HQQ's zeros over the range's, geometric mean of the layers; loud: the 1 % of columns with the largest inputs")
     print("kind          weights   output   columns apart   loud: weights' error   weights over the layer's   "
-          "output, whole zeros   layers worse, worst")
+          "layers worse, worst")
     for kind in KINDS:
         ratios = []
         for i in range(model.layers):
             w, h = model.weights[i, kind], moments[i, kind]
             loud = np.argsort(np.diag(h))[-max(1, len(h) // 100):]
             figures = []
-            for method in (int3_hqq, int3_asym, lambda w: int3_hqq(w, whole=True)):
+            for method in (int3_hqq, int3_asym):
                 e = (method(w) - w).astype(np.float64)
                 figures.append((float((e * e).sum()), float(((e @ h) * e).sum()), float(((e * e).sum(0) * np.diag(h)).sum()),
                                 float((e[:, loud] ** 2).sum())))
-            hqq, asym, whole = figures
-            ratios.append([np.sqrt(a / b) for a, b in zip(hqq, asym)] +
-                          [np.sqrt((w[:, loud] ** 2).mean() / (w ** 2).mean()), np.sqrt(whole[1] / asym[1])])
+            ratios.append([np.sqrt(a / b) for a, b in zip(*figures)] + [np.sqrt((w[:, loud] ** 2).mean() / (w ** 2).mean())])
         ratios = np.array(ratios)
         mean = np.exp(np.log(ratios).mean(0))
-        print(f"{kind:12} {mean[0]:8.3f} {mean[1]:8.3f} {mean[2]:15.3f} {mean[3]:22.3f} {mean[4]:26.3f} {mean[5]:21.3f}   "
+        print(f"{kind:12} {mean[0]:8.3f} {mean[1]:8.3f} {mean[2]:15.3f} {mean[3]:22.3f} {mean[4]:26.3f}   "
               f"{int((ratios[:, 1] > 1).sum())} of {model.layers}, {ratios[:, 1].max():.2f}", flush=True)
     exact = [log_softmax(model.logits(ids, model.weights))[:-1] for ids in windows]
-    whole = lambda w: int3_hqq(w, whole=True)
-    for name, of in (("the range's", lambda kind: int3_asym), ("HQQ's", lambda kind: int3_hqq),
-                     ("HQQ's, whole ones only", lambda kind: whole),
-                     ("HQQ's, whole ones in attn_v", lambda kind: whole if kind == "attn_v" else int3_hqq),
-                     ("HQQ's, the range's in attn_v", lambda kind: int3_asym if kind == "attn_v" else int3_hqq)):
+    for name, without in (("the range's", KINDS), ("HQQ's", []), ("HQQ's, the range's in attn_v", ["attn_v"]),
+                          ("HQQ's, the range's in attn_v, ffn_down", ["attn_v", "ffn_down"])):
+        of = lambda kind: int3_asym if kind in without else int3_hqq
         rounded = {(i, kind): of(kind)(w) for (i, kind), w in model.weights.items()}
-        print(f"zeros: {name:30} KL {loss(model, windows, exact, rounded):.3f}", flush=True)
+        print(f"zeros: {name:38} KL {loss(model, windows, exact, rounded):.3f}", flush=True)
 
 
 def loss(model, windows, exact, rounded):
