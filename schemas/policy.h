@@ -13,9 +13,9 @@
 namespace bitsweep {
 
 struct LayerPolicy {
-    std::string name;                         // for people; may be empty
-    std::string model;                        // that it was made for; empty: any with these layers
-    std::string gpu;                          // kind of device that it was found for; empty: none
+    std::string name;   // for people; may be empty
+    std::string model;  // that it was made for; empty: any with these layers
+    std::string gpu;    // kind of device that it was found for; empty: none
     // Within which it was found: "time of int4-g64", on `gpu`. Policies of several devices with
     // equal budgets are compared. Empty: it was not found but drawn or written.
     std::string budget;
