@@ -67,17 +67,17 @@ TEST(Ledger, equals_the_formula_for_every_method_and_family_before_and_after_use
 
 // Every linear layer of a model in an order of its own, the methods one after the other.
 LayerMethods policy_of(const ModelShape& shape, const std::vector<std::string>& methods) {
-    using Names = std::vector<std::string>;
     const bool gpt2 = shape.family == ModelFamily::gpt2, opt = shape.family == ModelFamily::opt;
-    const Names parts = gpt2  ? Names{"attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"}
-                        : opt ? Names{"self_attn.qkv_proj", "self_attn.out_proj", "fc1", "fc2"}
-                              : Names{"self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj",
-                                      "mlp.down_proj"};
+    const std::vector<std::string> of_a_layer =
+        gpt2  ? std::vector<std::string>{"attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"}
+        : opt ? std::vector<std::string>{"self_attn.qkv_proj", "self_attn.out_proj", "fc1", "fc2"}
+              : std::vector<std::string>{"self_attn.qkv_proj", "self_attn.o_proj",
+                                         "mlp.gate_up_proj", "mlp.down_proj"};
     const std::string prefix = gpt2 ? "h." : opt ? "decoder.layers." : "model.layers.";
-    Names names;
+    std::vector<std::string> names;
     for (std::int64_t i = 0; i < shape.layers; ++i) {
-        for (const std::string& part : parts) {
-            names.push_back(prefix + std::to_string(i) + "." + part);
+        for (const std::string& name : of_a_layer) {
+            names.push_back(prefix + std::to_string(i) + "." + name);
         }
     }
     if (shape.embed_width != shape.width) {
@@ -85,7 +85,9 @@ LayerMethods policy_of(const ModelShape& shape, const std::vector<std::string>& 
     }
     LayerMethods layers;
     for (std::size_t i = 0; i < names.size(); ++i) {
-        layers[names[i]] = parse_layer_method(methods[i % methods.size()]).value();
+        const auto method = parse_layer_method(methods[i % methods.size()]);
+        EXPECT_TRUE(method) << names[i];
+        layers[names[i]] = method ? *method : LayerMethod{};
     }
     return layers;
 }
