@@ -65,10 +65,13 @@ TEST_F(RunQueue, AWindowCountsUpToTheBoundAndIsNotJudgedWhereItsOwnThreadsAreToo
     EXPECT_EQ(is_foreign_load({2, 3.6, 0.4, 2}), true) << "each of two threads waits a tenth";
     EXPECT_EQ(is_foreign_load({1, 2.0, 2.0, 2}), std::nullopt) << "four threads of its own";
     EXPECT_EQ(is_foreign_load({0, 0, 0, 2}), std::nullopt);
+    EXPECT_EQ(is_foreign_load({0.010, 0.0085, 0.0015, 1}), false) << "less than one turn";
+    EXPECT_EQ(is_foreign_load({0.010, 0.0070, 0.0030, 1}), true);
     EXPECT_EQ(core_wait_words({1, 0.96, 0.04, 1}), "counts");
-    EXPECT_EQ(core_wait_words({2, 1, 1, 1}), "waited 1.00 s of 2.00 s for a core that others used");
+    EXPECT_EQ(core_wait_words({2, 1, 1, 1}),
+              "its threads waited 1.00 s for cores that others used, in 2.00 s");
     EXPECT_EQ(core_wait_words({1, 2, 2, 2}),
-              "counts; waited 2.00 s of 1.00 s for a core, but for its own threads");
+              "counts; its threads waited 2.00 s for each other's cores, in 1.00 s");
 }
 
 TEST_F(RunQueue, AWindowBesideABusyProcessIsFlaggedOnACpuAndNotOnACard) {

@@ -66,7 +66,8 @@ CoreWait core_wait_between(const RunQueueTimes& before, const RunQueueTimes& aft
 std::optional<bool> is_foreign_load(const CoreWait& wait) {
     const bool told =
         wait.seconds > 0 && wait.ran_s + wait.waited_s <= (wait.cores + helpers) * wait.seconds;
-    return told ? std::optional(wait.share() > most_core_wait) : std::nullopt;
+    return told ? std::optional(wait.share() > most_core_wait && wait.waited_s > least_core_wait_s)
+                : std::nullopt;
 }
 
 std::string core_wait_words(const CoreWait& wait) {
@@ -76,8 +77,8 @@ std::string core_wait_words(const CoreWait& wait) {
     }
     char text[160];
     std::snprintf(text, sizeof text,
-                  foreign ? "waited %.2f s of %.2f s for a core that others used"
-                          : "counts; waited %.2f s of %.2f s for a core, but for its own threads",
+                  foreign ? "its threads waited %.2f s for cores that others used, in %.2f s"
+                          : "counts; its threads waited %.2f s for each other's cores, in %.2f s",
                   wait.waited_s, wait.seconds);
     return text;
 }

@@ -42,6 +42,10 @@ CoreWait core_wait_between(const RunQueueTimes& before, const RunQueueTimes& aft
 // a core without company 0.0 %, one that another process wants as well 50 to 67 %, so nothing is
 // near it.
 inline constexpr double most_core_wait = 0.05;
+// And what a short window may wait whatever its share: less than one turn of a busy process (Linux
+// gives 2.8 ms and more), more than the coordinator and the worker of a `bitsweep run` need to hear
+// that a sequence of a tiny model has ended.
+inline constexpr double least_core_wait_s = 0.002;
 
 // Whether other processes took the cores. nullopt: cannot be told, since more of its own threads
 // wanted to run than it has cores and they waited for each other.
