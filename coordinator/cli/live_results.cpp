@@ -109,6 +109,7 @@ Json estimates_of(const Summary& summary) {
                         {"decode", number(row.decode_tokens_per_s)},
                         {"low", number(row.decode_low)},
                         {"high", number(row.decode_high)},
+                        {"disturbed", number(row.disturbed_tokens_per_s)},
                         {"perplexity", number(row.perplexity)}});
     }
     return {{"answer", summary.answer}, {"rows", std::move(rows)}};

@@ -18,8 +18,8 @@ class LiveResults {
 
     // {"answer": "...", "cells": [{"model", "method", "gpu", "states": {"done": 3, ...},
     // "estimate":
-    //  {"decode", "low", "high", "perplexity"} or null}, ...]}, a cell for all repeats, in the
-    //  order
+    //  {"decode", "low", "high", "disturbed", "perplexity"} or null}, ...]}, a cell for all
+    //  repeats, in the order
     // in which the summary reads; a number that was not measured is null. Errors: those of the
     // store; not_found: no such experiment.
     Result<std::string> experiment(const std::string& name);

@@ -99,6 +99,14 @@ std::string answer_for(const Summary& summary, const std::string& device, bool n
         std::any_of(summary.rows.begin(), summary.rows.end(),
                     [&](const SummaryRow& row) { return row.head_bits != first.head_bits; });
     const std::string where = place(first, name_device, name_head);
+    const bool disturbed = std::ranges::any_of(rows, [](const SummaryRow* row) {
+        return std::isfinite(row->disturbed_tokens_per_s) &&
+               (row->method.starts_with("fp16") || row->method.starts_with("bf16"));
+    });
+    if (found == rows.end() && disturbed) {
+        return where +
+               ", not resolved: no window of its 16-bit baseline counts, all were disturbed";
+    }
     if (found == rows.end()) {
         return where + ", not resolved: no 16-bit baseline was measured";
     }

@@ -21,6 +21,9 @@ std::string method(const SummaryRow& row) {
 }
 
 std::string decode(const SummaryRow& row) {
+    if (std::isnan(row.decode_tokens_per_s) && std::isfinite(row.disturbed_tokens_per_s)) {
+        return "(" + significant(row.disturbed_tokens_per_s, 4) + ")";
+    }
     return with_interval(significant(row.decode_tokens_per_s, 4), row.decode_low, row.decode_high,
                          4);
 }

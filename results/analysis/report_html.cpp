@@ -44,9 +44,8 @@ std::string for_every_device(const Report& report, const Palette& palette,
 }
 
 // The first few in sight, the others a click away.
-std::string sentences(const Finding& finding, const std::string& rest_title) {
+std::string some_in_sight(const std::vector<std::string>& all, const std::string& rest_title) {
     constexpr std::size_t in_sight = 6;
-    const auto& all = finding.sentences;
     const auto cut = all.begin() + static_cast<std::ptrdiff_t>(std::min(in_sight, all.size()));
     return html::list({all.begin(), cut}) +
            (cut == all.end()
@@ -107,7 +106,7 @@ std::string crossover_section(const Report& report, const Palette& palette) {
     std::string inner = for_every_device(report, palette, speedup_figure);
     if (!report.crossovers.empty()) {
         const Finding finding = crossover_finding(report.crossovers);
-        inner += sentences(finding, "crossings") +
+        inner += some_in_sight(finding.sentences, "crossings") +
                  details(finding, "Crossings, points and how they are found");
     }
     return inner;
@@ -118,7 +117,8 @@ std::string latency_section(const Report& report) {
         return "";
     }
     const Finding finding = latency_finding(report.latency, "");
-    return for_every_device(report, latency_figure) + sentences(finding, "slowdowns explained") +
+    return for_every_device(report, latency_figure) +
+           some_in_sight(finding.sentences, "slowdowns explained") +
            details(finding, "The split of every cell, and what is not stored");
 }
 
@@ -126,7 +126,8 @@ std::string scaling_section(const Report& report, const Palette& palette) {
     const Finding finding = scaling_finding(report.scaling);
     return html::element("div", "pair",
                          held_out_figure(report, palette) + quality_figure(report, palette)) +
-           sentences(finding, "findings") + details(finding, "Coefficients, residuals and the law");
+           some_in_sight(finding.sentences, "findings") +
+           details(finding, "Coefficients, residuals and the law");
 }
 
 std::string pareto_section(const Report& report, const Palette& palette) {
@@ -134,7 +135,8 @@ std::string pareto_section(const Report& report, const Palette& palette) {
         return "";
     }
     const Finding finding = pareto_finding(report.fronts, {});
-    return for_every_device(report, palette, pareto_figure) + sentences(finding, "models") +
+    return for_every_device(report, palette, pareto_figure) +
+           some_in_sight(finding.sentences, "models") +
            details(finding, "Every point and how sure its place is");
 }
 
@@ -177,7 +179,7 @@ std::string left_out_section(const Report& report) {
                        "No run was disturbed: none was throttled, shared its device "
                        "or its cores, or drifted by more than 5 %.")
                  : html::paragraph("Kept in the database, left out of every interval and fit:") +
-                       html::list(excluded);
+                       some_in_sight(excluded, "runs");
     if (!report.summary.failures.empty()) {
         inner += html::element("h3", "", "Without a result") + html::list(report.summary.failures);
     }

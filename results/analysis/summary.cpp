@@ -26,7 +26,8 @@ constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 struct Group {
     SummaryRow row;
     std::vector<double> decode, ratios;
-    std::size_t model = 0;  // models stay in the order in which they ran
+    std::vector<double> rates;  // of every repeat, whether its window counts or not
+    std::size_t model = 0;      // models stay in the order in which they ran
     int weight_bits = 0;
     double threshold = 0;
 };
@@ -70,6 +71,9 @@ void keep_first(double& kept, double value) {
 
 void add_cell(Group& group, const Row& cell) {
     SummaryRow& row = group.row;
+    if (const double rate = cell.number("decode_tokens_per_s"); std::isfinite(rate)) {
+        group.rates.push_back(rate);
+    }
     constexpr double bytes_per_mib = 1048576;
     keep_first(row.weights_mib, cell.number("weights_bytes") / bytes_per_mib);
     keep_first(row.weights_ratio, cell.number("weights_ratio"));
@@ -112,6 +116,7 @@ SummaryRow finish(Group& group) {
     SummaryRow& row = group.row;
     const Interval decode = log_t_interval(group.decode);
     row.decode_tokens_per_s = median(group.decode);
+    row.disturbed_tokens_per_s = group.decode.empty() ? median(group.rates) : nan;
     row.decode_low = decode.low;
     row.decode_high = decode.high;
     const Interval speedup = log_t_interval(group.ratios);
@@ -137,7 +142,8 @@ Result<std::vector<SummaryRow>> read_rows(Store& store, const std::string& name,
     const Table cells = TRY(store.query(
         "SELECT v.model, v.method, v.threshold, v.head, v.kv, v.device, v.device_name, v.batch,"
         " v.prompt_tokens, v.new_tokens, v.protocol, v.weights, v.threads, v.seed, v.series,"
-        " v.weights_bytes, v.weights_ratio, v.perplexity, v.kl_mean, v.top1_agreement,"
+        " v.decode_tokens_per_s, v.weights_bytes, v.weights_ratio, v.perplexity, v.kl_mean, "
+        "v.top1_agreement,"
         " v.text_identical, v.text_first_divergence, j.numerics_revision, " +
         std::string(policy_name_column) +
         ", j.spec ->> '$.prompt' AS prompt, r.provenance ->> 'weights_type' AS stored_types"
@@ -151,7 +157,7 @@ Result<std::vector<SummaryRow>> read_rows(Store& store, const std::string& name,
         const Row cell(cells, i);
         const auto [place, is_new] = index.try_emplace(key_of(cell), groups.size());
         if (is_new) {
-            Group group{start_row(cell, labels), {}, {}};
+            Group group{start_row(cell, labels), {}, {}, {}};
             group.model = models.try_emplace(group.row.model, models.size()).first->second;
             if (const auto method = parse_method(cell.label("method"))) {
                 group.weight_bits = method->weight_bits;
@@ -219,6 +225,10 @@ std::vector<std::string> notes_of(const std::vector<SummaryRow>& rows) {
             "decode: median over repeats; brackets: 95 % interval over repeats (Student's t on the "
             "logarithms); the speed-up is the geometric mean of ratios paired by repeat");
     }
+    if (any([](const SummaryRow& r) { return std::isfinite(r.disturbed_tokens_per_s); })) {
+        notes.push_back(
+            "(decode): disturbed, no window of the cell counts; it is not compared with any other");
+    }
     if (any([](const SummaryRow& r) { return r.rounds_activations; })) {
         notes.push_back("*: activations are rounded to 8 bits as well, not only weights");
     }
@@ -250,6 +260,26 @@ std::vector<std::string> notes_of(const std::vector<SummaryRow>& rows) {
     return notes;
 }
 
+// A few by name; many by what was wrong with them.
+std::vector<std::string> left_out(const std::vector<std::string>& excluded) {
+    constexpr std::size_t few = 6;
+    if (excluded.size() <= few) {
+        return excluded;
+    }
+    std::map<std::string, int> reasons;
+    for (const std::string& run : excluded) {
+        const std::string reason = run.substr(run.rfind(": ") + 2);
+        // The numbers of a drift are the run's own.
+        ++reasons[reason.substr(0, reason.find(" ("))];
+    }
+    std::vector<std::string> lines;
+    for (const auto& [reason, runs] : reasons) {
+        lines.push_back(std::to_string(runs) + (runs == 1 ? " run: " : " runs: ") + reason +
+                        " (`query --view v_windows`)");
+    }
+    return lines;
+}
+
 Result<StoredExperiment> find_experiment(Store& store, const std::string& name) {
     std::string known;
     for (StoredExperiment& experiment : TRY(store.experiments())) {
@@ -279,8 +309,8 @@ Result<Summary> summarize(Store& store, const ExperimentName& experiment,
     summary.rows = TRY(read_rows(store, experiment.value, evidence));
     summary.failures = TRY(read_failures(store, experiment.value));
     summary.notes = notes_of(summary.rows);
-    for (const std::string& run : evidence.excluded) {
-        summary.notes.push_back("left out of the speeds: " + run);
+    for (const std::string& runs : left_out(evidence.excluded)) {
+        summary.notes.push_back("left out of the speeds: " + runs);
     }
     summary.answer = answer_of(summary);
     return summary;

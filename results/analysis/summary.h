@@ -1,6 +1,7 @@
 // The table that `run` prints and the sentence that answers the experiment's question.
 #pragma once
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,8 @@ struct SummaryRow {
     int repeats = 0;                         // processes or repeats behind the interval
     double decode_tokens_per_s = 0;          // median over repeats of the per-repeat median
     double decode_low = 0, decode_high = 0;  // 95 % interval over repeats; NaN with one repeat
+    // The same median where no repeat's window counts, else NaN: shown, never compared.
+    double disturbed_tokens_per_s = std::numeric_limits<double>::quiet_NaN();
     double speedup = 0, speedup_low = 0,
            speedup_high = 0;   // over the 16-bit baseline, geometric mean, paired by repeat
     int pairs = 0;             // repeats that both sides have; 0: speedup is NaN

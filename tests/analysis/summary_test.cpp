@@ -99,6 +99,29 @@ TEST_F(Summaries, aDisturbedRunIsLeftOutOfTheSpeedsAndNamed) {
     EXPECT_EQ(s.notes.back(), "left out of the speeds: tiny int8 on cpu, repeat 0: throttled");
 }
 
+TEST_F(Summaries, manyDisturbedRunsAreCountedByWhatWasWrong) {
+    for (int repeat = 0; repeat < 8; ++repeat) {
+        const char* flag = repeat == 0 ? "window_throttled" : "window_foreign_load";
+        add(make_job("int8", repeat), 100, {{flag, "1", 0, 1}});
+    }
+    add(make_job("fp16"), 90, {{"window_foreign_load", "1", 0, 1}});
+    const Summary s = summary();
+    ASSERT_EQ(s.rows.size(), 2u);
+    EXPECT_EQ(s.rows[1].repeats, 0);
+    EXPECT_TRUE(std::isnan(s.rows[1].decode_tokens_per_s));
+    EXPECT_EQ(s.rows[1].disturbed_tokens_per_s, 100);
+    EXPECT_NE(to_text(s, 120, false).find("(100.0)"), std::string::npos) << to_text(s, 120, false);
+    EXPECT_EQ(
+        s.answer,
+        "On tiny, not resolved: no window of its 16-bit baseline counts, all were disturbed.");
+    ASSERT_GE(s.notes.size(), 2u);
+    EXPECT_EQ(s.notes[s.notes.size() - 2],
+              "left out of the speeds: 8 runs: other processes used its cores (`query --view "
+              "v_windows`)");
+    EXPECT_EQ(s.notes.back(),
+              "left out of the speeds: 1 run: throttled (`query --view v_windows`)");
+}
+
 TEST_F(Summaries, pairingByRepeatResolvesWhatDriftWouldHide) {
     // The machine slows down to a half, the ratio stays within 1 %.
     const double drift[] = {100, 75, 50};

@@ -64,6 +64,11 @@ function gridCell(cell) {
     const half = (cell.estimate.high - cell.estimate.low) / 2 / cell.estimate.decode;
     made.append(element('small', half < 1 ? '±' + Number((100 * half).toPrecision(2)) + ' %' : '± over 100 %'));
     made.title = '95 % ' + short(cell.estimate.low) + ' to ' + short(cell.estimate.high);
+  } else if (state === 'done') {
+    // Measured, but one window or none of it counts.
+    const disturbed = cell.estimate && cell.estimate.disturbed !== null;
+    if (disturbed) made.append(element('span', '(' + short(cell.estimate.disturbed) + ')'));
+    made.append(element('small', known ? 'no interval' : disturbed ? 'disturbed' : 'no rate'));
   }
   if (state !== 'done') made.append(element('small', counts(cell.states)));
   return made;
