@@ -16,14 +16,14 @@ Result<JobIndex> find_by_prefix(const State& state, const std::string& prefix) {
     }
     std::optional<JobIndex> found;
     for (JobIndex index = 0; index < state.jobs().size(); ++index) {
-        const std::string& key = state.job(index).key.value;
+        const std::string key = state.job(index).key().value;
         if (prefix.empty() || key.compare(0, prefix.size(), prefix) != 0) {
             continue;
         }
         if (found) {
             return make_error(ErrorCode::invalid_input,
                               "more than one job begins with " + prefix + ", such as " +
-                                  state.job(*found).key.value.substr(0, 16) + " and " +
+                                  state.job(*found).key().value.substr(0, 16) + " and " +
                                   key.substr(0, 16) + "; write more characters");
         }
         found = index;
@@ -37,42 +37,42 @@ Result<JobIndex> find_by_prefix(const State& state, const std::string& prefix) {
 }
 
 std::string what_it_is(const State& state, const Job& job) {
-    const JobSpec& spec = job.cell->spec;
+    const Cell cell = job.cell().unpack();
+    const JobSpec& spec = cell.spec;
     std::string words = spec.model.name + " " + spec.method + " on " + spec.gpu;
     if (spec.threshold) {
         words += ", threshold " + std::to_string(*spec.threshold);
     }
     if (job.is_sentinel()) {
-        words += ", a sentinel: it measures cell " + job.sentinel->reference.value.substr(0, 12) +
-                 " again on card " + job.sentinel->card;
+        words += ", a sentinel: it measures cell " + job.sentinel()->reference.value.substr(0, 12) +
+                 " again on card " + job.sentinel()->card;
     }
     words += ", batch " + std::to_string(spec.batch) + ", repeat " + std::to_string(spec.repeat);
-    words += ", priority " + std::to_string(job.cell->policy.priority);
-    for (const std::uint32_t owner : job.experiments) {
+    words += ", priority " + std::to_string(job.cell().policy().priority);
+    for (const std::uint32_t owner : job.experiments()) {
         words += "; experiment " + state.experiments()[owner].name.value;
     }
-    return job.cell->yaml_line == 0 ? words
-                                    : words + "; line " + std::to_string(job.cell->yaml_line);
+    return cell.yaml_line == 0 ? words : words + "; line " + std::to_string(cell.yaml_line);
 }
 
 // How often the cell's window did not count, and what is shown of it.
 std::string windows_in_words(const State& state, const Job& job) {
-    const int allowed = state.windows(job.cell->spec.protocol).again;
-    std::string words =
-        "measured again because a window did not count: " + std::to_string(job.windows_again) +
-        " of " + std::to_string(allowed) + " times that protocol " +
-        std::string(to_string(job.cell->spec.protocol)) + " allows";
-    if (job.shown == Shown::flagged) {
+    const int allowed = state.windows(job.cell().protocol()).again;
+    std::string words = "measured again because a window did not count: " +
+                        std::to_string(job.told().windows_again) + " of " +
+                        std::to_string(allowed) + " times that protocol " +
+                        std::string(to_string(job.cell().protocol())) + " allows";
+    if (job.shown() == Shown::flagged) {
         words += "; what is shown is flagged and stands in no headline";
     }
     return words;
 }
 
 std::string budgets(const Job& job) {
-    const JobPolicy& policy = job.cell->policy;
-    return "attempts so far: " + std::to_string(job.attempt.value) + "; crashes " +
-           std::to_string(job.crashes) + " of " + std::to_string(policy.retries_crash) +
-           " forgiven, failures " + std::to_string(job.failures) + " of " +
+    const JobPolicy& policy = job.cell().policy();
+    return "attempts so far: " + std::to_string(job.attempt().value) + "; crashes " +
+           std::to_string(job.told().crashes) + " of " + std::to_string(policy.retries_crash) +
+           " forgiven, failures " + std::to_string(job.told().failures) + " of " +
            std::to_string(policy.retries_fail);
 }
 
@@ -80,15 +80,12 @@ std::string budgets(const Job& job) {
 std::size_t jobs_ahead(const State& state, const Job& job) {
     std::size_t ahead = 0;
     for (const auto& [key, group] : state.ready()) {
-        const int rank = -job.cell->policy.priority;
+        const int rank = -job.cell().policy().priority;
         if (key.held || key.rank > rank) {
             break;
         }
-        if (key.gpu == job.cell->spec.gpu) {
-            ahead += key.rank < rank
-                         ? group.size()
-                         : static_cast<std::size_t>(std::distance(
-                               group.begin(), group.lower_bound({job.order, JobIndex{0}})));
+        if (key.gpu == job.cell().gpu()) {
+            ahead += key.rank < rank ? group.size() : group.count_before({job.order(), 0});
         }
     }
     return ahead;
@@ -131,43 +128,44 @@ Result<Explanation> explain(const State& state, const std::string& wanted, TimeP
                             const std::string& store_trouble) {
     const Job& job = state.job(TRY(find_by_prefix(state, wanted)));
     Explanation told;
-    told.key = job.key;
-    told.state = std::string(state_word(job.state));
+    told.key = job.key();
+    told.state = std::string(state_word(job.state()));
     std::vector<std::string>& lines = told.lines;
-    if (!store_trouble.empty() && !is_terminal(job.state)) {
+    if (!store_trouble.empty() && !is_terminal(job.state())) {
         lines.push_back("nothing is handed out while the database cannot be written: " +
                         store_trouble);
     }
-    if (const auto* running = std::get_if<Running>(&job.state)) {
-        lines.push_back("attempt " + std::to_string(job.attempt.value) + " runs on " +
+    if (const auto* running = std::get_if<Running>(&job.state())) {
+        lines.push_back("attempt " + std::to_string(job.attempt().value) + " runs on " +
                         running->device + " of worker " + running->worker.value + " for " +
                         std::to_string((now - running->since).ms / 1000) + " s, of " +
-                        std::to_string(job.cell->policy.timeout.ms / 1000) + " s that it is given" +
+                        std::to_string(job.cell().policy().timeout.ms / 1000) +
+                        " s that it is given" +
                         (running->started ? "" : "; the worker has not said yet that it started"));
-    } else if (const auto* failed = std::get_if<Failed>(&job.state)) {
+    } else if (const auto* failed = std::get_if<Failed>(&job.state())) {
         lines.push_back(std::string(to_string(failed->outcome)) + ": " + failed->message);
         lines.push_back(
             "to run it again: `bitsweep retry EXPERIMENT` or `bitsweep submit FILE "
             "--retry-failed`");
-    } else if (const auto* cancelled = std::get_if<Cancelled>(&job.state)) {
+    } else if (const auto* cancelled = std::get_if<Cancelled>(&job.state())) {
         lines.push_back("cancelled: " + cancelled->reason);
         lines.push_back("to run it again: `bitsweep retry EXPERIMENT`, or submit it again");
-    } else if (std::holds_alternative<Done>(job.state)) {
-        lines.push_back("done with attempt " + std::to_string(job.attempt.value) +
-                        (job.shown == Shown::flagged && !job.last_message.empty()
-                             ? "; its window does not count: " + job.last_message
+    } else if (std::holds_alternative<Done>(job.state())) {
+        lines.push_back("done with attempt " + std::to_string(job.attempt().value) +
+                        (job.shown() == Shown::flagged && !job.told().last_message.empty()
+                             ? "; its window does not count: " + job.told().last_message
                              : ""));
     } else {
         explain_waiting(state, job, now, lines);
     }
-    if (job.attempt.value > 0) {
+    if (job.attempt().value > 0) {
         lines.push_back(budgets(job));
-        if (job.windows_again > 0 || job.shown == Shown::flagged) {
+        if (job.told().windows_again > 0 || job.shown() == Shown::flagged) {
             lines.push_back(windows_in_words(state, job));
         }
-        if (!job.last_message.empty() && !is_terminal(job.state)) {
-            lines.push_back("last attempt: " + std::string(to_string(job.last_outcome)) + ", " +
-                            job.last_message);
+        if (!job.told().last_message.empty() && !is_terminal(job.state())) {
+            lines.push_back("last attempt: " + std::string(to_string(job.told().last_outcome)) +
+                            ", " + job.told().last_message);
         }
     }
     lines.push_back(what_it_is(state, job));

@@ -18,12 +18,12 @@ struct Step {
     TimePoint now;
     std::vector<Command>& out;
 
-    void store(JobIndex index) { out.push_back(StoreJob{state.job(index)}); }
+    void store(JobIndex index) { out.push_back(StoreJob{state.job(index).record()}); }
     void send(const SessionId& to, WorkerMessage message) {
         out.push_back(Send{to, std::move(message)});
     }
-    void log(std::string kind, const JobRecord& job, std::string text) {
-        out.push_back(LogEvent{std::move(kind), job.key, job.attempt, std::move(text)});
+    void log(std::string kind, const Job& job, std::string text) {
+        out.push_back(LogEvent{std::move(kind), job.key(), job.attempt(), std::move(text)});
     }
     void log(std::string kind, std::string text) {
         out.push_back(LogEvent{std::move(kind), {}, {}, std::move(text)});
@@ -32,12 +32,12 @@ struct Step {
         out.push_back(LogEvent{std::move(kind), {}, {}, std::move(text), experiment.name});
     }
     // About a device: `text` is the reason alone, which a restart reads back.
-    void log_device(std::string kind, const JobRecord* job, const Quarantine& what,
+    void log_device(std::string kind, const Job* job, const Quarantine& what,
                     const std::string& card) {
         LogEvent event{std::move(kind), {}, {}, what.reason, {}, what.worker, what.device, card};
         if (job != nullptr) {
-            event.key = job->key;
-            event.attempt = job->attempt;
+            event.key = job->key();
+            event.attempt = job->attempt();
         }
         out.push_back(std::move(event));
     }
@@ -124,8 +124,8 @@ void end_unheard(Step& step, JobIndex index, OutcomeClass outcome, std::string m
 TimePoint lease_for(const Step& step, const Job& job, TimePoint since);
 
 // The digests that a worker's files must have; empty: whoever runs it first binds them.
-const std::string& expected_weights(const State& state, const Cell& cell);
-const std::string& expected_dataset(const State& state, const Cell& cell);
+const std::string& expected_weights(const State& state, const PackedCell& cell);
+const std::string& expected_dataset(const State& state, const PackedCell& cell);
 
 // Makes the templates of an experiment concrete for every attached kind it has not met.
 void instantiate(Step& step, Experiment& experiment);

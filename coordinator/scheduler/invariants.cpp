@@ -11,21 +11,26 @@ namespace {
 using Sentences = std::vector<std::string>;
 
 void check_queues(const State& state, Sentences& broken) {
-    std::map<GroupKey, Group> ready;
+    std::map<GroupKey, std::vector<Queue::Entry>> ready;
     std::set<std::pair<TimePoint, JobIndex>> deadlines;
     std::set<JobIndex> running;
     for (JobIndex i = 0; i < state.jobs().size(); ++i) {
         const Job& job = state.job(i);
-        if (std::holds_alternative<Waiting>(job.state)) {
-            ready[group_of(state, job)].emplace(job.order, i);
-        } else if (const auto* at = std::get_if<Running>(&job.state)) {
+        if (std::holds_alternative<Waiting>(job.state())) {
+            ready[group_of(state, job)].emplace_back(job.order(), i);
+        } else if (const auto* at = std::get_if<Running>(&job.state())) {
             running.insert(i);
             deadlines.emplace(at->lease, i);
-        } else if (const auto* backoff = std::get_if<Backoff>(&job.state)) {
+        } else if (const auto* backoff = std::get_if<Backoff>(&job.state())) {
             deadlines.emplace(backoff->until, i);
         }
     }
-    if (ready != state.ready()) {
+    std::map<GroupKey, std::vector<Queue::Entry>> queued;
+    for (const auto& [key, queue] : state.ready()) {
+        queued[key] = queue.entries();
+        std::sort(ready[key].begin(), ready[key].end());
+    }
+    if (ready != queued) {
         broken.push_back("the queue of waiting jobs differs from the jobs that wait");
     }
     if (deadlines != state.deadlines()) {
@@ -39,7 +44,7 @@ void check_queues(const State& state, Sentences& broken) {
 void check_devices(const State& state, Sentences& broken) {
     std::map<std::pair<SessionId, std::string>, JobIndex> occupied;
     for (const JobIndex i : state.running()) {
-        const auto* at = std::get_if<Running>(&state.job(i).state);
+        const auto* at = std::get_if<Running>(&state.job(i).state());
         if (at != nullptr && !occupied.emplace(std::pair(at->session, at->device), i).second) {
             broken.push_back("two live attempts on " + at->device + " of worker " +
                              at->worker.value);
@@ -65,21 +70,21 @@ void check_jobs(const State& state, Sentences& broken) {
     std::set<std::uint64_t> orders;
     for (JobIndex i = 0; i < state.jobs().size(); ++i) {
         const Job& job = state.job(i);
-        const std::string name = "job " + job.key.value + ": ";
-        if (state.find(job.key) != i) {
+        const std::string name = "job " + job.key().value + ": ";
+        if (state.find(job.key()) != i) {
             broken.push_back(name + "not found under its key");
         }
-        if (!orders.insert(job.order).second || job.order >= state.next_order) {
+        if (!orders.insert(job.order()).second || job.order() >= state.next_order) {
             broken.push_back(name + "its place in the run order is not its own");
         }
-        const bool had_attempt = job.attempt.value > 0;
-        if ((std::holds_alternative<Running>(job.state) ||
-             std::holds_alternative<Backoff>(job.state) ||
-             std::holds_alternative<Done>(job.state)) &&
+        const bool had_attempt = job.attempt().value > 0;
+        if ((std::holds_alternative<Running>(job.state()) ||
+             std::holds_alternative<Backoff>(job.state()) ||
+             std::holds_alternative<Done>(job.state())) &&
             !had_attempt) {
-            broken.push_back(name + std::string(state_word(job.state)) + " without an attempt");
+            broken.push_back(name + std::string(state_word(job.state())) + " without an attempt");
         }
-        for (const std::uint32_t experiment : job.experiments) {
+        for (const std::uint32_t experiment : job.experiments()) {
             const bool known = experiment < state.experiments().size();
             const bool sentinel = job.is_sentinel();
             const std::vector<JobIndex>& listed = !known ? std::vector<JobIndex>{}
@@ -96,12 +101,12 @@ void check_jobs(const State& state, Sentences& broken) {
 void check_watches(const State& state, Sentences& broken) {
     for (const auto& [key, watch] : state.watches) {
         const Job& sentinel = state.job(watch.sentinel);
-        if (!sentinel.is_sentinel() || sentinel.sentinel->card != key.first ||
-            sentinel.experiments.size() != 1 || sentinel.experiments.front() != key.second) {
+        if (!sentinel.is_sentinel() || sentinel.sentinel()->card != key.first ||
+            sentinel.experiments().size() != 1 || sentinel.experiments().front() != key.second) {
             broken.push_back("the watch of card " + key.first + " has another one's sentinel");
         }
         for (const auto& [index, attempt] : watch.measured) {
-            if (guard_of(state, state.job(index)) == 0 || attempt > state.job(index).attempt) {
+            if (guard_of(state, state.job(index)) == 0 || attempt > state.job(index).attempt()) {
                 broken.push_back("the watch of card " + key.first + " holds what it cannot have");
             }
         }
@@ -111,7 +116,7 @@ void check_watches(const State& state, Sentences& broken) {
 void check_experiments(const State& state, Sentences& broken) {
     for (std::uint32_t e = 0; e < state.experiments().size(); ++e) {
         for (const JobIndex i : state.experiments()[e].jobs) {
-            const auto& owners = state.job(i).experiments;
+            const auto& owners = state.job(i).experiments();
             if (std::count(owners.begin(), owners.end(), e) != 1) {
                 broken.push_back("experiment " + state.experiments()[e].name.value +
                                  " lists a job that does not know it");

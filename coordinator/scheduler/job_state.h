@@ -51,7 +51,7 @@ inline bool is_terminal(const JobState& state) {
 }
 
 // What the views show of a cell: the newest window that counts, else the newest one that does not.
-enum class Shown { nothing, flagged, valid };
+enum class Shown : std::uint8_t { nothing, flagged, valid };
 
 // A job that measures another one's cell again, on one card only: does the card still give the same
 // numbers? It belongs to one experiment and is none of its cells (sentinels.cpp).
@@ -60,10 +60,8 @@ struct SentinelOf {
     std::string card;  // placement.h: card_of
 };
 
-// The part of a job that is stored; what a restart brings back.
-struct JobRecord {
-    JobKey key;
-    std::shared_ptr<const Cell> cell;  // never null
+// How a job stands: what changes in its life.
+struct JobLife {
     JobState state;
     Attempt attempt;                                 // last one handed out; 0: never
     int crashes = 0;                                 // against policy.retries_crash
@@ -75,6 +73,13 @@ struct JobRecord {
     std::uint64_t outgrew_bytes = 0;  // 0: never
     int windows_again = 0;            // measured again, because a window did not count
     Shown shown = Shown::nothing;
+};
+
+// A job as it is stored and as a restart brings it back. The scheduler keeps it in a tenth of the
+// room (job.h).
+struct JobRecord : JobLife {
+    JobKey key;
+    std::shared_ptr<const Cell> cell;            // null where only the life is told
     std::shared_ptr<const SentinelOf> sentinel;  // null: it is a cell
 
     bool is_sentinel() const { return sentinel != nullptr; }
@@ -87,13 +92,6 @@ struct Needs {
     bool runs_on_cuda = true;
     std::uint64_t reference_bytes = 0;  // host memory of the fp32 engine that quality is measured
                                         // against, which runs on the CPU
-};
-
-struct Job : JobRecord {
-    std::uint64_t order = 0;                 // run order among jobs of equal priority
-    std::vector<std::uint32_t> experiments;  // indexes into State::experiments
-    Needs needs;
-    std::vector<SessionId> refused_by;  // worker processes that cannot run it
 };
 
 // "waiting", "running", ...: the words of the store and of status.

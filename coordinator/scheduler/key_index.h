@@ -6,19 +6,19 @@
 #include <optional>
 #include <vector>
 
-#include "coordinator/scheduler/job_state.h"
+#include "coordinator/scheduler/job.h"
 
 namespace bitsweep::scheduler {
 
 class KeyIndex {
  public:
     // Position in `jobs`, which holds all that were added.
-    std::optional<std::uint32_t> find(const JobKey& key, const std::vector<Job>& jobs) const;
+    std::optional<std::uint32_t> find(const PackedKey& key, const std::vector<Job>& jobs) const;
     // jobs[position], which has just got there. False: its key is known already.
     bool add(std::uint32_t position, const std::vector<Job>& jobs);
 
  private:
-    std::size_t slot_of(const JobKey& key, const std::vector<Job>& jobs) const;
+    std::size_t slot_of(const PackedKey& key, const std::vector<Job>& jobs) const;
     void grow(const std::vector<Job>& jobs);
 
     std::vector<std::uint32_t> slots_;  // 1 + position; 0: free. A power of two, half of it free.

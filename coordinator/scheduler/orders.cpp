@@ -21,7 +21,7 @@ std::string reason_of(const Control& control, const char* otherwise) {
 
 std::int64_t count_waiting(const State& state, const Experiment& experiment) {
     return std::count_if(experiment.jobs.begin(), experiment.jobs.end(), [&](JobIndex index) {
-        const JobState& job = state.job(index).state;
+        const JobState& job = state.job(index).state();
         return !is_terminal(job) && !std::holds_alternative<Running>(job);
     });
 }
@@ -138,8 +138,8 @@ Answered obey(Step& step, const Control& control) {
 
 void end_job(Step& step, JobIndex index, const std::string& why, Stopped& ended) {
     const Job& job = step.state.job(index);
-    if (const auto* running = std::get_if<Running>(&job.state)) {
-        step.send(running->session, Cancel{job.key, job.attempt, why});
+    if (const auto* running = std::get_if<Running>(&job.state())) {
+        step.send(running->session, Cancel{job.key(), job.attempt(), why});
         ++ended.running;
     }
     step.change(index, Stop{why});
@@ -158,8 +158,8 @@ Stopped stop_members(Step& step, Experiment& experiment, const std::string& why,
     }
     const auto ends = [&](const Job& job) {
         const bool spared =
-            reach == Reach::not_running && std::holds_alternative<Running>(job.state);
-        return !is_terminal(job.state) && !spared &&
+            reach == Reach::not_running && std::holds_alternative<Running>(job.state());
+        return !is_terminal(job.state()) && !spared &&
                !step.state.is_wanted_elsewhere(job, experiment);
     };
     Stopped uncounted;
@@ -184,12 +184,12 @@ std::int64_t withdraw_members(Step& step, Experiment& experiment,
     Stopped ended;
     for (const JobIndex index : members) {
         const Job& job = step.state.job(index);
-        if (!is_terminal(job.state) && !std::holds_alternative<Running>(job.state) &&
+        if (!is_terminal(job.state()) && !std::holds_alternative<Running>(job.state()) &&
             !step.state.is_wanted_elsewhere(job, experiment)) {
             end_job(step, index, "the file of " + experiment.name.value + " no longer has it",
                     ended);
         }
-        step.out.push_back(StoreFormer{experiment.name, job.key});
+        step.out.push_back(StoreFormer{experiment.name, job.key()});
     }
     step.state.unlink(experiment, members);
     step.log("withdrawn", experiment,
@@ -202,11 +202,11 @@ std::int64_t withdraw_members(Step& step, Experiment& experiment,
 std::int64_t reopen_members(Step& step, Experiment& experiment, Reopening which) {
     std::int64_t jobs = 0;
     for (const JobIndex index : experiment.jobs) {
-        const JobState& state = step.state.job(index).state;
+        const JobState& state = step.state.job(index).state();
         const bool failed = std::holds_alternative<Failed>(state);
         if (std::holds_alternative<Cancelled>(state) ||
             (failed && which == Reopening::failed_and_cancelled)) {
-            step.state.edit(index, [&](Job& job) { job.refused_by.clear(); });
+            step.state.edit(index, [&](Job& job) { job.open().refused_by.clear(); });
             step.change(index, Reopen{});
             step.store(index);
             ++jobs;

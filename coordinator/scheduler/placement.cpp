@@ -68,7 +68,7 @@ std::string attached_kinds(const State& state) {
 template <class Visit>
 void for_each_of_kind(const State& state, const Job& job, Visit&& visit) {
     for_each_device(state, [&](const Worker& worker, const Device& device) {
-        if (kind_matches(job.cell->spec.gpu, device.info)) {
+        if (kind_matches(job.cell().gpu(), device.info)) {
             visit(worker, device);
         }
     });
@@ -99,11 +99,11 @@ bool awaits_sentinel(const State& state, const Job& job, const Worker& worker,
         return false;
     }
     const auto watch = state.watches.find({card_of(worker.name, device.info), guard - 1});
-    return watch != state.watches.end() && !is_terminal(state.job(watch->second.sentinel).state);
+    return watch != state.watches.end() && !is_terminal(state.job(watch->second.sentinel).state());
 }
 
 std::string tried_kinds(const Job& job) {
-    return job.kinds_tried.empty() ? "" : " on " + job.kinds_tried.back();
+    return job.told().kinds_tried.empty() ? "" : " on " + job.told().kinds_tried.back();
 }
 
 // The words of the first device that has this obstacle.
@@ -128,27 +128,27 @@ std::string span(Duration time) {
 }
 
 std::string reason_in_words(const State& state, const Job& job, Obstacle obstacle, TimePoint now) {
-    const JobSpec& spec = job.cell->spec;
+    const PackedCell& cell = job.cell();
     switch (obstacle) {
         case Obstacle::no_device:
             return "no worker is attached";
         case Obstacle::wrong_kind:
-            return "no attached device is of kind " + spec.gpu +
+            return "no attached device is of kind " + cell.gpu() +
                    " (attached: " + attached_kinds(state) + ")";
         case Obstacle::method:
-            return "method " + spec.method + " does not run on " + spec.gpu;
+            return "method " + cell.method() + " does not run on " + cell.gpu();
         case Obstacle::memory:
             return "needs " + gib(least_need(state, job)) +
-                   ", the largest attached device of kind " + spec.gpu + " has " +
+                   ", the largest attached device of kind " + cell.gpu() + " has " +
                    gib(largest_memory(state, job));
         case Obstacle::model:
-            return "no attached worker has the model " + spec.model.name +
+            return "no attached worker has the model " + cell.model().name +
                    " (start one with --models DIR)";
         case Obstacle::outgrown:
-            return "ran out of memory" + tried_kinds(job) + " (" + job.last_message +
+            return "ran out of memory" + tried_kinds(job) + " (" + job.told().last_message +
                    "); waits for a larger device";
         case Obstacle::refused_here:
-            return "refused: " + job.last_message + "; waits for another worker";
+            return "refused: " + job.told().last_message + "; waits for another worker";
         case Obstacle::ends_soon:
             return "every worker that could run it ends too soon for " +
                    span(time_needed(state, job)) + " of work";
@@ -238,20 +238,20 @@ std::string footprint(const JobSpec& spec, bool cpu) {
 std::uint64_t bytes_needed(const State& state, const Job& job, const DeviceInfo& device) {
     // On the CPU the estimate stands: what a process holds there depends on what it ran before.
     if (is_cpu(device)) {
-        return job.needs.bytes == 0 ? 0 : job.needs.bytes + job.needs.reference_bytes;
+        return job.needs().bytes == 0 ? 0 : job.needs().bytes + job.needs().reference_bytes;
     }
     if (!state.peaks.empty()) {
-        const auto measured = state.peaks.find(footprint(job.cell->spec, false));
+        const auto measured = state.peaks.find(footprint(job.cell().spec(), false));
         if (measured != state.peaks.end()) {
             return measured->second;
         }
     }
-    return job.needs.bytes == 0 ? 0 : job.needs.bytes + state.cuda_context_bytes;
+    return job.needs().bytes == 0 ? 0 : job.needs().bytes + state.cuda_context_bytes;
 }
 
 Duration time_needed(const State& state, const Job& job) {
-    const auto pace = state.paces.find(job.cell->spec.model.name);
-    const Duration limit = job.cell->policy.timeout;
+    const auto pace = state.paces.find(job.cell().model().name);
+    const Duration limit = job.cell().policy().timeout;
     if (pace == state.paces.end() || pace->second.jobs == 0) {
         return limit;
     }
@@ -260,28 +260,29 @@ Duration time_needed(const State& state, const Job& job) {
 
 Obstacle obstacle(const State& state, const Job& job, const Worker& worker, const Device& device,
                   TimePoint now) {
-    const JobSpec& spec = job.cell->spec;
+    const PackedCell& cell = job.cell();
     const DeviceInfo& info = device.info;
-    if (!kind_matches(spec.gpu, info) ||
-        (job.is_sentinel() && job.sentinel->card != card_of(worker.name, info))) {
+    if (!kind_matches(cell.gpu(), info) ||
+        (job.is_sentinel() && job.sentinel()->card != card_of(worker.name, info))) {
         return Obstacle::wrong_kind;
     }
-    if (is_cpu(info) ? !job.needs.runs_on_cpu : !job.needs.runs_on_cuda) {
+    if (is_cpu(info) ? !job.needs().runs_on_cpu : !job.needs().runs_on_cuda) {
         return Obstacle::method;
     }
     const std::uint64_t need = bytes_needed(state, job, info);
     if (info.memory_bytes > 0 && need > info.memory_bytes) {
         return Obstacle::memory;
     }
-    if (!has_model(worker, spec.model)) {
+    if (!has_model(worker, cell.model())) {
         return Obstacle::model;
     }
     const bool same_kind =
-        std::count(job.kinds_tried.begin(), job.kinds_tried.end(), info.kind) > 0;
-    if (same_kind || (job.outgrew_bytes > 0 && info.memory_bytes <= job.outgrew_bytes)) {
+        std::count(job.told().kinds_tried.begin(), job.told().kinds_tried.end(), info.kind) > 0;
+    if (same_kind ||
+        (job.told().outgrew_bytes > 0 && info.memory_bytes <= job.told().outgrew_bytes)) {
         return Obstacle::outgrown;
     }
-    if (std::count(job.refused_by.begin(), job.refused_by.end(), worker.session) > 0) {
+    if (std::count(job.refused_by().begin(), job.refused_by().end(), worker.session) > 0) {
         return Obstacle::refused_here;
     }
     if (worker.ends && now + time_needed(state, job) > *worker.ends) {
@@ -322,44 +323,46 @@ Obstacle nearest_obstacle(const State& state, const Job& job, TimePoint now) {
 
 std::string waiting_reason(const State& state, const Job& job, TimePoint now) {
     if (state.is_held(job)) {
-        const Experiment& experiment = state.experiments()[job.experiments.front()];
+        const Experiment& experiment = state.experiments()[job.experiments().front()];
         return "experiment " + experiment.name.value + " is paused: " + experiment.paused;
     }
-    const auto* backoff = std::get_if<Backoff>(&job.state);
-    if (backoff != nullptr && job.last_outcome == OutcomeClass::done) {
+    const auto* backoff = std::get_if<Backoff>(&job.state());
+    if (backoff != nullptr && job.told().last_outcome == OutcomeClass::done) {
         return "measured again in " + span(backoff->until - now) + ": the window of attempt " +
-               std::to_string(job.attempt.value) + " does not count (" + job.last_message + ")";
+               std::to_string(job.attempt().value) + " does not count (" + job.told().last_message +
+               ")";
     }
     if (backoff != nullptr) {
         return "tried again in " + span(backoff->until - now) + " after attempt " +
-               std::to_string(job.attempt.value) + ": " + std::string(to_string(job.last_outcome)) +
-               (job.last_message.empty() ? "" : ", " + job.last_message);
+               std::to_string(job.attempt().value) + ": " +
+               std::string(to_string(job.told().last_outcome)) +
+               (job.told().last_message.empty() ? "" : ", " + job.told().last_message);
     }
     return reason_in_words(state, job, nearest_obstacle(state, job, now), now);
 }
 
 std::string obstacle_in_words(const State& state, const Job& job, const Worker& worker,
                               const Device& device, TimePoint now) {
-    const JobSpec& spec = job.cell->spec;
+    const PackedCell& cell = job.cell();
     const DeviceInfo& info = device.info;
     const std::string place = info.id + " of worker " + worker.name.value;
     const std::string need = gib(bytes_needed(state, job, info));
     switch (obstacle(state, job, worker, device, now)) {
         case Obstacle::no_device:
         case Obstacle::wrong_kind:
-            return place + " is of kind " + info.kind + ", the job asks for " + spec.gpu;
+            return place + " is of kind " + info.kind + ", the job asks for " + cell.gpu();
         case Obstacle::method:
-            return "method " + spec.method + " does not run on " + place;
+            return "method " + cell.method() + " does not run on " + place;
         case Obstacle::memory:
             return place + " has " + gib(info.memory_bytes) + " of memory, the job needs " + need;
         case Obstacle::model:
-            return "worker " + worker.name.value + " has not the model " + spec.model.name +
+            return "worker " + worker.name.value + " has not the model " + cell.model().name +
                    " (start it with --models DIR)";
         case Obstacle::outgrown:
             return place + " (" + info.kind + ", " + gib(info.memory_bytes) +
                    ") is no larger than where the job ran out of memory";
         case Obstacle::refused_here:
-            return "worker " + worker.name.value + " refused it: " + job.last_message;
+            return "worker " + worker.name.value + " refused it: " + job.told().last_message;
         case Obstacle::ends_soon:
             return "worker " + worker.name.value + " ends in " + span(*worker.ends - now) +
                    ", the job is given " + span(time_needed(state, job));
@@ -378,7 +381,7 @@ std::string obstacle_in_words(const State& state, const Job& job, const Worker& 
         case Obstacle::sentinel:
             return place + " is measured by its sentinel first";
         case Obstacle::busy:
-            return place + " is busy with job " + state.job(*device.job).key.value.substr(0, 12);
+            return place + " is busy with job " + state.job(*device.job).key().value.substr(0, 12);
         case Obstacle::none:
             break;
     }
@@ -394,7 +397,7 @@ std::optional<JobIndex> choose(const State& state, const Worker& worker, const D
         if ((key.held && state.rules.pauses_hold) || (best && key.rank > best_priority)) {
             break;
         }
-        const auto [order, index] = *group.begin();
+        const auto [order, index] = group.front();
         const bool loads = key.model != device.last_model;
         const std::pair<bool, std::uint64_t> rank{loads && state.affinity == Affinity::weights,
                                                   order};

@@ -52,9 +52,9 @@ const RetryRule& retry_rule(OutcomeClass outcome) {
     return *row;
 }
 
-Verdict judge(const JobRecord& job, OutcomeClass outcome, bool elsewhere, const Options& options) {
+Verdict judge(const JobLife& job, const JobPolicy& policy, OutcomeClass outcome, bool elsewhere,
+              const Options& options) {
     const RetryRule& rule = retry_rule(outcome);
-    const JobPolicy& policy = job.cell->policy;
     switch (rule.budget) {
         case Budget::crash:
             return charge(Budget::crash, job.crashes, policy.retries_crash, options);

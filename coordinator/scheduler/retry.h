@@ -31,6 +31,7 @@ struct Verdict {
 };
 
 // `elsewhere`: a device of another kind that the job may run on is attached.
-Verdict judge(const JobRecord& job, OutcomeClass outcome, bool elsewhere, const Options& options);
+Verdict judge(const JobLife& job, const JobPolicy& policy, OutcomeClass outcome, bool elsewhere,
+              const Options& options);
 
 }  // namespace bitsweep::scheduler

@@ -18,7 +18,7 @@ const std::string& bound(const std::map<std::string, std::string>& digests,
 
 void hand_out(Step& step, JobIndex index, Worker& worker, const Device& device) {
     const TimePoint lease = lease_for(step, step.state.job(index), step.now);
-    const std::string model = model_identity(step.state.job(index).cell->spec.model);
+    const std::string model = model_identity(step.state.job(index).cell().model());
     ++(device.last_model == model ? worker.loads_saved : worker.loads);
     step.change(index, HandOut{worker.name, worker.session, device.info.id, step.now, lease});
     step.store(index);
@@ -28,28 +28,28 @@ void hand_out(Step& step, JobIndex index, Worker& worker, const Device& device) 
 
 }  // namespace
 
-const std::string& expected_weights(const State& state, const Cell& cell) {
-    const bool known = !cell.identity.weights_digest.empty();
-    const bool random = cell.spec.model.weights == WeightsSource::random;
-    return known || random ? cell.identity.weights_digest
-                           : bound(state.bound_models, lower(cell.spec.model.name));
+const std::string& expected_weights(const State& state, const PackedCell& cell) {
+    const bool known = !cell.weights_digest().empty();
+    const bool random = cell.model().weights == WeightsSource::random;
+    return known || random ? cell.weights_digest()
+                           : bound(state.bound_models, lower(cell.model().name));
 }
 
-const std::string& expected_dataset(const State& state, const Cell& cell) {
-    return cell.identity.dataset_digest.empty() ? bound(state.bound_texts, cell.spec.quality.text)
-                                                : cell.identity.dataset_digest;
+const std::string& expected_dataset(const State& state, const PackedCell& cell) {
+    return cell.dataset_digest().empty() ? bound(state.bound_texts, cell.text())
+                                         : cell.dataset_digest();
 }
 
 void send_dispatch(Step& step, JobIndex index) {
     const Job& job = step.state.job(index);
-    const auto& running = std::get<Running>(job.state);
-    const Cell& cell = *job.cell;
+    const auto& running = std::get<Running>(job.state());
+    const PackedCell& cell = job.cell();
     Dispatch dispatch;
-    dispatch.key = job.key;
-    dispatch.attempt = job.attempt;
+    dispatch.key = job.key();
+    dispatch.attempt = job.attempt();
     dispatch.device = running.device;
-    dispatch.timeout = cell.policy.timeout;
-    dispatch.spec = cell.spec;
+    dispatch.timeout = cell.policy().timeout;
+    dispatch.spec = cell.spec();
     dispatch.weights_digest = expected_weights(step.state, cell);
     dispatch.dataset_digest = expected_dataset(step.state, cell);
     step.send(running.session, std::move(dispatch));
@@ -61,7 +61,7 @@ void Step::change(JobIndex index, const Trigger& trigger) {
 }
 
 TimePoint lease_for(const Step& step, const Job& job, TimePoint since) {
-    const TimePoint limit = since + job.cell->policy.timeout + step.options.overtime;
+    const TimePoint limit = since + job.cell().policy().timeout + step.options.overtime;
     return std::min(step.now + step.options.lease, limit);
 }
 
@@ -103,7 +103,7 @@ void on(Step& step, const StoreMended&) {
     const std::set<JobIndex> running = step.state.running();
     for (const JobIndex index : running) {
         const Job& job = step.state.job(index);
-        const auto& state = std::get<Running>(job.state);
+        const auto& state = std::get<Running>(job.state());
         const TimePoint lease = std::max(state.lease, lease_for(step, job, step.now));
         step.change(index, Renew{state.session, lease});
     }
@@ -119,9 +119,7 @@ Scheduler::Scheduler(Options options) : options_(options) {
 void Scheduler::restore(Snapshot snapshot, TimePoint now) {
     ASSERT(state_.jobs().empty());
     state_.expect(snapshot.jobs.size());
-    for (JobRecord& record : snapshot.jobs) {
-        Job job;
-        static_cast<JobRecord&>(job) = std::move(record);
+    for (JobRecord& job : snapshot.jobs) {
         if (auto* running = std::get_if<Running>(&job.state)) {
             running->since = now;
             running->lease = now + options_.lease;
@@ -129,9 +127,7 @@ void Scheduler::restore(Snapshot snapshot, TimePoint now) {
         if (std::holds_alternative<Done>(job.state) && !options_.rules.done_stays_done) {
             job.state = Waiting{};
         }
-        job.order = state_.next_order++;
-        job.needs = options_.needs(job.cell->spec);
-        state_.add(std::move(job));
+        state_.add(job, *job.cell, options_.needs(job.cell->spec));
     }
     for (Snapshot::Sweep& sweep : snapshot.experiments) {
         Experiment& experiment = state_.experiment(sweep.name);
@@ -184,7 +180,7 @@ bool is_done(const State& state, const Experiment& experiment) {
     if (!experiment.templates.empty() && experiment.jobs.empty()) {
         return !experiment.stopped.empty();
     }
-    const auto over = [&](JobIndex index) { return is_terminal(state.job(index).state); };
+    const auto over = [&](JobIndex index) { return is_terminal(state.job(index).state()); };
     return std::all_of(experiment.jobs.begin(), experiment.jobs.end(), over) &&
            std::all_of(experiment.sentinels.begin(), experiment.sentinels.end(), over);
 }

@@ -43,38 +43,42 @@ std::string model_identity(const ModelRef& model) {
 GroupKey group_of(const State& state, const Job& job) {
     GroupKey key;
     key.held = state.is_held(job);
-    key.rank = -job.cell->policy.priority;
-    key.model = model_identity(job.cell->spec.model);
-    key.gpu = job.cell->spec.gpu;
-    key.bytes = job.needs.bytes;
-    key.reference_bytes = job.needs.reference_bytes;
-    key.backends = (job.needs.runs_on_cpu ? 1 : 0) | (job.needs.runs_on_cuda ? 2 : 0);
-    key.timeout_ms = job.cell->policy.timeout.ms;
-    for (const std::string& kind : job.kinds_tried) {
+    key.rank = -job.cell().policy().priority;
+    key.model = model_identity(job.cell().model());
+    key.gpu = job.cell().gpu();
+    key.bytes = job.needs().bytes;
+    key.reference_bytes = job.needs().reference_bytes;
+    key.backends = (job.needs().runs_on_cpu ? 1 : 0) | (job.needs().runs_on_cuda ? 2 : 0);
+    key.timeout_ms = job.cell().policy().timeout.ms;
+    const JobLife& told = job.told();
+    for (const std::string& kind : told.kinds_tried) {
         key.avoided += "kind " + kind + "\n";
     }
-    if (job.outgrew_bytes > 0) {
-        key.avoided += "bytes " + std::to_string(job.outgrew_bytes) + "\n";
+    if (told.outgrew_bytes > 0) {
+        key.avoided += "bytes " + std::to_string(told.outgrew_bytes) + "\n";
     }
-    for (const SessionId& session : job.refused_by) {
+    for (const SessionId& session : job.refused_by()) {
         key.avoided += "session " + session.value + "\n";
     }
     key.guard = guard_of(state, job);
-    key.card = job.is_sentinel() ? job.sentinel->card : "";
+    key.card = job.is_sentinel() ? job.sentinel()->card : "";
     return key;
 }
 
 std::uint32_t guard_of(const State& state, const Job& job) {
     const bool watched =
-        !job.is_sentinel() && !job.experiments.empty() && state.is_watched(job.cell->spec);
-    return watched ? 1 + job.experiments.front() : 0;
+        !job.is_sentinel() && !job.experiments().empty() && state.is_watched(job.cell().protocol());
+    return watched ? 1 + job.experiments().front() : 0;
 }
 
-JobIndex State::add(Job job) {
+JobIndex State::add(const JobRecord& record, const Cell& cell, Needs needs) {
     const auto index = static_cast<JobIndex>(jobs_.size());
-    ASSERT(job.cell != nullptr);
     ++changes;
-    jobs_.push_back(std::move(job));
+    Job& job =
+        jobs_.emplace_back(PackedKey(record.key.value), cells_.pack(cell), needs, next_order++);
+    static_cast<JobLife&>(job.open()) = record;
+    job.open().sentinel = record.sentinel;
+    job.close();
     const bool is_new = by_key_.add(index, jobs_);
     ASSERT(is_new);
     this->index(index);
@@ -82,7 +86,17 @@ JobIndex State::add(Job job) {
 }
 
 std::optional<JobIndex> State::find(const JobKey& key) const {
-    return by_key_.find(key, jobs_);
+    return PackedKey::holds(key.value) ? by_key_.find(PackedKey(key.value), jobs_) : std::nullopt;
+}
+
+void State::set_policy(JobIndex index, const JobPolicy& policy) {
+    Cell cell = jobs_[index].cell().unpack();
+    cell.policy = policy;
+    edit(index, [&](Job& job) { job.set_cell(cells_.pack(std::move(cell))); });
+}
+
+void State::set_owners(JobIndex index, Owners owners) {
+    jobs_[index].set_owners(&*owners_.insert(std::move(owners)).first);
 }
 
 void State::expect(std::size_t more) {
@@ -95,9 +109,13 @@ void State::expect(std::size_t more) {
 Status State::change(JobIndex index, const Trigger& trigger) {
     changes += std::holds_alternative<Renew>(trigger) ? 0 : 1;
     unindex(index);
-    const Status applied = scheduler::apply(jobs_[index], trigger);
+    Job& job = jobs_[index];
+    const Status applied = scheduler::apply(job.open(), trigger);
+    job.close();
     this->index(index);
-    return applied;
+    return applied ? applied
+                   : make_error(applied.error().code,
+                                "job " + job.key().value + ": " + applied.error().message);
 }
 
 void State::attach(Worker worker) {
@@ -106,11 +124,11 @@ void State::attach(Worker worker) {
     const bool is_new = workers_.emplace(session, std::move(worker)).second;
     ASSERT(is_new);
     for (const JobIndex index : running_) {
-        const auto& running = std::get<Running>(jobs_[index].state);
+        const auto& running = std::get<Running>(jobs_[index].state());
         Device* device = running.session == session ? device_of(running) : nullptr;
         if (device != nullptr) {
             device->job = index;
-            device->last_model = model_identity(jobs_[index].cell->spec.model);
+            device->last_model = model_identity(jobs_[index].cell().model());
         }
     }
 }
@@ -162,18 +180,19 @@ Experiment* State::find_experiment(const ExperimentName& name) {
 bool State::link(const ExperimentName& name, JobIndex index) {
     Experiment& owner = experiment(name);
     const std::uint32_t position = experiment_by_name_.at(name);
-    auto& memberships = jobs_[index].experiments;
+    Owners memberships = jobs_[index].experiments();
     if (std::find(memberships.begin(), memberships.end(), position) != memberships.end()) {
         return false;
     }
     // The queue changes only when the new member is held or was, or is watched from now on: seldom
     // enough to look first.
     const bool moves = !owner.paused.empty() || is_held(jobs_[index]) ||
-                       (memberships.empty() && is_watched(jobs_[index].cell->spec));
+                       (memberships.empty() && is_watched(jobs_[index].cell().protocol()));
     if (moves) {
         unindex(index);
     }
     memberships.push_back(position);
+    set_owners(index, std::move(memberships));
     owner.jobs.push_back(index);
     if (moves) {
         this->index(index);
@@ -184,7 +203,7 @@ bool State::link(const ExperimentName& name, JobIndex index) {
 void State::own(const ExperimentName& name, JobIndex sentinel) {
     Experiment& owner = experiment(name);
     unindex(sentinel);
-    jobs_[sentinel].experiments = {experiment_by_name_.at(name)};
+    set_owners(sentinel, {experiment_by_name_.at(name)});
     owner.sentinels.push_back(sentinel);
     index(sentinel);
 }
@@ -194,7 +213,9 @@ void State::unlink(Experiment& experiment, const std::set<JobIndex>& members) {
     const std::uint32_t position = experiment_by_name_.at(experiment.name);
     for (const JobIndex index : members) {
         unindex(index);
-        std::erase(jobs_[index].experiments, position);
+        Owners others = jobs_[index].experiments();
+        std::erase(others, position);
+        set_owners(index, std::move(others));
         this->index(index);
     }
     std::erase_if(experiment.jobs, [&](JobIndex index) { return members.contains(index); });
@@ -216,18 +237,18 @@ void State::set_paused(Experiment& experiment, std::string why) {
 }
 
 bool State::is_held(const Job& job) const {
-    return !job.experiments.empty() &&
-           std::all_of(job.experiments.begin(), job.experiments.end(),
+    return !job.experiments().empty() &&
+           std::all_of(job.experiments().begin(), job.experiments().end(),
                        [&](std::uint32_t e) { return !experiments_[e].paused.empty(); });
 }
 
 bool State::is_wanted(const Job& job) const {
-    return std::any_of(job.experiments.begin(), job.experiments.end(),
+    return std::any_of(job.experiments().begin(), job.experiments().end(),
                        [&](std::uint32_t e) { return experiments_[e].stopped.empty(); });
 }
 
 bool State::is_wanted_elsewhere(const Job& job, const Experiment& than) const {
-    return std::any_of(job.experiments.begin(), job.experiments.end(), [&](std::uint32_t e) {
+    return std::any_of(job.experiments().begin(), job.experiments().end(), [&](std::uint32_t e) {
         return experiments_[e].name != than.name && experiments_[e].stopped.empty();
     });
 }
@@ -239,35 +260,35 @@ Device* State::device_of(const Running& running) {
 
 void State::index(JobIndex index) {
     const Job& job = jobs_[index];
-    if (std::holds_alternative<Waiting>(job.state)) {
-        ready_[group_of(*this, job)].emplace(job.order, index);
+    if (std::holds_alternative<Waiting>(job.state())) {
+        ready_[group_of(*this, job)].insert({job.order(), index});
     }
-    if (const auto deadline = deadline_of(job.state)) {
+    if (const auto deadline = deadline_of(job.state())) {
         deadlines_.emplace(*deadline, index);
     }
-    if (const auto* running = std::get_if<Running>(&job.state)) {
+    if (const auto* running = std::get_if<Running>(&job.state())) {
         running_.insert(index);
         if (Device* device = device_of(*running)) {
             device->job = index;
-            device->last_model = model_identity(job.cell->spec.model);
+            device->last_model = model_identity(job.cell().model());
         }
     }
 }
 
 void State::unindex(JobIndex index) {
     const Job& job = jobs_[index];
-    if (std::holds_alternative<Waiting>(job.state)) {
+    if (std::holds_alternative<Waiting>(job.state())) {
         const auto group = ready_.find(group_of(*this, job));
         ASSERT(group != ready_.end());
-        group->second.erase({job.order, index});
+        group->second.erase({job.order(), index});
         if (group->second.empty()) {
             ready_.erase(group);
         }
     }
-    if (const auto deadline = deadline_of(job.state)) {
+    if (const auto deadline = deadline_of(job.state())) {
         deadlines_.erase({*deadline, index});
     }
-    if (const auto* running = std::get_if<Running>(&job.state)) {
+    if (const auto* running = std::get_if<Running>(&job.state())) {
         running_.erase(index);
         Device* device = device_of(*running);
         if (device != nullptr && device->job == index) {

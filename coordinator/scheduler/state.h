@@ -11,10 +11,12 @@
 #include <utility>
 #include <vector>
 
+#include "coordinator/scheduler/cell_table.h"
 #include "coordinator/scheduler/command.h"
-#include "coordinator/scheduler/job_state.h"
+#include "coordinator/scheduler/job.h"
 #include "coordinator/scheduler/key_index.h"
 #include "coordinator/scheduler/options.h"
+#include "coordinator/scheduler/queue.h"
 #include "coordinator/scheduler/transition.h"
 #include "schemas/message.h"
 
@@ -99,7 +101,6 @@ struct GroupKey {
     std::string card;         // of a sentinel
     auto operator<=>(const GroupKey&) const = default;
 };
-using Group = std::set<std::pair<std::uint64_t, JobIndex>>;  // by run order
 
 // How long jobs of one model took, for the ETA.
 struct Pace {
@@ -109,8 +110,9 @@ struct Pace {
 
 class State {
  public:
-    // The key must be new.
-    JobIndex add(Job job);
+    // The key must be new and one that PackedKey holds; the job comes last in run order.
+    // `record`: without its cell.
+    JobIndex add(const JobRecord& record, const Cell& cell, Needs needs);
     // So many are about to be added: room for them, and not for twice as many.
     void expect(std::size_t more);
     std::optional<JobIndex> find(const JobKey& key) const;
@@ -126,8 +128,10 @@ class State {
         ++changes;
         unindex(index);
         change_job(jobs_[index]);
+        jobs_[index].close();
         this->index(index);
     }
+    void set_policy(JobIndex index, const JobPolicy& policy);
 
     void attach(Worker worker);  // the session must be new; running jobs of it take their devices
     void detach(const SessionId& session);
@@ -151,11 +155,11 @@ class State {
     void set_paused(Experiment& experiment, std::string why);  // empty: goes on
     bool is_held(const Job& job) const;    // every experiment that wants it is paused
     bool is_wanted(const Job& job) const;  // one of its experiments was not ended
-    bool is_watched(const JobSpec& spec) const { return windows(spec.protocol).sentinel_every > 0; }
+    bool is_watched(Protocol protocol) const { return windows(protocol).sentinel_every > 0; }
     // An experiment other than `than` that was not ended wants the job.
     bool is_wanted_elsewhere(const Job& job, const Experiment& than) const;
 
-    const std::map<GroupKey, Group>& ready() const { return ready_; }
+    const std::map<GroupKey, Queue>& ready() const { return ready_; }
     const std::set<std::pair<TimePoint, JobIndex>>& deadlines() const { return deadlines_; }
     const std::set<JobIndex>& running() const { return running_; }
 
@@ -180,13 +184,16 @@ class State {
     void index(JobIndex index);
     void unindex(JobIndex index);
     Device* device_of(const Running& running);
+    void set_owners(JobIndex index, Owners owners);
 
-    std::vector<Job> jobs_;
+    CellTable cells_;
+    std::set<Owners> owners_;  // every set of experiments that some job belongs to
+    std::vector<Job> jobs_;    // refers to both
     KeyIndex by_key_;
     std::map<SessionId, Worker> workers_;
     std::vector<Experiment> experiments_;
     std::map<ExperimentName, std::uint32_t> experiment_by_name_;
-    std::map<GroupKey, Group> ready_;
+    std::map<GroupKey, Queue> ready_;
     std::set<std::pair<TimePoint, JobIndex>> deadlines_;  // leases and ends of delays
     std::set<JobIndex> running_;
 };

@@ -21,27 +21,25 @@ bool must_run_again(const JobState& state, Wishes wishes) {
 }
 
 JobIndex add_new(Step& step, const ResolvedCell& resolved) {
-    Job job;
+    JobRecord job;
     job.key = resolved.key;
-    job.cell = std::make_shared<const Cell>(resolved.cell);
-    job.order = step.state.next_order++;
-    job.needs = step.options.needs(resolved.cell.spec);
-    return step.state.add(std::move(job));
+    return step.state.add(job, resolved.cell, step.options.needs(resolved.cell.spec));
 }
 
 // The policy of the newest request holds, but nobody's request makes a job less urgent.
 void adopt_policy(State& state, JobIndex index, const JobPolicy& policy, bool again) {
-    Cell cell = *state.job(index).cell;
-    const int priority = std::max(cell.policy.priority, policy.priority);
-    cell.policy = policy;
-    cell.policy.priority = again ? policy.priority : priority;
-    state.edit(index, [&](Job& job) {
-        job.cell = std::make_shared<const Cell>(std::move(cell));
-        if (again) {
-            job.order = state.next_order++;
-            job.refused_by.clear();
-        }
-    });
+    const JobPolicy& before = state.job(index).cell().policy();
+    JobPolicy adopted = policy;
+    adopted.priority = again ? policy.priority : std::max(before.priority, policy.priority);
+    if (!same_policy(adopted, before)) {
+        state.set_policy(index, adopted);
+    }
+    if (again) {
+        state.edit(index, [&](Job& job) {
+            job.set_order(state.next_order++);
+            job.open().refused_by.clear();
+        });
+    }
 }
 
 void count_existing(const JobState& state, Submitted& counts) {
@@ -54,31 +52,26 @@ void count_existing(const JobState& state, Submitted& counts) {
     }
 }
 
-bool changes(const JobPolicy& from, const JobPolicy& to) {
-    return from.priority != to.priority || from.timeout.ms != to.timeout.ms ||
-           from.retries_crash != to.retries_crash || from.retries_fail != to.retries_fail;
-}
-
 // Returns true when the job will run because of this request.
 bool merge(Step& step, const ExperimentName& experiment, JobIndex index, const Cell& cell,
            Wishes wishes, Submitted& counts) {
     State& state = step.state;
     const bool linked = state.link(experiment, index);
-    const JobPolicy before = state.job(index).cell->policy;
-    const bool again = must_run_again(state.job(index).state, wishes);
+    const JobPolicy before = state.job(index).cell().policy();
+    const bool again = must_run_again(state.job(index).state(), wishes);
     if (again) {
         adopt_policy(state, index, cell.policy, true);
         step.change(index, Reopen{});
         ++counts.new_cells;
     } else {
-        count_existing(state.job(index).state, counts);
-        if (!is_terminal(state.job(index).state)) {
+        count_existing(state.job(index).state(), counts);
+        if (!is_terminal(state.job(index).state())) {
             adopt_policy(state, index, cell.policy, false);
         }
     }
     // The link carries the policy: a restart has to know the newest.
-    if (linked || changes(before, state.job(index).cell->policy)) {
-        step.out.push_back(StoreNewJob{experiment, state.job(index)});
+    if (linked || !same_policy(before, state.job(index).cell().policy())) {
+        step.out.push_back(StoreNewJob{experiment, state.job(index).with_cell()});
     }
     if (again) {
         step.store(index);
@@ -102,7 +95,9 @@ Submitted add_cells(Step& step, const ExperimentName& experiment,
         if (is_new) {
             index = add_new(step, resolved);
             state.link(experiment, *index);
-            step.out.push_back(StoreNewJob{experiment, state.job(*index)});
+            StoreNewJob added{experiment, state.job(*index).record()};
+            added.job.cell = std::make_shared<const Cell>(resolved.cell);
+            step.out.push_back(std::move(added));
             ++counts.new_cells;
         }
         if (named[*index]) {
@@ -114,7 +109,7 @@ Submitted add_cells(Step& step, const ExperimentName& experiment,
             merge(step, experiment, *index, resolved.cell, wishes, counts);
         }
         const Job& job = state.job(*index);
-        if (std::holds_alternative<Waiting>(job.state)) {
+        if (std::holds_alternative<Waiting>(job.state())) {
             const auto [known, first] = impossible.emplace(group_of(state, job), false);
             if (first) {
                 known->second = is_impossible(nearest_obstacle(state, job, step.now));
@@ -166,7 +161,7 @@ DeviceInfo device_of_kind(const State& state, const std::string& kind) {
 std::set<std::string> kinds_of_members(const State& state, const Experiment& experiment) {
     std::set<std::string> kinds;
     for (const JobIndex index : experiment.jobs) {
-        kinds.insert(state.job(index).cell->spec.gpu);
+        kinds.insert(state.job(index).cell().gpu());
     }
     return kinds;
 }
@@ -177,7 +172,7 @@ std::int64_t withdraw_the_unnamed(Step& step, Experiment& experiment,
                                   const std::set<std::string>& kinds_on_their_way) {
     std::set<JobIndex> gone;
     for (const JobIndex index : experiment.unnamed) {
-        if (!kinds_on_their_way.contains(step.state.job(index).cell->spec.gpu)) {
+        if (!kinds_on_their_way.contains(step.state.job(index).cell().gpu())) {
             gone.insert(index);
         }
     }
@@ -251,7 +246,7 @@ void on(Step& step, const CellsResolved& resolved) {
     std::erase_if(owner.unnamed, [&](JobIndex index) { return named[index]; });
     std::set<std::string> others;  // kinds whose cells did not come now
     for (const JobIndex index : owner.unnamed) {
-        others.insert(step.state.job(index).cell->spec.gpu);
+        others.insert(step.state.job(index).cell().gpu());
     }
     for (const ResolvedCell& one : resolved.cells) {
         others.erase(one.cell.spec.gpu);

@@ -4,13 +4,13 @@ namespace bitsweep::scheduler {
 
 namespace {
 
-void hand_out(JobRecord& job, const Trigger& trigger) {
+void hand_out(JobLife& job, const Trigger& trigger) {
     const auto& t = std::get<HandOut>(trigger);
     ++job.attempt.value;
     job.state = Running{t.worker, t.session, t.device, t.now, t.lease, false};
 }
 
-void renew(JobRecord& job, const Trigger& trigger) {
+void renew(JobLife& job, const Trigger& trigger) {
     const auto& t = std::get<Renew>(trigger);
     auto& running = std::get<Running>(job.state);
     running.session = t.session;
@@ -18,13 +18,13 @@ void renew(JobRecord& job, const Trigger& trigger) {
     running.started = running.started || t.started;
 }
 
-void complete(JobRecord& job, const Trigger& trigger) {
+void complete(JobLife& job, const Trigger& trigger) {
     job.last_outcome = OutcomeClass::done;
     job.last_message = std::get<Complete>(trigger).flag;
     job.state = Done{};
 }
 
-void remeasure(JobRecord& job, const Trigger& trigger) {
+void remeasure(JobLife& job, const Trigger& trigger) {
     const auto& t = std::get<Remeasure>(trigger);
     ++job.windows_again;
     job.last_outcome = OutcomeClass::done;
@@ -32,7 +32,7 @@ void remeasure(JobRecord& job, const Trigger& trigger) {
     job.state = Backoff{t.not_before};
 }
 
-void end(JobRecord& job, const Trigger& trigger) {
+void end(JobLife& job, const Trigger& trigger) {
     const auto& t = std::get<End>(trigger);
     job.crashes += t.verdict.budget == Budget::crash ? 1 : 0;
     job.failures += t.verdict.budget == Budget::fail ? 1 : 0;
@@ -56,17 +56,17 @@ void end(JobRecord& job, const Trigger& trigger) {
     }
 }
 
-void wake(JobRecord& job, const Trigger&) {
+void wake(JobLife& job, const Trigger&) {
     job.state = Waiting{};
 }
 
-void stop(JobRecord& job, const Trigger& trigger) {
+void stop(JobLife& job, const Trigger& trigger) {
     job.last_outcome = OutcomeClass::cancelled;
     job.last_message = std::get<Stop>(trigger).reason;
     job.state = Cancelled{std::get<Stop>(trigger).reason};
 }
 
-void reopen(JobRecord& job, const Trigger&) {
+void reopen(JobLife& job, const Trigger&) {
     job.crashes = 0;
     job.failures = 0;
     job.windows_again = 0;
@@ -75,7 +75,7 @@ void reopen(JobRecord& job, const Trigger&) {
     job.state = Waiting{};
 }
 
-using Transition = void (*)(JobRecord&, const Trigger&);
+using Transition = void (*)(JobLife&, const Trigger&);
 
 // clang-format off
 constexpr Transition table[trigger_count][job_state_count] = {
@@ -105,11 +105,10 @@ std::string_view state_word(const JobState& state) {
     return words[state.index()];
 }
 
-Status apply(JobRecord& job, const Trigger& trigger) {
+Status apply(JobLife& job, const Trigger& trigger) {
     const Transition transition = table[trigger.index()][job.state.index()];
     if (transition == nullptr) {
-        return make_error(ErrorCode::refused, "job " + job.key.value + ": `" +
-                                                  std::string(trigger_word(trigger)) +
+        return make_error(ErrorCode::refused, "`" + std::string(trigger_word(trigger)) +
                                                   "` is not possible in state `" +
                                                   std::string(state_word(job.state)) + "`");
     }

@@ -67,8 +67,8 @@ struct Reopen {};
 using Trigger = std::variant<HandOut, Renew, Complete, Remeasure, End, Wake, Stop, Reopen>;
 inline constexpr std::size_t trigger_count = std::variant_size_v<Trigger>;
 
-// refused: the table has no such transition; the message names job, state and trigger.
-Status apply(JobRecord& job, const Trigger& trigger);
+// refused: the table has no such transition; the message names state and trigger.
+Status apply(JobLife& job, const Trigger& trigger);
 
 std::string_view trigger_word(const Trigger& trigger);
 

@@ -18,13 +18,13 @@ namespace {
 constexpr const char* tie_name = "sentinel";
 
 std::string tie_to(const State& state, const Watch& watch) {
-    return state.job(watch.sentinel).key.value + "#" + std::to_string(watch.attempt.value);
+    return state.job(watch.sentinel).key().value + "#" + std::to_string(watch.attempt.value);
 }
 
 // The watch that a job of this card belongs to; nullptr: none, or its experiment has ended.
 Watch* watch_of(State& state, const Job& job, const std::string& card) {
-    const std::uint32_t guard = job.is_sentinel() && !job.experiments.empty()
-                                    ? 1 + job.experiments.front()
+    const std::uint32_t guard = job.is_sentinel() && !job.experiments().empty()
+                                    ? 1 + job.experiments().front()
                                     : guard_of(state, job);
     if (guard == 0) {
         return nullptr;
@@ -45,24 +45,22 @@ std::string count_of_jobs(std::size_t jobs) {
 
 Cell sentinel_cell(const Job& reference, const ExperimentName& experiment,
                    const std::string& card) {
-    Cell cell = *reference.cell;
+    Cell cell = reference.cell().unpack();
     cell.spec.quality.mode = QualityMode::off;
     // No cell has this key, so that no submission takes its result for that of a cell.
     cell.identity.spec_key =
-        "sentinel of " + reference.key.value + " for " + experiment.value + " on " + card;
+        "sentinel of " + reference.key().value + " for " + experiment.value + " on " + card;
     return cell;
 }
 
 JobIndex add_sentinel(State& state, const Options& options, const ExperimentName& experiment,
-                      Job job, const Job& reference) {
+                      JobRecord job, const Job& reference) {
     job.cell =
         std::make_shared<const Cell>(sentinel_cell(reference, experiment, job.sentinel->card));
     if (job.key.empty()) {
         job.key = cell_key(job.cell->identity);
     }
-    job.order = state.next_order++;
-    job.needs = options.needs(job.cell->spec);
-    const JobIndex index = state.add(std::move(job));
+    const JobIndex index = state.add(job, *job.cell, options.needs(job.cell->spec));
     state.own(experiment, index);
     return index;
 }
@@ -76,7 +74,7 @@ void forget_window(Watch& watch) {
 // or it is not over.
 bool reopen(Step& step, JobIndex sentinel, const Worker& worker, const Device& device) {
     const Job& job = step.state.job(sentinel);
-    if (!is_terminal(job.state) ||
+    if (!is_terminal(job.state()) ||
         obstacle(step.state, job, worker, device, step.now) < Obstacle::busy) {
         return false;
     }
@@ -86,7 +84,7 @@ bool reopen(Step& step, JobIndex sentinel, const Worker& worker, const Device& d
 }
 
 void drop(Step& step, Watch& watch, const std::string& why) {
-    if (!is_terminal(step.state.job(watch.sentinel).state)) {
+    if (!is_terminal(step.state.job(watch.sentinel).state())) {
         step.change(watch.sentinel, Stop{why});
         step.store(watch.sentinel);
         step.log("sentinel", step.state.job(watch.sentinel), "not measured: " + why);
@@ -100,15 +98,15 @@ void flag_window(Step& step, const Watch& watch, const std::string& why) {
     State& state = step.state;
     for (const auto& [index, attempt] : watch.measured) {
         const Job& job = state.job(index);
-        if (!std::holds_alternative<Done>(job.state) || job.attempt != attempt ||
-            job.shown != Shown::valid) {
+        if (!std::holds_alternative<Done>(job.state()) || job.attempt() != attempt ||
+            job.shown() != Shown::valid) {
             continue;  // measured since, or asked for again
         }
         step.out.push_back(
-            StoreVerdict{job.key, attempt, {std::string(sentinel_drift_metric), "1", 0, 1}});
+            StoreVerdict{job.key(), attempt, {std::string(sentinel_drift_metric), "1", 0, 1}});
         state.edit(index, [&](Job& j) {
-            j.shown = Shown::flagged;
-            j.last_message = why;
+            j.open().shown = Shown::flagged;
+            j.open().last_message = why;
         });
         if (!measure_again(step, index, why)) {
             step.store(index);
@@ -120,7 +118,7 @@ void flag_window(Step& step, const Watch& watch, const std::string& why) {
 void judge_window(Step& step, JobIndex index, const RunResult& result, Watch& watch) {
     const double rate = rate_of(result);
     const Job& job = step.state.job(index);
-    const std::string card = job.sentinel->card;
+    const std::string card = job.sentinel()->card;
     const std::size_t between = watch.measured.size();
     std::string words = "card " + card + " gives no rate";
     if (!std::isnan(rate)) {
@@ -151,22 +149,22 @@ void judge_window(Step& step, JobIndex index, const RunResult& result, Watch& wa
 bool measure_again(Step& step, JobIndex index, const std::string& flag) {
     State& state = step.state;
     const Job& job = state.job(index);
-    const int allowed = step.options.windows(job.cell->spec.protocol).again;
-    if ((job.windows_again >= allowed && step.options.rules.windows_bounded) ||
+    const int allowed = step.options.windows(job.cell().protocol()).again;
+    if ((job.told().windows_again >= allowed && step.options.rules.windows_bounded) ||
         !state.is_wanted(job)) {
         return false;
     }
     // A hot card needs time, and other jobs of the experiment go first meanwhile.
     std::int64_t wait = step.options.settle.ms;
-    for (int i = 0; i < job.windows_again && wait < step.options.backoff_max.ms; ++i) {
+    for (int i = 0; i < job.told().windows_again && wait < step.options.backoff_max.ms; ++i) {
         wait *= 2;
     }
     step.change(index,
                 Remeasure{flag, step.now + Duration{std::min(wait, step.options.backoff_max.ms)}});
-    state.edit(index, [&](Job& j) { j.order = state.next_order++; });
+    state.edit(index, [&](Job& j) { j.set_order(state.next_order++); });
     step.store(index);
     const std::string why = "the window does not count: " + flag;
-    const std::vector<std::uint32_t> owners = state.job(index).experiments;
+    const std::vector<std::uint32_t> owners = state.job(index).experiments();
     for (const std::uint32_t owner : owners) {
         ++state.experiments()[owner].retries[why];
     }
@@ -196,14 +194,14 @@ std::shared_ptr<const RunResult> with_notes(const Step& step, JobIndex index,
 
 void note_measured(Step& step, JobIndex index, const std::string& card, const RunResult& result) {
     const Job& job = step.state.job(index);
-    Watch* watch = watch_of(step.state, job, job.is_sentinel() ? job.sentinel->card : card);
+    Watch* watch = watch_of(step.state, job, job.is_sentinel() ? job.sentinel()->card : card);
     if (watch == nullptr) {
         return;
     }
     if (job.is_sentinel()) {
         judge_window(step, index, result, *watch);
-    } else if (watch->open && job.shown == Shown::valid) {
-        watch->measured.emplace_back(index, job.attempt);
+    } else if (watch->open && job.shown() == Shown::valid) {
+        watch->measured.emplace_back(index, job.attempt());
     }
 }
 
@@ -217,8 +215,8 @@ void note_handed_out(Step& step, JobIndex index, const std::string& card) {
 
 void give_up_sentinel(Step& step, JobIndex index, const std::string& why) {
     const Job& job = step.state.job(index);
-    step.log("sentinel", job, "card " + job.sentinel->card + " was not measured: " + why);
-    if (Watch* watch = watch_of(step.state, job, job.sentinel->card)) {
+    step.log("sentinel", job, "card " + job.sentinel()->card + " was not measured: " + why);
+    if (Watch* watch = watch_of(step.state, job, job.sentinel()->card)) {
         forget_window(*watch);
         watch->wanted = false;  // not before as many jobs as between two sentinels
     }
@@ -238,9 +236,9 @@ void tend_sentinels(Step& step) {
     for (auto& [key, watch] : state.watches) {
         const auto found = attached.find(key.first);
         const Job& sentinel = state.job(watch.sentinel);
-        const bool running = std::holds_alternative<Running>(sentinel.state);
+        const bool running = std::holds_alternative<Running>(sentinel.state());
         if (found == attached.end()) {
-            if (!running && (watch.attached || !is_terminal(sentinel.state))) {
+            if (!running && (watch.attached || !is_terminal(sentinel.state()))) {
                 watch.attached = false;
                 drop(step, watch, "its card is not attached");
             }
@@ -248,7 +246,7 @@ void tend_sentinels(Step& step) {
         }
         watch.attached = true;
         const auto [worker, device] = found->second;
-        if (!running && !is_terminal(sentinel.state) &&
+        if (!running && !is_terminal(sentinel.state()) &&
             obstacle(state, sentinel, *worker, *device, step.now) < Obstacle::busy) {
             drop(step, watch, obstacle_in_words(state, sentinel, *worker, *device, step.now));
         }
@@ -265,7 +263,7 @@ void close_windows(Step& step, const Worker& worker, const Device& device) {
         const bool more =
             std::any_of(state.ready().begin(), state.ready().end(), [&](const auto& group) {
                 return group.first.guard == 1 + owner && !group.first.held &&
-                       obstacle(state, state.job(group.second.begin()->second), worker, device,
+                       obstacle(state, state.job(group.second.front().second), worker, device,
                                 step.now) >= Obstacle::memory_taken;
             });
         if (!more && !watch.measured.empty() && state.experiments()[owner].stopped.empty() &&
@@ -287,15 +285,16 @@ JobIndex with_sentinel(Step& step, const Worker& worker, const Device& device, J
     Watch& watch = entry->second;
     const ExperimentName name = state.experiments()[guard - 1].name;
     if (is_new) {
-        Job job;
-        job.sentinel = std::make_shared<const SentinelOf>(SentinelOf{state.job(chosen).key, card});
+        JobRecord job;
+        job.sentinel =
+            std::make_shared<const SentinelOf>(SentinelOf{state.job(chosen).key(), card});
         watch.attached = true;
         watch.sentinel = add_sentinel(state, step.options, name, std::move(job), state.job(chosen));
-        step.out.push_back(StoreSentinel{name, state.job(watch.sentinel)});
+        step.out.push_back(StoreSentinel{name, state.job(watch.sentinel).with_cell()});
         return watch.sentinel;
     }
-    const bool cancelled = std::holds_alternative<Cancelled>(state.job(watch.sentinel).state);
-    const int every = step.options.windows(state.job(chosen).cell->spec.protocol).sentinel_every;
+    const bool cancelled = std::holds_alternative<Cancelled>(state.job(watch.sentinel).state());
+    const int every = step.options.windows(state.job(chosen).cell().protocol()).sentinel_every;
     const bool due = watch.wanted || cancelled || watch.jobs >= every;
     return due && reopen(step, watch.sentinel, worker, device) ? watch.sentinel : chosen;
 }
@@ -307,8 +306,7 @@ void restore_sentinels(State& state, const Options& options,
         if (!reference || state.find_experiment(stored.experiment) == nullptr) {
             continue;  // a database that was merged by hand
         }
-        Job job;
-        static_cast<JobRecord&>(job) = std::move(stored.job);
+        JobRecord job = std::move(stored.job);
         if (auto* running = std::get_if<Running>(&job.state)) {
             running->since = now;
             running->lease = now + options.lease;
@@ -323,10 +321,10 @@ void restore_sentinels(State& state, const Options& options,
         watch.attempt = stored.attempt;
         for (const JobKey& key : stored.measured) {
             if (const auto member = state.find(key)) {
-                watch.measured.emplace_back(*member, state.job(*member).attempt);
+                watch.measured.emplace_back(*member, state.job(*member).attempt());
             }
         }
-        state.watches.insert_or_assign({card, state.job(index).experiments.front()},
+        state.watches.insert_or_assign({card, state.job(index).experiments().front()},
                                        std::move(watch));
     }
 }

@@ -68,9 +68,10 @@ void clear_cards(Step& step, const Hello& hello) {
     }
 }
 
-bool lists(const std::vector<RunningJob>& running, const JobRecord& job) {
+bool lists(const std::vector<RunningJob>& running, const Job& job) {
+    const JobKey key = job.key();
     return std::any_of(running.begin(), running.end(), [&](const RunningJob& r) {
-        return r.key == job.key && r.attempt == job.attempt;
+        return r.key == key && r.attempt == job.attempt();
     });
 }
 
@@ -81,7 +82,7 @@ void release_predecessor(Step& step, const Hello& hello) {
     const std::set<JobIndex> running = state.running();
     for (const JobIndex index : running) {
         const Job& job = state.job(index);
-        const auto& at = std::get<Running>(job.state);
+        const auto& at = std::get<Running>(job.state());
         if (at.worker == hello.worker && at.session != hello.session &&
             !lists(hello.running, job)) {
             end_unheard(step, index, OutcomeClass::lost_worker,
@@ -111,8 +112,8 @@ bool adopt(Step& step, const Worker& worker, const RunningJob& listed) {
         return false;
     }
     const Job& job = state.job(*index);
-    const auto* running = std::get_if<Running>(&job.state);
-    if (running == nullptr || job.attempt != listed.attempt || running->worker != worker.name) {
+    const auto* running = std::get_if<Running>(&job.state());
+    if (running == nullptr || job.attempt() != listed.attempt || running->worker != worker.name) {
         return false;
     }
     const Device* device = worker.find_device(running->device);
@@ -132,10 +133,10 @@ bool adopt(Step& step, const Worker& worker, const RunningJob& listed) {
 // to stop may have been lost.
 bool has_ended_with(const State& state, const RunningJob& listed) {
     const auto index = state.find(listed.key);
-    if (!index || state.job(*index).attempt != listed.attempt) {
+    if (!index || state.job(*index).attempt() != listed.attempt) {
         return false;
     }
-    const JobState& job = state.job(*index).state;
+    const JobState& job = state.job(*index).state();
     return std::holds_alternative<Done>(job) || std::holds_alternative<Failed>(job);
 }
 
@@ -157,7 +158,7 @@ void repeat_lost(Step& step, const Hello& hello) {
     }
     for (const JobIndex index : step.state.running()) {
         const Job& job = step.state.job(index);
-        if (std::get<Running>(job.state).session == hello.session && !lists(hello.running, job)) {
+        if (std::get<Running>(job.state()).session == hello.session && !lists(hello.running, job)) {
             send_dispatch(step, index);
         }
     }
@@ -165,11 +166,12 @@ void repeat_lost(Step& step, const Hello& hello) {
 
 void expire(Step& step, JobIndex index) {
     const Job& job = step.state.job(index);
-    const Running running = std::get<Running>(job.state);
+    const Running running = std::get<Running>(job.state());
     const std::string name = "worker " + running.worker.value;
     const Worker* worker = step.state.find_worker(running.session);
-    if (step.now >= running.since + job.cell->policy.timeout + step.options.overtime) {
-        step.send(running.session, Cancel{job.key, job.attempt, "no answer long after the limit"});
+    if (step.now >= running.since + job.cell().policy().timeout + step.options.overtime) {
+        step.send(running.session,
+                  Cancel{job.key(), job.attempt(), "no answer long after the limit"});
         end_unheard(step, index, OutcomeClass::timeout,
                     name + " gave no answer long after the limit");
     } else if (worker == nullptr) {
@@ -282,7 +284,7 @@ void on(Step& step, const Goodbye& goodbye) {
     const std::string words = "worker " + worker->name.value + " left";
     const std::set<JobIndex> running = step.state.running();
     for (const JobIndex index : running) {
-        if (std::get<Running>(step.state.job(index).state).session == goodbye.session) {
+        if (std::get<Running>(step.state.job(index).state()).session == goodbye.session) {
             end_attempt(step, index, {OutcomeClass::cancelled, words, {}});
         }
     }
@@ -299,8 +301,9 @@ void on(Step& step, const DispatchUnsent& unsent) {
         return;
     }
     const Job& job = step.state.job(*index);
-    const auto* running = std::get_if<Running>(&job.state);
-    if (running != nullptr && job.attempt == unsent.attempt && running->session == unsent.session) {
+    const auto* running = std::get_if<Running>(&job.state());
+    if (running != nullptr && job.attempt() == unsent.attempt &&
+        running->session == unsent.session) {
         end_attempt(step, *index,
                     {OutcomeClass::cancelled,
                      "worker " + running->worker.value + " cannot be reached",
@@ -318,9 +321,9 @@ void on(Step& step, const Tick&) {
         due.push_back(index);
     }
     for (const JobIndex index : due) {
-        if (std::holds_alternative<Backoff>(step.state.job(index).state)) {
+        if (std::holds_alternative<Backoff>(step.state.job(index).state())) {
             step.change(index, Wake{});
-        } else if (std::holds_alternative<Running>(step.state.job(index).state) &&
+        } else if (std::holds_alternative<Running>(step.state.job(index).state()) &&
                    step.options.rules.leases_expire) {
             expire(step, index);  // else an earlier one ended its experiment
         }

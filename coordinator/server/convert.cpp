@@ -5,6 +5,8 @@
 #include <iterator>
 #include <utility>
 
+#include "coordinator/scheduler/packed_key.h"
+
 namespace bitsweep {
 
 namespace {
@@ -66,6 +68,10 @@ StoredState to_stored_state(scheduler::JobRecord job) {
 }
 
 Result<scheduler::JobRecord> from_stored(StoredJob job) {
+    if (!scheduler::PackedKey::holds(job.key.value)) {
+        return make_error(ErrorCode::corrupt, "`" + job.key.value.substr(0, 80) +
+                                                  "` is no key of a job: 64 hex digits");
+    }
     scheduler::JobRecord record;
     record.key = job.key;
     record.cell = std::make_shared<const Cell>(std::move(job.cell));

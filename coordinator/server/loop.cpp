@@ -316,8 +316,8 @@ bool Loop::is_stale(const Outgoing& outgoing) const {
     const auto index = scheduler_.state().find(dispatch->key);
     ASSERT(index);
     const scheduler::Job& job = scheduler_.state().job(*index);
-    const auto* running = std::get_if<scheduler::Running>(&job.state);
-    return running == nullptr || job.attempt != dispatch->attempt ||
+    const auto* running = std::get_if<scheduler::Running>(&job.state());
+    return running == nullptr || job.attempt() != dispatch->attempt ||
            running->session != outgoing.session;
 }
 

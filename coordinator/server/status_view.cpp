@@ -27,11 +27,11 @@ class Reasons {
     };
 
     Entry of(const Job& job) {
-        if (!std::holds_alternative<scheduler::Waiting>(job.state)) {
+        if (!std::holds_alternative<scheduler::Waiting>(job.state())) {
             return {scheduler::waiting_reason(state_, job, now_), false};
         }
         // The words may name the method, which the group does not know.
-        auto& known = by_group_[{scheduler::group_of(state_, job), job.cell->spec.method}];
+        auto& known = by_group_[{scheduler::group_of(state_, job), job.cell().method()}];
         if (known.words.empty()) {
             const Obstacle nearest = scheduler::nearest_obstacle(state_, job, now_);
             known = {scheduler::waiting_reason(state_, job, now_),
@@ -77,10 +77,10 @@ class Eta {
     Eta(const State& state, TimePoint now) : state_(state), now_(now) {}
 
     void add(const Job& job) {
-        const double mean = mean_ms(state_, job.cell->spec.model.name);
+        const double mean = mean_ms(state_, job.cell().model().name);
         known_ = known_ && mean >= 0;
         double left = mean;
-        if (const auto* running = std::get_if<scheduler::Running>(&job.state)) {
+        if (const auto* running = std::get_if<scheduler::Running>(&job.state())) {
             left = std::max(0.0, mean - static_cast<double>((now_ - running->since).ms));
         }
         total_ms_ += left;
@@ -131,12 +131,12 @@ ExperimentStatus experiment_view(const State& state, TimePoint now,
     Eta eta(state, now);
     for (const scheduler::JobIndex index : experiment.jobs) {
         const Job& job = state.job(index);
-        if (const auto* failed = std::get_if<scheduler::Failed>(&job.state)) {
+        if (const auto* failed = std::get_if<scheduler::Failed>(&job.state())) {
             ++view.jobs["failed"];
             ++view.failures[std::string(to_string(failed->outcome))];
-        } else if (scheduler::is_terminal(job.state)) {
-            ++view.jobs[std::string(scheduler::state_word(job.state))];
-        } else if (std::holds_alternative<scheduler::Running>(job.state)) {
+        } else if (scheduler::is_terminal(job.state())) {
+            ++view.jobs[std::string(scheduler::state_word(job.state()))];
+        } else if (std::holds_alternative<scheduler::Running>(job.state())) {
             ++view.jobs["running"];
             eta.add(job);
         } else {
@@ -157,9 +157,9 @@ ExperimentStatus experiment_view(const State& state, TimePoint now,
     }
     for (const scheduler::JobIndex index : experiment.sentinels) {
         const Job& sentinel = state.job(index);
-        if (!scheduler::is_terminal(sentinel.state)) {
-            ++waiting["a sentinel of card " + sentinel.sentinel->card + ", " +
-                      std::string(scheduler::state_word(sentinel.state))];
+        if (!scheduler::is_terminal(sentinel.state())) {
+            ++waiting["a sentinel of card " + sentinel.sentinel()->card + ", " +
+                      std::string(scheduler::state_word(sentinel.state()))];
             eta.add(sentinel);
         }
     }
@@ -192,7 +192,7 @@ WorkerStatus worker_view(const State& state, TimePoint now, const scheduler::Wor
         }
         if (device.job) {
             const Job& job = state.job(*device.job);
-            view.running.push_back({job.key, job.attempt});
+            view.running.push_back({job.key(), job.attempt()});
         }
     }
     if (worker.lost) {

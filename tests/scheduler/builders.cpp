@@ -218,7 +218,7 @@ void Persisted::take(const Command& command) {
     } else if (const auto* former = std::get_if<StoreFormer>(&command)) {
         std::erase(members_[former->experiment], former->key);
     } else if (const auto* changed = std::get_if<StoreJob>(&command)) {
-        jobs_.at(changed->job.key) = changed->job;
+        static_cast<JobLife&>(jobs_.at(changed->job.key)) = changed->job;
     } else if (const auto* event = std::get_if<LogEvent>(&command)) {
         take_log(*event);
     } else if (const auto* run = std::get_if<StoreRun>(&command)) {

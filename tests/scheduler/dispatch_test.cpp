@@ -196,7 +196,7 @@ TEST_F(Dispatching, nothing_is_handed_out_while_the_store_is_away_and_no_lease_r
     claim_dispatch("w2-1", "b#1");
     pass(0);
     claim("log lost: worker w1 is silent");
-    EXPECT_TRUE(std::holds_alternative<Running>(job("a").state));
+    EXPECT_TRUE(std::holds_alternative<Running>(job("a").state()));
 }
 
 TEST_F(Dispatching, a_dispatch_that_cannot_be_sent_is_taken_back_without_a_charge) {
@@ -211,7 +211,7 @@ TEST_F(Dispatching, a_dispatch_that_cannot_be_sent_is_taken_back_without_a_charg
     step(Heartbeat{SessionId{"w1-1"}, {}});
     claim_all({"log back: worker w1 speaks again", "w1-1 <- welcome", "job a running #2 w1-1/cpu",
                "w1-1 <- dispatch a#2 on cpu"});
-    EXPECT_EQ(job("a").crashes, 0);
+    EXPECT_EQ(job("a").told().crashes, 0);
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ TEST_F(Endings, a_late_result_of_an_older_attempt_is_acknowledged_and_changes_no
     claim_dispatch("w2-1", "a#2", "cpu", " crashes 1");
     step(result("w1-1", "a#1"));
     claim_all({"log late a#2: a result of attempt 1 came too late", "w1-1 <- ack a#1"});
-    EXPECT_TRUE(std::holds_alternative<Running>(job("a").state));
+    EXPECT_TRUE(std::holds_alternative<Running>(job("a").state()));
     EXPECT_EQ(retries().at("worker w1 lost"), 1);
     step(result("w2-1", "a#2"));
     claim_all({"run a#2 done on w2/cpu", "job a done #2 crashes 1", "w2-1 <- ack a#2"});

@@ -78,9 +78,8 @@ TEST(Needs, of_a_quality_job_include_the_fp32_reference_on_the_host_only) {
     spec.repeat = 1;  // scored in the first repeat only
     EXPECT_EQ(needs_of(spec).reference_bytes, 0u);
 
-    Job job;
-    job.cell = std::make_shared<const Cell>(Cell{spec, {}, {}, 0});
-    job.needs = needs;
+    CellTable cells;
+    const Job job(PackedKey("a"), cells.pack(Cell{spec, {}, {}, 0}), needs, 0);
     State state;
     state.cuda_context_bytes = 600 * mib;
     EXPECT_EQ(bytes_needed(state, job, device("cpu")), needs.bytes + needs.reference_bytes);
@@ -122,7 +121,7 @@ TEST(Needs, weights_that_a_runner_holds_are_counted_as_loads_saved) {
     (void)scheduler.step(now, result("w1-1", "a#1"));
     const Worker& worker = scheduler.state().workers().begin()->second;
     EXPECT_TRUE(std::holds_alternative<Running>(
-        scheduler.state().job(*scheduler.state().find(JobKey{"c"})).state))
+        scheduler.state().job(*scheduler.state().find(JobKey{"c"})).state()))
         << "the job of the same weights goes first";
     (void)scheduler.step(now, result("w1-1", "c#1"));
     EXPECT_EQ(worker.loads, 2);

@@ -116,9 +116,9 @@ class Scenario {
     std::vector<std::string> status() const {
         std::vector<std::string> lines;
         for (const Job& job : state().jobs()) {
-            std::string words = in_words(job);
-            if (std::holds_alternative<Waiting>(job.state) ||
-                std::holds_alternative<Backoff>(job.state)) {
+            std::string words = in_words(job.record());
+            if (std::holds_alternative<Waiting>(job.state()) ||
+                std::holds_alternative<Backoff>(job.state())) {
                 words += " -- " + waiting_reason(state(), job, now_);
             }
             lines.push_back(words);

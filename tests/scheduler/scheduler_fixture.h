@@ -43,8 +43,8 @@ class SchedulerTest : public ::testing::Test {
         std::vector<RunningJob> running;
         for (const JobIndex index : state().running()) {
             const Job& job = state().job(index);
-            if (std::get<Running>(job.state).session.value == session) {
-                running.push_back({job.key, job.attempt});
+            if (std::get<Running>(job.state()).session.value == session) {
+                running.push_back({job.key(), job.attempt()});
             }
         }
         return running;

@@ -45,7 +45,7 @@ TEST(Transition, only_the_listed_transitions_are_possible_and_all_others_are_ref
             JobRecord job = record(state);
             const std::string from(state_word(job.state));
             const std::string before = in_words(job);
-            const Status applied = apply(job, trigger);
+            const Status applied = scheduler::apply(job, trigger);
             if (applied) {
                 seen.push_back(from + " " + std::string(trigger_word(trigger)) + " " +
                                std::string(state_word(job.state)));
@@ -64,10 +64,10 @@ TEST(Transition, only_the_listed_transitions_are_possible_and_all_others_are_ref
 
 TEST(Transition, handing_out_raises_the_attempt_and_running_again_does_not_lower_it) {
     JobRecord job = record(Waiting{});
-    ASSERT_TRUE(apply(job, HandOut{}).ok());
+    ASSERT_TRUE(scheduler::apply(job, HandOut{}).ok());
     EXPECT_EQ(job.attempt.value, 4u);
-    ASSERT_TRUE(apply(job, Complete{}).ok());
-    ASSERT_TRUE(apply(job, Reopen{}).ok());
+    ASSERT_TRUE(scheduler::apply(job, Complete{}).ok());
+    ASSERT_TRUE(scheduler::apply(job, Reopen{}).ok());
     EXPECT_EQ(job.attempt.value, 4u);
 }
 
@@ -81,11 +81,10 @@ TEST(Retry, delays_double_up_to_the_maximum) {
     JobRecord job = record(Running{});
     Cell generous = *job.cell;
     generous.policy.retries_crash = 20;
-    job.cell = std::make_shared<const Cell>(generous);
     Options options;
     std::vector<std::int64_t> delays;
     for (job.crashes = 0; job.crashes < 9; ++job.crashes) {
-        delays.push_back(judge(job, OutcomeClass::crash, false, options).delay.ms);
+        delays.push_back(judge(job, generous.policy, OutcomeClass::crash, false, options).delay.ms);
     }
     EXPECT_EQ(delays, (std::vector<std::int64_t>{1'000, 2'000, 4'000, 8'000, 16'000, 32'000, 60'000,
                                                  60'000, 60'000}));

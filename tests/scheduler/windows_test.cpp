@@ -52,7 +52,7 @@ class Windows : public SchedulerTest {
     // The key of the sweep's only sentinel, and its attempts.
     std::string sentinel() const {
         const Experiment* sweep = state().find_experiment(ExperimentName{"sweep"});
-        return state().job(sweep->sentinels.at(0)).key.value;
+        return state().job(sweep->sentinels.at(0)).key().value;
     }
 
     // The first job's card is measured first: 100 token/s. Then job "a" runs.
@@ -312,8 +312,8 @@ TEST_F(Windows, an_experiment_that_fails_too_often_lets_a_running_sentinel_end_b
     }
     step(made);
     const Experiment* sweep = state().find_experiment(ExperimentName{"sweep"});
-    const std::string first = state().job(sweep->sentinels.at(0)).key.value;
-    const std::string second = state().job(sweep->sentinels.at(1)).key.value;
+    const std::string first = state().job(sweep->sentinels.at(0)).key().value;
+    const std::string second = state().job(sweep->sentinels.at(1)).key().value;
     claim_all({"link sweep a waiting #0", "link sweep b waiting #0",
                "answer sweep: 2 cells, 2 new, 0 done, 0 running, 0 failed before, 0 impossible",
                "sentinel sweep of a on w1/cpu: " + first + " waiting #0",

@@ -17,7 +17,7 @@ TEST_F(Workers, heartbeats_that_list_the_job_keep_its_lease) {
     run_a();
     pass_with_heartbeats(300'000, {"w1-1"});
     expect_silence();
-    EXPECT_TRUE(std::holds_alternative<Running>(job("a").state));
+    EXPECT_TRUE(std::holds_alternative<Running>(job("a").state()));
 }
 
 TEST_F(Workers, a_job_whose_dispatch_was_lost_is_taken_back_though_its_worker_speaks) {

@@ -132,7 +132,7 @@ TEST_F(Orders, a_reader_may_ask_why_and_not_order) {
     say(reader, Control{ControlAction::cancel, "sweep", {}, {}});
     turn();
     EXPECT_EQ(take<Refusal>("reader").value_or(Refusal{}).code, ErrorCode::refused);
-    const std::string key = loop_->scheduler().state().job(0).key.value;
+    const std::string key = loop_->scheduler().state().job(0).key().value;
     say(reader, ExplainRequest{key.substr(0, 6)});
     turn();
     const auto told = take<Explanation>("reader");
@@ -170,8 +170,8 @@ TEST_F(Orders, where_a_job_ran_out_of_memory_it_does_not_go_again_after_a_restar
     EXPECT_EQ(second->device, "cuda:1");
     restart();
     const scheduler::Job& job = loop_->scheduler().state().job(0);
-    EXPECT_EQ(job.kinds_tried, std::vector<std::string>{"A100-40G"});
-    EXPECT_EQ(job.outgrew_bytes, 40ull << 30);
+    EXPECT_EQ(job.told().kinds_tried, std::vector<std::string>{"A100-40G"});
+    EXPECT_EQ(job.told().outgrew_bytes, 40ull << 30);
 }
 
 }  // namespace

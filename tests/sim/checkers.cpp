@@ -215,11 +215,11 @@ void Checkers::agreement(const Loop& loop) {
         return;
     }
     for (const scheduler::Job& job : state.jobs()) {
-        const StoredJob* stored = store_.job(job.key);
-        std::string word(scheduler::state_word(job.state));
+        const StoredJob* stored = store_.job(job.key());
+        std::string word(scheduler::state_word(job.state()));
         word = word == "backoff" ? "waiting" : word;
-        if (stored == nullptr || stored->state != word || stored->attempt != job.attempt ||
-            stored->windows_again != job.windows_again) {
+        if (stored == nullptr || stored->state != word || stored->attempt != job.attempt() ||
+            stored->windows_again != job.told().windows_again) {
             breach_("memory and store disagree about a job that is " + word);
         }
     }
@@ -361,8 +361,8 @@ std::string Recording::difference(const scheduler::Scheduler& real, Replay how) 
         return "a replay of the events knows another number of jobs";
     }
     for (std::size_t i = 0; i < jobs.size(); ++i) {
-        const scheduler::Job& job = jobs[i];
-        const scheduler::Job& other = again.state().jobs()[i];
+        const scheduler::JobRecord job = jobs[i].record();
+        const scheduler::JobRecord other = again.state().jobs()[i].record();
         if (job.key != other.key || job.state.index() != other.state.index() ||
             job.attempt != other.attempt || job.crashes != other.crashes ||
             job.failures != other.failures || job.kinds_tried != other.kinds_tried ||
