@@ -1,6 +1,7 @@
 #include "coordinator/cli/client.h"
 
 #include <chrono>
+#include <iterator>
 #include <utility>
 
 #include "schemas/codec.h"
@@ -109,21 +110,19 @@ Result<Message> Client::ask(const Message& question, Duration patience) {
     return make_error(ErrorCode::unavailable, "the coordinator at " + where_ + " gave no answer");
 }
 
-Result<Submitted> Client::submit(const Submit& whole, Duration patience) {
-    Submit piece;
-    piece.experiment = whole.experiment;
-    piece.force = whole.force;
-    piece.retry_failed = whole.retry_failed;
-    piece.tags = whole.tags;
-    piece.max_fails = whole.max_fails;
+Result<Submitted> Client::submit(Submit whole, Duration patience) {
+    // Every piece is the whole but for what is too long to be sent with each.
+    std::vector<Cell> cells = std::move(whole.cells);
+    const std::string yaml = std::move(whole.yaml);
+    Submit piece = std::move(whole);
     for (std::size_t first = 0;; ++piece.piece) {
-        const std::size_t end = end_of_piece(whole.cells, first);
+        const std::size_t end = end_of_piece(cells, first);
         const auto at = [&](std::size_t i) {
-            return whole.cells.begin() + static_cast<std::ptrdiff_t>(i);
+            return std::make_move_iterator(cells.begin() + static_cast<std::ptrdiff_t>(i));
         };
         piece.cells.assign(at(first), at(end));
-        piece.continues = end < whole.cells.size();
-        piece.yaml = piece.continues ? "" : whole.yaml;
+        piece.continues = end < cells.size();
+        piece.yaml = piece.continues ? "" : yaml;
         const Submitted answer = TRY(ask_for<Submitted>(piece, patience));
         if (!piece.continues) {
             return answer;

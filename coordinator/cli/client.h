@@ -36,7 +36,7 @@ class Client {
     Result<Message> ask(const Message& question, Duration patience);
 
     // A submission, in as many messages as it needs; `patience` for each of them.
-    Result<Submitted> submit(const Submit& whole, Duration patience);
+    Result<Submitted> submit(Submit whole, Duration patience);
 
     // One question and its answer where only one type of answer makes sense.
     template <class Answer>

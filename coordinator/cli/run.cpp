@@ -277,7 +277,7 @@ Result<int> summarise(const RunPlan& plan, const Parsed& parsed, const Experimen
 
 Result<int> run(const Parsed& parsed) {
     RunPlan plan = TRY(read_plan(parsed));
-    const PreparedExperiment prepared = TRY(prepare(plan.request));
+    PreparedExperiment prepared = TRY(prepare(plan.request));
     interrupts();
     TRY(make_private_folder(plan.state));
     plan.request.models.push_back(plan.state / "models");
@@ -291,10 +291,11 @@ Result<int> run(const Parsed& parsed) {
     const std::string url = coordinator->endpoint();
     TRY(access_of(keys, "worker", Role::work, url));
     Client client = TRY(Client::connect(TRY(access_of(keys, "client", Role::submit, url))));
-    const Submitted submitted = TRY(client.submit(prepared.submit, submit_limit));
-    print_submitted(submitted, prepared.submit.cells.size());
-    const Status worked =
-        work(plan, client, submitted.experiment, url, wants_cpu(plan, prepared.submit.cells));
+    const std::size_t asked = prepared.submit.cells.size();
+    const bool on_cpu = wants_cpu(plan, prepared.submit.cells);
+    const Submitted submitted = TRY(client.submit(std::move(prepared.submit), submit_limit));
+    print_submitted(submitted, asked);
+    const Status worked = work(plan, client, submitted.experiment, url, on_cpu);
     TRY(coordinator->stop());
     if (!worked && worked.error().code == ErrorCode::interrupted) {
         return make_error(ErrorCode::interrupted,

@@ -1,5 +1,6 @@
 // `bitsweep submit`: sends an experiment.
 #include <cstdio>
+#include <utility>
 
 #include "coordinator/cli/client.h"
 #include "coordinator/cli/command.h"
@@ -46,14 +47,14 @@ Table table_of(const Submitted& submitted) {
 }
 
 Result<int> submit(const Parsed& parsed) {
-    const PreparedExperiment prepared = TRY(prepare(TRY(read_request(parsed))));
+    PreparedExperiment prepared = TRY(prepare(TRY(read_request(parsed))));
     interrupts();
     Client client = TRY(Client::connect(TRY(find_access(parsed.shared, "client"))));
-    const Submitted submitted = TRY(client.submit(prepared.submit, submit_limit));
+    const std::size_t asked = prepared.submit.cells.size();
+    const Submitted submitted = TRY(client.submit(std::move(prepared.submit), submit_limit));
     print_table(table_of(submitted), parsed.shared);
     if (submitted.cells == 0) {
-        std::fprintf(stderr, "%zu cells wait for the first worker of each kind of device\n",
-                     prepared.submit.cells.size());
+        std::fprintf(stderr, "%zu cells wait for the first worker of each kind of device\n", asked);
     }
     if (submitted.former > 0) {
         std::fprintf(stderr, "%s\n", former_words(submitted).c_str());
