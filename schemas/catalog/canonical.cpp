@@ -3,15 +3,36 @@
 #include <charconv>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
 #include "schemas/catalog/methods.h"
+#include "schemas/catalog/stored_keys.h"
 #include "schemas/codec.h"
 #include "schemas/content.h"
 
 namespace bitsweep {
 namespace {
+
+// So many characters at the start stand as they are; seen eight at a time, the last few left out.
+std::size_t plain_prefix(std::string_view text) {
+    constexpr std::uint64_t ones = 0x0101'0101'0101'0101u;
+    constexpr std::uint64_t tops = 0x8080'8080'8080'8080u;
+    // A byte of zero gives a top bit; bytes above it in the word may give one too many, never too
+    // few.
+    const auto has_zero = [](std::uint64_t word) { return (word - ones) & ~word & tops; };
+    std::size_t at = 0;
+    for (; at + sizeof(std::uint64_t) <= text.size(); at += sizeof(std::uint64_t)) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, text.data() + at, sizeof word);
+        const std::uint64_t control = (word - 0x20 * ones) & ~word & tops;
+        if ((control | has_zero(word ^ (ones * '"')) | has_zero(word ^ (ones * '\\'))) != 0) {
+            break;
+        }
+    }
+    return at;
+}
 
 // JSON by hand on purpose: the bytes are hashed, so no library release may change them.
 class CanonicalObject {
@@ -77,7 +98,7 @@ class CanonicalObject {
         static constexpr char hex[] = "0123456789abcdef";
         out_ += '"';
         std::size_t copied = 0;
-        for (std::size_t i = 0; i < value.size(); ++i) {
+        for (std::size_t i = plain_prefix(value); i < value.size(); ++i) {
             const auto byte = static_cast<unsigned char>(value[i]);
             if (byte >= 0x20 && byte != '"' && byte != '\\') {
                 continue;
@@ -229,6 +250,16 @@ std::string setting_key(const JobSpec& spec) {
 
 std::string spec_key(const JobSpec& spec) {
     return sha256_hex(canonical_json(spec));
+}
+
+// Most cells are the first repeat and have no quality: their series' form is their own.
+StoredKeys stored_keys(const JobSpec& spec, std::string_view spec_key) {
+    StoredKeys keys;
+    keys.canonical = canonical(spec, Scope::cell);
+    const std::string series = canonical(spec, Scope::series);
+    keys.series = series == keys.canonical ? std::string(spec_key) : sha256_hex(series);
+    keys.setting = setting_key(spec);
+    return keys;
 }
 
 JobKey cell_key(const CellIdentity& identity) {

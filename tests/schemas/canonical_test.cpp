@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "schemas/catalog/stored_keys.h"
 #include "schemas/codec.h"
 #include "schemas/content.h"
 
@@ -248,6 +249,29 @@ TEST(Canonical, SeriesAndSettingAreTheCellWithoutItsRepeatAndWithoutItsMethod) {
         setting.method = "fp16";
         setting.threshold.reset();
         EXPECT_EQ(setting_key(spec), spec_key(setting)) << spec.method;
+        const StoredKeys stored = stored_keys(spec, spec_key(spec));
+        EXPECT_EQ(stored.canonical, canonical_json(spec));
+        EXPECT_EQ(stored.series, series_key(spec));
+        EXPECT_EQ(stored.setting, setting_key(spec));
+    }
+}
+
+TEST(CanonicalForm, escapes_what_must_be_wherever_it_stands) {
+    for (std::size_t length = 1; length < 20; ++length) {
+        for (std::size_t at = 0; at < length; ++at) {
+            for (const auto& [raw, written] :
+                 {std::pair{'"', "\\\""}, std::pair{'\\', "\\\\"}, std::pair{'\n', "\\u000a"},
+                  std::pair{'\x1f', "\\u001f"}, std::pair{' ', " "}, std::pair{'\x7f', "\x7f"},
+                  std::pair{'\xc3', "\xc3"}}) {
+                JobSpec spec = plain();
+                spec.prompt = std::string(length, 'a');
+                spec.prompt[at] = raw;
+                const std::string expected = "\"prompt\":\"" + std::string(at, 'a') + written +
+                                             std::string(length - at - 1, 'a') + "\"";
+                EXPECT_NE(canonical_json(spec).find(expected), std::string::npos)
+                    << length << " " << at << " " << written;
+            }
+        }
     }
 }
 
