@@ -1,9 +1,12 @@
 #include "results/store/writer.h"
 
+#include <algorithm>
 #include <bit>
+#include <iterator>
 
 #include "results/store/json_text.h"
 #include "results/store/queries.h"
+#include "schemas/catalog/stored_keys.h"
 #include "schemas/codec.h"
 
 namespace bitsweep {
@@ -15,6 +18,21 @@ std::string lines(const std::vector<std::string>& texts) {
         joined += (joined.empty() ? "" : "\n") + text;
     }
     return joined;
+}
+
+// The words that the schema's CHECK constraints allow, which this connection is not asked about
+// (queries.h: writer_settings).
+Status check_words(const StoredState& job) {
+    const auto is_one_of = [](std::string_view word, const auto& known) {
+        return std::find(std::begin(known), std::end(known), word) != std::end(known);
+    };
+    constexpr std::string_view states[] = {"waiting", "running", "done", "failed", "cancelled"};
+    constexpr std::string_view shown[] = {"nothing", "flagged", "valid"};
+    if (is_one_of(job.state, states) && is_one_of(job.shown, shown)) {
+        return {};
+    }
+    return make_error(ErrorCode::internal, "job " + job.key.value + " cannot be stored as `" +
+                                               job.state + "`, `" + job.shown + "`");
 }
 
 std::int64_t sql_attempt(Attempt attempt) {
@@ -50,24 +68,28 @@ Result<std::int64_t> SqliteWriter::add_job(const StoredJob& job, Membership memb
     const JobSpec& spec = job.cell.spec;
     // A sentinel stands beside no cell: it shares neither series nor setting with one.
     const bool sentinel = membership == Membership::sentinel;
-    const std::string series = sentinel ? job.key.value : series_key(spec);
-    const std::string setting = sentinel ? job.key.value : setting_key(spec);
     const CellIdentity& identity = job.cell.identity;
+    const StoredKeys keys = stored_keys(spec, identity.spec_key);
+    const std::string& series = sentinel ? job.key.value : keys.series;
+    const std::string& setting = sentinel ? job.key.value : keys.setting;
     TRY(TRY(connection_.cached(sql::put_spec))
             ->execute(job.key.value, spec.model.name, to_string(spec.model.weights), spec.method,
                       spec.threshold, spec.head_bits, spec.kv, spec.gpu, spec.batch,
                       spec.prompt_tokens, spec.new_tokens, to_string(spec.protocol), spec.threads,
                       std::bit_cast<std::int64_t>(spec.seed), spec.repeat, spec.quality.text,
-                      to_json(spec), canonical_json(spec), series, setting, identity.spec_key,
+                      to_json(spec), keys.canonical, series, setting, identity.spec_key,
                       identity.weights_digest, identity.dataset_digest,
                       identity.numerics_revision));
     const std::int64_t row = connection_.last_rowid();
     rows_.add(job.key.value, row);
     TRY(add_state(row, job));
+    TRY(indexes_.added(connection_, row));
+    grown_ = true;
     return row;
 }
 
 Status SqliteWriter::add_state(std::int64_t row, const StoredState& job) {
+    TRY(check_words(job));
     return TRY(connection_.cached(sql::put_state))
         ->execute(row, job.state, sql_attempt(job.attempt), job.crashes, job.failures,
                   job.worker.value, job.session.value, job.device, to_string(job.last_outcome),
@@ -108,6 +130,7 @@ Status SqliteWriter::put_job(const ExperimentName& experiment, const StoredJob& 
 }
 
 Status SqliteWriter::set_job(const StoredState& job) {
+    TRY(check_words(job));
     const std::optional<std::int64_t> row = TRY(rows_.find(connection_, job.key.value));
     if (!row) {
         return make_error(ErrorCode::not_found, "job " + job.key.value + " is not in the database");
@@ -129,6 +152,11 @@ Status SqliteWriter::set_job(const StoredState& job) {
     const Shown shown = *shown_;
     shown_.reset();
     return write(sql::set_state_and_show, shown.run, shown.attempt);
+}
+
+Status SqliteWriter::finish() {
+    TRY(show_pending());
+    return indexes_.build(connection_);
 }
 
 void SqliteWriter::shrink() {
@@ -228,7 +256,11 @@ Status SqliteWriter::put_details(std::int64_t run_id, const RunResult& result) {
 }
 
 Status SqliteWriter::put_event(TimePoint when, std::string_view kind, std::string_view json) {
-    return TRY(connection_.cached(sql::put_event))->execute(when.unix_ms, kind, json);
+    TRY(TRY(connection_.cached(sql::put_event))->execute(when.unix_ms, kind, json));
+    if (sqlite3_changes64(connection_.raw()) == 0) {
+        return make_error(ErrorCode::internal, "an event that is no JSON: " + std::string(json));
+    }
+    return {};
 }
 
 }  // namespace bitsweep

@@ -1,6 +1,7 @@
 // The statements of one transaction. Made by Store::transact only.
 #pragma once
 
+#include "results/store/bulk_indexes.h"
 #include "results/store/job_rows.h"
 #include "results/store/sqlite.h"
 #include "results/store/store.h"
@@ -17,7 +18,7 @@ class SqliteWriter final : public StoreWriter {
     Status put_run(const FinishedRun& run) override;
     Status put_event(TimePoint when, std::string_view kind, std::string_view json) override;
     // At the end of the transaction.
-    Status finish() { return show_pending(); }
+    Status finish();
     // Behind the transaction: gives back the memory that many new jobs took.
     void shrink();
 
@@ -41,6 +42,7 @@ class SqliteWriter final : public StoreWriter {
     Connection& connection_;
     JobRows& rows_;
     std::optional<Shown> shown_;
+    BulkIndexes indexes_;
     bool grown_ = false;
 };
 
