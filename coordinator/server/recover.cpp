@@ -49,20 +49,23 @@ Result<std::unordered_map<std::string, std::vector<JobKey>>> read_members(Store&
 
 // What people ordered and what was set aside, from the event log: the last word counts.
 Status read_orders(Store& store, scheduler::Snapshot& snapshot) {
-    std::map<std::string, scheduler::Snapshot::Sweep*> sweeps;
-    std::unordered_map<std::string, std::vector<scheduler::Snapshot::Sweep*>> owners;
-    for (scheduler::Snapshot::Sweep& sweep : snapshot.experiments) {
-        sweeps[sweep.name.value] = &sweep;
-        for (const JobKey& key : sweep.jobs) {
-            owners[key.value].push_back(&sweep);
-        }
-    }
     const Table table = TRY(store.query(
         "SELECT kind, json_extract(json, '$.experiment'), json_extract(json, '$.key'), "
         "json_extract(json, '$.worker'), json_extract(json, '$.device'), "
         "json_extract(json, '$.card'), json_extract(json, '$.text') FROM events WHERE kind IN "
         "('submitted', 'paused', 'resumed', 'stopped', 'retried', 'failed', 'quarantine', "
         "'cleared') ORDER BY id"));
+    const bool any_failed = std::any_of(table.rows.begin(), table.rows.end(), [](const auto& row) {
+        return row.at(0).text == "failed";
+    });
+    std::map<std::string, scheduler::Snapshot::Sweep*> sweeps;
+    std::unordered_map<std::string, std::vector<scheduler::Snapshot::Sweep*>> owners;
+    for (scheduler::Snapshot::Sweep& sweep : snapshot.experiments) {
+        sweeps[sweep.name.value] = &sweep;
+        for (std::size_t i = 0; any_failed && i < sweep.jobs.size(); ++i) {
+            owners[sweep.jobs[i].value].push_back(&sweep);
+        }
+    }
     for (const auto& row : table.rows) {
         const std::string& kind = row.at(0).text;
         const std::string& text = row.at(6).text;
