@@ -12,36 +12,47 @@ namespace {
 
 constexpr std::size_t digits_of_a_key = 64;
 
-// Below 0: no digit.
-int value_of(char digit) {
-    if (digit >= '0' && digit <= '9') {
-        return digit - '0';
+// By character; 0xff: no digit.
+constexpr std::array<std::uint8_t, 256> digit_values = [] {
+    std::array<std::uint8_t, 256> values{};
+    values.fill(0xff);
+    for (std::uint8_t i = 0; i < 16; ++i) {
+        values[static_cast<std::uint8_t>("0123456789abcdef"[i])] = i;
     }
-    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
-}
+    return values;
+}();
 
-bool is_hex(std::string_view key) {
-    return key.size() == digits_of_a_key &&
-           std::all_of(key.begin(), key.end(), [](char c) { return value_of(c) >= 0; });
+std::uint8_t value_of(char digit) {
+    return digit_values[static_cast<std::uint8_t>(digit)];
 }
 
 }  // namespace
 
-bool PackedKey::holds(std::string_view key) {
-    return key.size() <= std::tuple_size_v<decltype(bytes_)> || is_hex(key);
+std::optional<PackedKey> PackedKey::of(std::string_view key) {
+    PackedKey packed;
+    if (key.size() <= packed.bytes_.size()) {
+        std::copy(key.begin(), key.end(), packed.bytes_.begin());
+        packed.length_ = static_cast<std::uint8_t>(key.size());
+        return packed;
+    }
+    if (key.size() != digits_of_a_key) {
+        return std::nullopt;
+    }
+    packed.length_ = hex;
+    std::uint8_t strange = 0;
+    for (std::size_t i = 0; i < packed.bytes_.size(); ++i) {
+        const std::uint8_t high = value_of(key[2 * i]);
+        const std::uint8_t low = value_of(key[2 * i + 1]);
+        strange |= (high | low) & 0xf0;
+        packed.bytes_[i] = static_cast<std::uint8_t>(high << 4 | low);
+    }
+    return strange == 0 ? std::optional(packed) : std::nullopt;
 }
 
 PackedKey::PackedKey(std::string_view key) {
-    ASSERT(holds(key));
-    if (key.size() <= bytes_.size()) {
-        std::copy(key.begin(), key.end(), bytes_.begin());
-        length_ = static_cast<std::uint8_t>(key.size());
-        return;
-    }
-    length_ = hex;
-    for (std::size_t i = 0; i < bytes_.size(); ++i) {
-        bytes_[i] = static_cast<std::uint8_t>(16 * value_of(key[2 * i]) + value_of(key[2 * i + 1]));
-    }
+    const std::optional<PackedKey> packed = of(key);
+    ASSERT(packed);
+    *this = *packed;
 }
 
 JobKey PackedKey::key() const {

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "schemas/ids.h"
@@ -13,8 +14,10 @@ namespace bitsweep::scheduler {
 class PackedKey {
  public:
     PackedKey() = default;  // the empty key
-    // 64 hex digits in lower case, as cell_key() makes them, or any text of at most 32 bytes.
-    static bool holds(std::string_view key);
+    // 64 hex digits in lower case, as cell_key() makes them, or any text of at most 32 bytes; else
+    // nullopt.
+    static std::optional<PackedKey> of(std::string_view key);
+    static bool holds(std::string_view key) { return of(key).has_value(); }
     explicit PackedKey(std::string_view key);  // that holds() says yes to
 
     JobKey key() const;

@@ -1,6 +1,7 @@
 #include "coordinator/scheduler/placement.h"
 
 #include <algorithm>
+#include <bit>
 #include <cctype>
 #include <cstdio>
 
@@ -38,6 +39,13 @@ bool has_model(const Worker& worker, const ModelRef& model) {
     }
     // Random weights need a shape only, and the table of shapes is everywhere.
     return model.weights == WeightsSource::random && find_shape(model.name) != nullptr;
+}
+
+// Up by less than 0.4 %; the estimate is good to one. Jobs of equal needs share a group, and every
+// choice looks at every group: a matrix of lengths and batches would have one for each job.
+std::uint64_t coarse(std::uint64_t bytes) {
+    const std::uint64_t step = std::max<std::uint64_t>(1, std::bit_floor(bytes) / 256);
+    return (bytes + step - 1) / step * step;
 }
 
 std::string gib(std::uint64_t bytes) {
@@ -208,12 +216,12 @@ Needs needs_of(const JobSpec& spec) {
         spec.prompt_tokens > 0 ? spec.prompt_tokens : static_cast<std::int64_t>(spec.prompt.size());
     memory->question.context = std::max(
         prompt + spec.new_tokens, scored && spec.quality.tokens > 0 ? spec.quality.window : 0);
-    needs.bytes = memory->bytes().total();
+    needs.bytes = coarse(memory->bytes().total());
     if (scored) {
         memory->question.prefill_rows = cpu_prefill_rows;
         memory->question.method = *parse_method("fp32");
         memory->question.batch = 1;
-        needs.reference_bytes = estimate_memory(memory->question).total();
+        needs.reference_bytes = coarse(estimate_memory(memory->question).total());
     }
     return needs;
 }

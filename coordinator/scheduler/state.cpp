@@ -86,7 +86,8 @@ JobIndex State::add(const JobRecord& record, const Cell& cell, Needs needs) {
 }
 
 std::optional<JobIndex> State::find(const JobKey& key) const {
-    return PackedKey::holds(key.value) ? by_key_.find(PackedKey(key.value), jobs_) : std::nullopt;
+    const std::optional<PackedKey> packed = PackedKey::of(key.value);
+    return packed ? by_key_.find(*packed, jobs_) : std::nullopt;
 }
 
 void State::set_policy(JobIndex index, const JobPolicy& policy) {

@@ -1,6 +1,8 @@
 // What a job asks of a device, with the real catalog, and what measured peaks change.
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "coordinator/scheduler/explain.h"
 #include "coordinator/scheduler/placement.h"
 #include "schemas/policy.h"
@@ -67,6 +69,17 @@ TEST(Needs, grow_with_context_and_batch) {
     EXPECT_GT(deep, small + 200 * mib);  // 16 layers x 2 x 512 x 2 bytes are 32 KiB a token
     spec.batch = 8;
     EXPECT_GT(needs_of(spec).bytes, deep + 1'500 * mib);
+}
+
+TEST(Needs, that_differ_by_less_than_the_estimate_is_good_for_are_the_same) {
+    std::set<std::uint64_t> different;
+    for (std::int64_t tokens = 1; tokens <= 1'000; ++tokens) {
+        JobSpec spec = llama("fp16");
+        spec.new_tokens = tokens;
+        different.insert(needs_of(spec).bytes);
+    }
+    EXPECT_LT(different.size(), 10u) << "32 MiB of 2.4 GiB, in steps of 8 MiB";
+    EXPECT_GT(different.size(), 2u);
 }
 
 TEST(Needs, of_a_quality_job_include_the_fp32_reference_on_the_host_only) {
