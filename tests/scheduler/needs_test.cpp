@@ -154,7 +154,7 @@ TEST(Needs, without_affinity_jobs_go_out_in_their_order) {
     (void)scheduler.step(now, submission("sweep", {"a=m/fp16", "b=n/fp16", "c=m/int8"}));
     (void)scheduler.step(now, result("w1-1", "a#1"));
     EXPECT_TRUE(std::holds_alternative<Running>(
-        scheduler.state().job(*scheduler.state().find(JobKey{"b"})).state));
+        scheduler.state().job(*scheduler.state().find(JobKey{"b"})).state()));
     (void)scheduler.step(now, result("w1-1", "b#1"));
     EXPECT_EQ(scheduler.state().workers().begin()->second.loads, 3);
 }
