@@ -169,11 +169,11 @@ def int3_asym(weight, levels=7):
     return ((np.clip(np.rint(w / scale) + zero, 0, levels) - zero) * scale).reshape(weight.shape)
 
 
-def int3_hqq(weight, levels=7):
-    """quant/hqq/README.md where no error reaches 0.17: Lloyd's rounds over codes and zero."""
+def int3_hqq(weight, levels=7, whole=False):
+    """quant/hqq/README.md where no error reaches 0.17: Lloyd's rounds over codes and zero; `whole`: whole zeros only."""
     w, low, high = groups_of(weight)
     scale = ((high - low) / levels).astype(np.float16).astype(np.float32)
-    stored = lambda zero: (zero - 4).astype(np.float16).astype(np.float32) + 4
+    stored = np.rint if whole else lambda zero: (zero - 4).astype(np.float16).astype(np.float32) + 4
     zero, least, open_ = stored(-low / scale), np.full(low.shape, np.inf), np.full(low.shape, True)
     best = zero
     for _ in range(20):
@@ -226,11 +226,12 @@ def say_hqq(model, windows):
         print(f"{kind:12} {mean[0]:8.3f} {mean[1]:8.3f} {mean[2]:15.3f} {mean[3]:22.3f} {mean[4]:26.3f}   "
               f"{int((ratios[:, 1] > 1).sum())} of {model.layers}, {ratios[:, 1].max():.2f}", flush=True)
     exact = [log_softmax(model.logits(ids, model.weights))[:-1] for ids in windows]
-    for name, without in (("the range's", KINDS), ("HQQ's", []), ("HQQ's, the range's in attn_v", ["attn_v"]),
-                          ("HQQ's, the range's in attn_v, ffn_down", ["attn_v", "ffn_down"])):
-        of = lambda kind: int3_asym if kind in without else int3_hqq
+    whole = lambda w: int3_hqq(w, whole=True)
+    for name, of in (("the range's", lambda kind: int3_asym), ("HQQ's", lambda kind: int3_hqq),
+                     ("HQQ's, whole ones only", lambda kind: whole),
+                     ("HQQ's, whole ones in attn_v", lambda kind: whole if kind == "attn_v" else int3_hqq)):
         rounded = {(i, kind): of(kind)(w) for (i, kind), w in model.weights.items()}
-        print(f"zeros: {name:38} KL {loss(model, windows, exact, rounded):.3f}", flush=True)
+        print(f"zeros: {name:30} KL {loss(model, windows, exact, rounded):.3f}", flush=True)
 
 
 def loss(model, windows, exact, rounded):
