@@ -42,7 +42,7 @@ std::string threshold_panel(const ThresholdPanel& panel, const ByThreshold& cell
             }
         }
     }
-    if (line.size() < 3) {
+    if (line.size() < 2) {
         return "";
     }
     // On a linear axis a loss that falls by decades would be a corner.
@@ -54,7 +54,8 @@ std::string threshold_panel(const ThresholdPanel& panel, const ByThreshold& cell
     for (std::size_t i = 0; i < line.size(); ++i) {
         plot.point(line[i].first, line[i].second, intervals[i].low, intervals[i].high,
                    {series, false},
-                   "T = " + plain_text(line[i].first) + ": " + significant(line[i].second, 4));
+                   cells.begin()->second->model + ", T = " + plain_text(line[i].first) + ": " +
+                       significant(line[i].second, 4));
     }
     return plot.svg();
 }
