@@ -157,6 +157,30 @@ TEST(Job, ReportsOutlierColumnsByLayerAtItsThreshold) {
     EXPECT_FALSE(values_of(served.results[2]).contains("outlier_columns"));
 }
 
+TEST(Job, WithQualityOfLayersTellsWhatEachLosesAndTakesAlone) {
+    JobSpec spec = job_of("llama-pico", "int4-g64");
+    spec.quality = {QualityMode::layers, "heldout-fiction", 512, 256};
+    const Served served = serve({spec});
+    ASSERT_EQ(1U, served.results.size());
+    const auto values = values_of(served.results[0]);
+    double losses = 0;
+    int layers = 0;
+    for (const auto& [metric, value] : values) {
+        if (!metric.starts_with("layer_kl:")) {
+            continue;
+        }
+        const std::string layer = metric.substr(9);
+        ++layers;
+        losses += value;
+        EXPECT_GT(value, 0) << layer;
+        EXPECT_LT(value, values.at("kl_mean")) << layer;
+        EXPECT_GT(values.at("layer_latency:" + layer), 0) << layer;
+        EXPECT_GT(values.at("layer_bytes:" + layer), 1000) << layer;
+    }
+    EXPECT_EQ(layers, 3 * 4) << "the head has bits of its own";
+    EXPECT_NEAR(losses, values.at("kl_mean"), 0.3 * values.at("kl_mean"));  // losses about add
+}
+
 TEST(Job, WithRandomWeightsMeasuresSpeedAndRefusesQuality) {
     JobSpec spec = job_of("llama-pico", "int8");
     spec.model = {.name = "llama-pico", .weights = WeightsSource::random, .weights_seed = 7};
