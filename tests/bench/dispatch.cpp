@@ -9,6 +9,7 @@
 // --window: devices of each worker, so many jobs are on their way to it at once.
 // --only: jobs, trip (one job at a time) or idle (workers that only speak).
 #include <signal.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -500,6 +501,7 @@ int measure(const std::vector<std::string>& arguments) {
             return 2;
         }
     }
+    std::setvbuf(stdout, nullptr, _IOLBF, 0);  // in order with what goes wrong
     std::printf("%d workers with %d jobs each on their way, CURVE, synchronous=FULL\n",
                 settings.workers, settings.window);
     if (settings.wants("jobs")) {
@@ -522,6 +524,9 @@ int measure(const std::vector<std::string>& arguments) {
 
 int start_role(const std::vector<std::string>& arguments) {
     const std::string role = arguments.empty() ? "" : arguments[0];
+    if (role == "--coordinator" || role == "--noop" || role == "--crowd") {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);  // a benchmark that is stopped takes its parts along
+    }
     if (role == "--coordinator" && arguments.size() == 3) {
         return be_coordinator(arguments[1], arguments[2]);
     }
