@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <string_view>
 #include <tuple>
@@ -49,18 +48,6 @@ std::string where_of(const EvidenceQuestion& question) {
         where += " AND c.model = " + sql_text(question.model);
     }
     return where;
-}
-
-std::vector<double> numbers_of(const std::string& json) {
-    std::vector<double> numbers;
-    const auto parsed = nlohmann::json::parse(json, nullptr, false);
-    if (!parsed.is_array()) {
-        return numbers;
-    }
-    for (const auto& value : parsed) {
-        numbers.push_back(value.is_number() ? value.get<double>() : nan);
-    }
-    return numbers;
 }
 
 // What the analyses ask of a run, sorted. A run has some 50 metrics and one more for each layer:

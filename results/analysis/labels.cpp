@@ -1,6 +1,8 @@
 #include "results/analysis/labels.h"
 
 #include <array>
+#include <limits>
+#include <nlohmann/json.hpp>
 
 namespace bitsweep {
 namespace {
@@ -24,6 +26,19 @@ std::string method_on_device(const Row& cell) {
 }
 
 }  // namespace
+
+std::vector<double> numbers_of(const std::string& json) {
+    std::vector<double> numbers;
+    const auto parsed = nlohmann::json::parse(json, nullptr, false);
+    if (!parsed.is_array()) {
+        return numbers;
+    }
+    for (const auto& value : parsed) {
+        numbers.push_back(value.is_number() ? value.get<double>()
+                                            : std::numeric_limits<double>::quiet_NaN());
+    }
+    return numbers;
+}
 
 std::string sql_text(std::string_view text) {
     std::string out = "'";

@@ -19,15 +19,6 @@ constexpr Interval unknown{nan, nan, nan};
 // Tokens that are resampled together. Longer than a sentence; a text of 4,096 has 32 of them.
 constexpr std::size_t block_tokens = 128;
 
-std::vector<double> numbers_of(const std::string& json) {
-    std::vector<double> numbers;
-    const auto parsed = nlohmann::json::parse(json, nullptr, false);
-    for (const auto& value : parsed.is_array() ? parsed : nlohmann::json::array()) {
-        numbers.push_back(value.is_number() ? value.get<double>() : nan);
-    }
-    return numbers;
-}
-
 std::string key_of(const std::string& series, const std::string& kind, const std::string& name) {
     return series + "\n" + kind + "\n" + name;
 }
@@ -97,7 +88,7 @@ ProcessSampler paired_times(const RunPair& pair) {
             processes.push_back({over.ns, under->ns});
         }
     }
-    return ProcessSampler(std::move(processes));
+    return ProcessSampler(processes);
 }
 
 // Of the two runs of a pair.

@@ -13,7 +13,6 @@ Axis axis(const std::string& label, Scale scale, const Range& range) {
     return {label, scale, range.low, range.high};
 }
 
-// The model with the most weights among the cells of a device; empty where there is none.
 std::string largest_model(const Report& report, const std::string& device) {
     std::string largest;
     double most = -1;

@@ -16,6 +16,10 @@ namespace bitsweep {
 // 'text', quotes doubled: the read API takes one statement and no parameters.
 std::string sql_text(std::string_view text);
 
+// A JSON array of numbers, as samples are stored: NaN for what is no number, nothing for a text
+// that is no array.
+std::vector<double> numbers_of(const std::string& json);
+
 // A column that is not there is a bug of the query's text.
 class Row {
  public:

@@ -19,19 +19,20 @@ namespace fs = std::filesystem;
 // workers.
 constexpr double helpers = 0.5;
 
-int usable_cores() {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    return sched_getaffinity(0, sizeof set, &set) == 0
-               ? CPU_COUNT(&set)
-               : static_cast<int>(std::thread::hardware_concurrency());
-}
-
 }  // namespace
+
+int available_cores() {
+    cpu_set_t set;
+    if (::sched_getaffinity(0, sizeof set, &set) == 0) {
+        return CPU_COUNT(&set);
+    }
+    const unsigned cores = std::thread::hardware_concurrency();
+    return cores == 0 ? 1 : static_cast<int>(cores);
+}
 
 Result<RunQueueTimes> read_run_queue(const fs::path& folder) {
     RunQueueTimes times;
-    times.cores = usable_cores();
+    times.cores = available_cores();
     std::error_code code;
     for (const auto& entry : fs::directory_iterator(folder, code)) {
         RunQueueTimes::Thread thread;

@@ -12,6 +12,9 @@
 
 namespace bitsweep {
 
+// CPU cores that this process may run on; at least 1.
+int available_cores();
+
 // Counters of every thread at one moment, in nanoseconds since the thread began.
 struct RunQueueTimes {
     struct Thread {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "worker/metrics/run_queue.h"
 #include "worker/runner/bench.h"
 #include "worker/runner/command.h"
 #include "worker/runner/devices.h"

@@ -5,6 +5,8 @@
 #include <random>
 #include <utility>
 
+#include "worker/metrics/run_queue.h"
+
 namespace bitsweep {
 namespace {
 

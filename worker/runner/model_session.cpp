@@ -1,8 +1,5 @@
 #include "worker/runner/model_session.h"
 
-#include <sched.h>
-
-#include <thread>
 #include <utility>
 
 #include "schemas/content.h"
@@ -21,15 +18,6 @@ std::vector<fs::path> with_defaults(std::vector<fs::path> dirs, std::vector<fs::
 }
 
 }  // namespace
-
-int available_cores() {
-    cpu_set_t set;
-    if (::sched_getaffinity(0, sizeof set, &set) == 0) {
-        return CPU_COUNT(&set);
-    }
-    const unsigned cores = std::thread::hardware_concurrency();
-    return cores == 0 ? 1 : static_cast<int>(cores);
-}
 
 Result<fs::path> locate_model(const std::string& path_or_name, const std::vector<fs::path>& dirs) {
     std::error_code failed;

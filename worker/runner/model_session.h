@@ -21,7 +21,7 @@ struct RunnerOptions {
     std::string device = "cpu";
     std::vector<std::filesystem::path> model_dirs;  // searched before the default ones
     std::vector<std::filesystem::path> data_dirs;
-    std::filesystem::path calibration_dir;  // calibration_store.h; empty: the user's cache
+    std::filesystem::path calibration_dir;       // calibration_store.h; empty: the user's cache
     std::uint64_t reference_bytes = 1ULL << 30;  // most fp32 logits kept between jobs
 };
 
@@ -65,8 +65,5 @@ class ModelSession {
 // Where a model is: an existing path as it stands, else a name under `dirs` and the default ones.
 Result<std::filesystem::path> locate_model(const std::string& path_or_name,
                                            const std::vector<std::filesystem::path>& dirs);
-
-// CPU cores this process may run on.
-int available_cores();
 
 }  // namespace bitsweep

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <iostream>
 
+#include "worker/metrics/run_queue.h"
 #include "worker/runner/devices.h"
 #include "worker/runner/job_plan.h"
 #include "worker/runner/model_session.h"

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "worker/inference/quant/method.h"
+#include "worker/metrics/run_queue.h"
 #include "worker/runner/build_info.h"
-#include "worker/runner/model_session.h"
 
 namespace bitsweep {
 namespace {
