@@ -1,5 +1,7 @@
 // One layer on a card against the same layer on the CPU: codes, sums, shapes, outliers.
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -139,9 +141,31 @@ std::vector<float> with_outliers(std::uint64_t seed, std::int64_t rows, std::int
     return x;
 }
 
+// `before` is what `got` was added to. Without outliers sums are exact; with them a result may be
+// one rounding step of a half off where the order of their sum decides: hundreds of columns below
+// a threshold of 1.
+struct Sums {
+    std::string method;
+    double threshold = 0;
+    float before = 0;
+};
+void expect_sums(const Sums& sums, const std::vector<float>& want, const std::vector<float>& got) {
+    const bool many = sums.threshold > 0 && sums.threshold < 1;
+    const bool exact = sums.threshold == 0 || sums.method == "w8a8";
+    std::size_t differ = 0;
+    ASSERT_EQ(want.size(), got.size());
+    for (std::size_t i = 0; i < got.size(); ++i) {
+        const double step = std::fabs(want[i]) * 0x1p-10 + (many ? 2e-4 : 2e-6);
+        ASSERT_LE(std::fabs(got[i] - (want[i] + sums.before)), step) << i;
+        differ += got[i] != want[i] + sums.before;
+    }
+    EXPECT_LE(differ, exact ? 0 : 1 + got.size() / (many ? 5 : 50));
+}
+
 TEST_F(Cuda, eight_bit_activations_give_the_sums_of_the_cpu) {
-    for (const std::string method : {"w8a8", "llmint8-bnb", "llmint8-fused", "llmint8-paper",
-                                     "int8-absmax-tensor", "int8-rowwise"}) {
+    for (const std::string method :
+         {"w8a8", "llmint8-bnb", "llmint8-fused", "llmint8-paper", "int8-absmax-tensor",
+          "int8-rowwise", "int8-zeropoint", "int8-zeropoint-vectorwise"}) {
         for (const Shape& shape : shapes) {
             for (const double threshold : {0.0, 6.0, 0.5}) {  // 0.5: hundreds of columns
                 const std::uint64_t seed = fresh_seed();
@@ -159,18 +183,8 @@ TEST_F(Cuda, eight_bit_activations_give_the_sums_of_the_cpu) {
                                  std::to_string(seed));
                     const auto x = with_outliers(seed + 2, rows, shape.in);
                     const auto want = bench.forward(*pair.cpu, x, rows, shape.out);
-                    const auto y = multiply(*backend_, *pair.cuda, x, rows);
-                    std::int64_t differ = 0;
-                    for (std::size_t i = 0; i < y.size(); ++i) {
-                        // One rounding step of a half where the outlier sums' order decides.
-                        const double step =
-                            std::fabs(want[i]) * 0x1p-10 + (threshold < 1 ? 2e-4 : 1e-6);
-                        ASSERT_LE(std::fabs(y[i] - want[i]), step) << i;
-                        differ += y[i] != want[i];
-                    }
-                    const bool exact = threshold == 0 || method == "w8a8";
-                    const std::int64_t part = threshold < 1 ? 5 : 50;
-                    EXPECT_LE(differ, exact ? 0 : 1 + static_cast<std::int64_t>(y.size()) / part);
+                    expect_sums({method, threshold}, want,
+                                multiply(*backend_, *pair.cuda, x, rows));
                 }
             }
         }
@@ -199,14 +213,7 @@ TEST_F(Cuda, eight_bit_products_of_a_long_prompt_are_those_of_the_cpu) {
                     x[static_cast<std::size_t>(r * wide.in + 5 + r % 3)] = 9.5f;
                 }
                 const auto want = bench.forward(*pair.cpu, x, rows, wide.out);
-                const auto y = multiply(*backend_, *pair.cuda, x, rows);
-                std::int64_t differ = 0;
-                for (std::size_t i = 0; i < y.size(); ++i) {
-                    ASSERT_LE(std::fabs(y[i] - want[i]), std::fabs(want[i]) * 0x1p-10 + 1e-6) << i;
-                    differ += y[i] != want[i];
-                }
-                const bool exact = threshold == 0 || method == "w8a8";
-                EXPECT_LE(differ, exact ? 0 : static_cast<std::int64_t>(y.size()) / 50);
+                expect_sums({method, threshold}, want, multiply(*backend_, *pair.cuda, x, rows));
             }
         }
     }
@@ -272,14 +279,75 @@ TEST_F(Cuda, llmint8_reproduces_the_vectors_of_bitsandbytes) {
     EXPECT_GT(compared, 1000);
 }
 
-TEST_F(Cuda, zero_points_are_refused_with_what_instead) {
-    const auto values = random_values(1, 64 * 64, 0.05);
-    for (const std::string method : {"int8-zeropoint", "int8-zeropoint-vectorwise"}) {
-        const auto layer = pack_linear_cuda(dense_weight("w", 64, 64, values),
-                                            MethodOptions{method_of(method), 6}, *backend_);
-        ASSERT_FALSE(layer.ok()) << method;
-        EXPECT_EQ(layer.error().code, ErrorCode::unsupported);
-        EXPECT_NE(layer.error().message.find("runs on the CPU only"), std::string::npos);
+const std::vector<std::string> methods_with_zero_points{"int8-zeropoint",
+                                                        "int8-zeropoint-vectorwise"};
+
+// `count` values to one side of 0, so that their codes' zero lies near an end, rows of `in` apart.
+std::vector<float> one_sided(std::uint64_t seed, std::int64_t count, std::int64_t in, float unit) {
+    auto values = random_values(seed, count, unit);
+    for (std::int64_t i = 0; i < count; ++i) {
+        float& v = values[static_cast<std::size_t>(i)];
+        v = (v + 2 * unit) * (1.0f + 0.25f * static_cast<float>(i / in % 5));
+    }
+    return values;
+}
+
+TEST_F(Cuda, zero_points_at_the_end_of_a_range_give_the_sums_of_the_cpu) {
+    for (const std::string& method : methods_with_zero_points) {
+        for (const Shape& shape : shapes) {
+            for (const double threshold : {0.0, 6.0}) {
+                const std::uint64_t seed = fresh_seed();
+                const auto values = one_sided(seed, shape.out * shape.in, shape.in, 0.05f);
+                const auto bias = random_values(seed + 1, shape.out, 0.5);
+                Bench bench(2);
+                const Pair pair =
+                    pack_both(bench, *backend_, method,
+                              dense_weight("w", shape.out, shape.in, values, bias), threshold);
+                ASSERT_NE(pair.cuda, nullptr);
+                EXPECT_EQ(effective_weight(*pair.cpu, shape.out, shape.in),
+                          effective_weight(*pair.cuda, shape.out, shape.in));
+                for (const std::int64_t rows : {1, 7, 33, 150}) {
+                    SCOPED_TRACE(method + " " + std::to_string(shape.out) + "x" +
+                                 std::to_string(shape.in) + " rows " + std::to_string(rows) +
+                                 " threshold " + std::to_string(threshold) + " seed " +
+                                 std::to_string(seed));
+                    auto x = one_sided(seed + 2, rows * shape.in, shape.in, -0.5f);
+                    x[static_cast<std::size_t>(rows * shape.in - 1)] = 9.5f;
+                    x[static_cast<std::size_t>(shape.in / 2)] = -6.0f;
+                    const auto want = bench.forward(*pair.cpu, x, rows, shape.out);
+                    for (const float before : {0.0f, 3.0f}) {
+                        expect_sums({method, threshold, before}, want,
+                                    multiply(*backend_, *pair.cuda, x, rows, before));
+                    }
+                }
+            }
+        }
+    }
+}
+
+TEST_F(Cuda, zero_points_let_no_bad_number_pass_and_give_zero_for_zeros) {
+    const std::int64_t out = 40, in = 100;
+    const auto values = one_sided(1, out * in, in, 0.05f);
+    for (const std::string& method : methods_with_zero_points) {
+        for (const double threshold : {0.0, 6.0}) {
+            const auto layer = pack_linear_cuda(dense_weight("w", out, in, values),
+                                                {method_of(method), threshold}, *backend_);
+            ASSERT_TRUE(layer.ok()) << layer.error().message;
+            for (const std::int64_t rows : {2, 20}) {
+                for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
+                                        std::numeric_limits<float>::infinity()}) {
+                    auto x = one_sided(2, rows * in, in, -0.5f);
+                    x[77] = bad;
+                    const auto y = multiply(*backend_, **layer, x, rows);
+                    EXPECT_TRUE(std::none_of(y.begin(), y.begin() + out,
+                                             [](float v) { return std::isfinite(v); }))
+                        << method << " threshold " << threshold << " rows " << rows;
+                }
+                const std::vector<float> zeros(static_cast<std::size_t>(rows * in), 0.0f);
+                const auto y = multiply(*backend_, **layer, zeros, rows);
+                EXPECT_TRUE(std::ranges::all_of(y, [](float v) { return v == 0.0f; })) << method;
+            }
+        }
     }
 }
 
@@ -303,17 +371,22 @@ TEST_F(Cuda, a_damaged_weight_is_refused_with_layer_and_place) {
 
 TEST_F(Cuda, memory_of_a_layer_is_counted_and_given_back) {
     const std::uint64_t before = backend_->allocated().total();
-    {
-        const auto values = random_values(1, 256 * 256, 0.05);
-        const auto layer = pack_linear_cuda(dense_weight("w", 256, 256, values),
-                                            MethodOptions{method_of("int4-g64"), 0}, *backend_);
-        ASSERT_TRUE(layer.ok());
-        const PackedBytes bytes = packed_bytes(method_of("int4-g64"), 256, 256);
-        EXPECT_EQ(backend_->allocated().weight_codes, bytes.codes);
-        EXPECT_EQ(backend_->allocated().weight_scales, bytes.scales);
-        EXPECT_EQ((*layer)->bytes_per_call(), bytes.codes + bytes.scales);
+    const auto values = random_values(1, 256 * 256, 0.05);
+    for (const std::string method : {"int4-g64", "int4-g64-asym", "llmint8-paper", "int8-zeropoint",
+                                     "int8-zeropoint-vectorwise"}) {
+        for (const double threshold : {0.0, 6.0}) {
+            SCOPED_TRACE(method + " threshold " + std::to_string(threshold));
+            const auto layer = pack_linear_cuda(dense_weight("w", 256, 256, values),
+                                                {method_of(method), threshold}, *backend_);
+            ASSERT_TRUE(layer.ok());
+            const PackedBytes bytes = packed_bytes(method_of(method), 256, 256);
+            EXPECT_EQ(backend_->allocated().weight_codes,
+                      bytes.codes + (threshold > 0 ? bytes.originals : 0));
+            EXPECT_EQ(backend_->allocated().weight_scales, bytes.scales);
+            EXPECT_EQ((*layer)->bytes_per_call(), bytes.codes + bytes.scales);
+        }
+        EXPECT_EQ(backend_->allocated().total(), before);
     }
-    EXPECT_EQ(backend_->allocated().total(), before);
 }
 
 }  // namespace

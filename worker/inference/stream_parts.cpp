@@ -43,7 +43,7 @@ Result<Gemv> matrix_of(const Projection& projection, const float*& code_book) {
     }
     const DeviceMatrix& matrix = linear.matrix();
     if (matrix.zeros != nullptr) {
-        return no(projection.name + ", whose groups have zeros");
+        return no(projection.name + ", whose codes have zeros");
     }
     if (matrix.scale_codes != nullptr) {
         return no(projection.name + ", whose scales are 8-bit codes");

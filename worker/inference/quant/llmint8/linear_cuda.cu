@@ -5,8 +5,9 @@
 // llmint8-paper: llmint8-fused, but outlier columns meet the fp16 weights
 // (DeviceMatrix::originals).
 //
-// The paper's ablations take the same way with other scales; those with zero points do not run
-// here.
+// The paper's ablations take the same way with other scales. Those with zero points
+// (zero_points_cuda.h) add what the zeros bring to a sum where it is scaled, and leave Hopper's
+// kernel aside.
 //
 // llmint8-bnb: the launches of bitsandbytes (MatMul8bitLt.forward without gradients):
 // quantise, find the columns and wait for their number, int8 product by cuBLASLt for any number of
@@ -39,6 +40,7 @@
 
 #include "worker/inference/backend/cuda/cuda_error.h"
 #include "worker/inference/quant/llmint8/llmint8.h"
+#include "worker/inference/quant/llmint8/zero_points_cuda.h"
 #include "worker/inference/quant/methods_cuda.h"
 #include "worker/inference/quant/shared/few_rows.cuh"
 #include "worker/inference/quant/shared/halves.h"
@@ -64,14 +66,11 @@ class LlmInt8Fused final : public DeviceLayer {
 
     Status multiply(const DeviceCall& call) const override {
         const DeviceMatrix& m = body_.matrix;
-        const DeviceTokens tokens = TRY(quantise_tokens(m, call, InputType::f16));
-        if (scope_ == InputScope::tensor && call.rows > 1) {
-            TRY(rescale_tokens(m, call, InputType::f16, 0, tokens));
-        }
+        const DeviceTokens tokens = TRY(tokens_of(call));
         if (call.rows <= device::few_rows_limit) {
             return int8_few_rows(m, call, tokens, Int8Rule::llmint8);
         }
-        const bool hopper = hopper_serves(m, call);
+        const bool hopper = m.zeros == nullptr && hopper_serves(m, call);
         if (m.threshold > 0 && call.rows > most_decode_rows) {
             return multiply_prefill(call, tokens, hopper);
         }
@@ -87,6 +86,18 @@ class LlmInt8Fused final : public DeviceLayer {
     }
 
  private:
+    Result<DeviceTokens> tokens_of(const DeviceCall& call) const {
+        const DeviceMatrix& m = body_.matrix;
+        if (m.zeros != nullptr) {
+            return quantise_tokens_by_zero_points(m, call, scope_);
+        }
+        const DeviceTokens tokens = TRY(quantise_tokens(m, call, InputType::f16));
+        if (scope_ == InputScope::tensor && call.rows > 1) {
+            TRY(rescale_tokens(m, call, InputType::f16, 0, tokens));
+        }
+        return tokens;
+    }
+
     // Over hundreds of rows thousands of columns may hold an outlier, and only cuBLASLt is fast
     // enough for them; its shape needs their number.
     Status multiply_prefill(const DeviceCall& call, const DeviceTokens& tokens, bool hopper) const {
@@ -196,13 +207,25 @@ cudaError_t by_tensor(const PackChunk& chunk, const DeviceBody& body) {
     return keep_originals(chunk, body);
 }
 
-Status write_tensor_absmax(const DenseWeight& weight, DeviceBody& body) {
-    Range range;
-    TRY(for_each_row(weight, Element::f16, [&](std::int64_t, const float* values) -> Status {
-        range.add(values, weight.in_features, 0);
-        return {};
-    }));
-    const std::vector<float> rows(static_cast<std::size_t>(weight.out_features),
+cudaError_t by_channel_with_zeros(const PackChunk& chunk, const DeviceBody& body) {
+    const cudaError_t error = zero_points_by_channel(chunk, body);
+    return error != cudaSuccess ? error : keep_originals(chunk, body);
+}
+
+cudaError_t by_tensor_with_zeros(const PackChunk& chunk, const DeviceBody& body) {
+    const cudaError_t error = zero_points_by_tensor(chunk, body);
+    return error != cudaSuccess ? error : keep_originals(chunk, body);
+}
+
+Quantiser quantiser_of(const Int8Scales& scales) {
+    if (scales.zero_points) {
+        return scales.weight_by_tensor ? by_tensor_with_zeros : by_channel_with_zeros;
+    }
+    return scales.weight_by_tensor ? by_tensor : by_channel;
+}
+
+Status write_tensor_absmax(const Range& range, DeviceBody& body) {
+    const std::vector<float> rows(static_cast<std::size_t>(body.matrix.rows),
                                   std::max(range.most, -range.least));
     return body.backend->copy_to_device(*body.scales, 0, rows.data(), rows.size() * sizeof(float));
 }
@@ -213,25 +236,20 @@ PackResult pack_llmint8_cuda(const DenseWeight& weight, const MethodOptions& opt
                              CudaBackend& backend) {
     TRY(check_llmint8_options(weight, options));
     const Int8Scales scales = int8_scales(options.method);
-    if (scales.zero_points) {
-        return make_error(ErrorCode::unsupported,
-                          weight.name + ": " + options.method.text +
-                              " runs on the CPU only: a card's 8-bit products know no zero points");
-    }
     DenseWeight with_half_bias = weight;
     for (float& bias : with_half_bias.bias) {
         bias = round_to_f16(bias);
     }
-    DeviceBody body = TRY(allocate_device_body(
-        with_half_bias, options, backend, DeviceFormat{.kind = decode::Codes::i8_i8, .bits = 8}));
+    const DeviceFormat format{.kind = decode::Codes::i8_i8, .bits = 8, .zeros = scales.zero_points};
+    DeviceBody body = TRY(allocate_device_body(with_half_bias, options, backend, format));
     body.originals = TRY(allocate_originals(weight, options, backend));
     body.matrix.originals = body.originals ? body.originals->data() : nullptr;
     if (scales.weight_by_tensor) {
-        TRY(write_tensor_absmax(weight, body));
+        const Range range = TRY(range_of(weight));
+        TRY(scales.zero_points ? write_tensor_zero_point(range, body)
+                               : write_tensor_absmax(range, body));
     }
-    TRY(pack_rows(weight,
-                  PackPlan{.element = Element::f16,
-                           .quantiser = scales.weight_by_tensor ? by_tensor : by_channel},
+    TRY(pack_rows(weight, PackPlan{.element = Element::f16, .quantiser = quantiser_of(scales)},
                   body));
     if (options.method.text == "llmint8-bnb") {
         return std::unique_ptr<Linear>(std::make_unique<LlmInt8Bnb>(std::move(body)));

@@ -11,6 +11,9 @@ namespace bitsweep::quant {
 // invalid_input: a threshold that is none, a layer too wide for exact sums.
 Status check_llmint8_options(const DenseWeight& weight, const MethodOptions& options);
 
+// Of all the weight as halves. Errors as for_each_row.
+Result<Range> range_of(const DenseWeight& weight);
+
 // Room for the fp16 weights where the method keeps them, else null.
 Result<std::unique_ptr<Buffer>> allocate_originals(const DenseWeight& weight,
                                                    const MethodOptions& options, Backend& backend);

@@ -43,6 +43,15 @@ void quantize_row(const LayerBody& body, const Int8Scales& scales, const float* 
 
 }  // namespace
 
+Result<Range> range_of(const DenseWeight& weight) {
+    Range range;
+    TRY(for_each_row(weight, Element::f16, [&](std::int64_t, const float* values) -> Status {
+        range.add(values, weight.in_features, 0);
+        return {};
+    }));
+    return range;
+}
+
 Result<std::unique_ptr<Buffer>> allocate_originals(const DenseWeight& weight,
                                                    const MethodOptions& options, Backend& backend) {
     const PackedBytes bytes = packed_bytes(options.method, weight.out_features, weight.in_features);
@@ -72,10 +81,7 @@ PackResult pack_llmint8(const DenseWeight& weight, const MethodOptions& options,
     const Int8Scales scales = int8_scales(options.method);
     Range all;
     if (scales.weight_by_tensor) {
-        TRY(for_each_row(weight, Element::f16, [&](std::int64_t, const float* values) -> Status {
-            all.add(values, body.in, 0);
-            return {};
-        }));
+        all = TRY(range_of(weight));
     }
     TRY(for_each_row(weight, Element::f16, [&](std::int64_t row, const float* values) -> Status {
         Range own = all;

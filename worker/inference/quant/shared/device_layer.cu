@@ -13,6 +13,11 @@ namespace {
 
 using decode::Codes;
 
+// Of i8_i8 sums of codes, too.
+std::size_t zero_bytes(const DeviceMatrix& m, const DeviceFormat& format, std::size_t scales) {
+    return !format.zeros ? 0 : m.kind == Codes::i8_i8 ? 2 * scales : scales;
+}
+
 std::size_t scale_bytes(const DeviceMatrix& m, const DeviceFormat& format) {
     const auto rows = static_cast<std::size_t>(m.rows);
     switch (m.kind) {
@@ -87,7 +92,7 @@ Result<DeviceBody> allocate_device_body(const DenseWeight& weight, const MethodO
     m.codes = body.codes->as<std::uint8_t>();
     if (const std::size_t bytes = scale_bytes(m, format); bytes > 0) {
         body.scales =
-            TRY(backend.allocate(format.zeros ? 2 * bytes : bytes,
+            TRY(backend.allocate(bytes + zero_bytes(m, format, bytes),
                                  options.category.value_or(MemoryCategory::weight_scales)));
         m.scales = body.scales->data();
         m.zeros = format.zeros ? body.scales->as<std::byte>() + bytes : nullptr;

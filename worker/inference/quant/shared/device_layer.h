@@ -22,7 +22,8 @@ enum DeviceSlot : int {
     slot_tokens = 1,
     slot_sums32 = 2,
     slot_columns32 = 3,
-    slot_flags = 4
+    slot_flags = 4,
+    slot_ranges = 5
 };
 
 struct DeviceBody {
@@ -41,7 +42,7 @@ struct DeviceFormat {
     decode::Codes kind = decode::Codes::f16;
     int bits = 16;
     int group = 0;
-    bool zeros = false;      // behind the scales of groups, as many zeros
+    bool zeros = false;      // behind the scales, zeros (device_matrix.h)
     bool nested = false;     // scales of blocks in 8 bits (block_scales.h)
     bool one_scale = false;  // e4m3: for all rows
 };

@@ -11,7 +11,8 @@ namespace bitsweep {
 // Device pointers; owned by the DeviceLinear that hands it out. `scales` by kind:
 //   i8          float [rows], the factor of a code
 //   e4m3        float [rows], or [1]: one for all rows
-//   i8_i8       float [rows], absmax of the row (bitsandbytes' SCB; w8a8 divides it by 127)
+//   i8_i8       float [rows], absmax of the row (bitsandbytes' SCB; w8a8 divides it by 127), or
+//               with zeros half the range that its codes cover
 //   i4_group, i8_group, planes   half [rows][scales_per_row]
 //   lut4        float [rows][scales_per_row], one absmax per group
 //   lut4_flat   float [ceil(rows * in_features / group)], blocks run over row ends
@@ -20,7 +21,9 @@ struct DeviceMatrix {
     decode::Codes kind = decode::Codes::f16;
     const std::uint8_t* codes = nullptr;  // [rows][row_chunks][16], padding is zero
     const void* scales = nullptr;
-    const void* zeros = nullptr;  // of groups: half [rows][scales_per_row] in steps; null: 0
+    // Of groups: half [rows][scales_per_row] in steps. Of i8_i8: int32 [rows] in steps, and behind
+    // them int32 [rows] sums of codes. Null: 0.
+    const void* zeros = nullptr;
     const float* bias = nullptr;  // [rows] or null
     // i8_i8: half [in_features][rows], what outliers meet; null: the codes.
     const void* originals = nullptr;

@@ -13,7 +13,7 @@ namespace {
 constexpr int few_outputs = 2;
 
 // A warp takes two rows of the weight and all activation rows.
-template <int m_rows>
+template <int m_rows, bool zero_points>
 __global__ void __launch_bounds__(device::few_warps * 32)
     few_kernel(DeviceMatrix m, Product p, DeviceTokens tokens) {
     const int lane = threadIdx.x % 32;
@@ -81,29 +81,49 @@ __global__ void __launch_bounds__(device::few_warps * 32)
             const float beside = columns > 0 ? device::sum_over_warp(extra[o][r]) : 0.0f;
             if (lane == 0 && first + o < m.rows && r < p.rows) {
                 float* y = p.y + r * p.y_stride + row;
-                const float v = finished(p, total, tokens.scale[r], scale, bias, beside);
+                const float meant = sum_of_meanings<zero_points>(m, tokens, r, row, total);
+                const float v = finished(p, meant, tokens.scale[r], scale, bias, beside);
                 *y = v + (p.accumulate ? *y : 0.0f);
             }
         }
     }
 }
 
+template <bool zero_points>
+void launch_few(const DeviceMatrix& m, const Product& product, const DeviceTokens& tokens,
+                cudaStream_t stream) {
+    constexpr std::int64_t per_block = device::few_warps * few_outputs;
+    const auto blocks = static_cast<unsigned>((m.rows + per_block - 1) / per_block);
+    constexpr int threads = device::few_warps * 32;
+    if (product.rows == 1) {
+        few_kernel<1, zero_points><<<blocks, threads, 0, stream>>>(m, product, tokens);
+    } else if (product.rows <= 4) {
+        few_kernel<4, zero_points><<<blocks, threads, 0, stream>>>(m, product, tokens);
+    } else {
+        few_kernel<8, zero_points><<<blocks, threads, 0, stream>>>(m, product, tokens);
+    }
+}
+
+// A code with its zero point.
+struct UnpackZeroPoints : device::Unpack<decode::Codes::i8_i8> {
+    __device__ static void eight(const DeviceMatrix& m, const Raw& raw, std::int64_t row, int k,
+                                 int s, float* w) {
+        Unpack::eight(m, raw, row, k, s, w);
+        const auto zero = static_cast<float>(static_cast<const std::int32_t*>(m.zeros)[row]);
+#pragma unroll
+        for (int j = 0; j < 8; ++j) {
+            w[j] += zero;
+        }
+    }
+};
+
 }  // namespace
 
 Status int8_few_rows(const DeviceMatrix& m, const DeviceCall& call, const DeviceTokens& tokens,
                      Int8Rule rule) {
     const Product product = product_of(m, call, rule);
-    const cudaStream_t stream = call.backend.stream();
-    constexpr std::int64_t per_block = device::few_warps * few_outputs;
-    const auto blocks = static_cast<unsigned>((m.rows + per_block - 1) / per_block);
-    constexpr int threads = device::few_warps * 32;
-    if (call.rows == 1) {
-        few_kernel<1><<<blocks, threads, 0, stream>>>(m, product, tokens);
-    } else if (call.rows <= 4) {
-        few_kernel<4><<<blocks, threads, 0, stream>>>(m, product, tokens);
-    } else {
-        few_kernel<8><<<blocks, threads, 0, stream>>>(m, product, tokens);
-    }
+    const auto launch = m.zeros != nullptr ? launch_few<true> : launch_few<false>;
+    launch(m, product, tokens, call.backend.stream());
     return cuda_status(cudaGetLastError(), "an 8-bit product");
 }
 
@@ -113,7 +133,9 @@ Status look_up_int8(const DeviceMatrix& m, Int8Rule rule, const std::int32_t* id
     const auto factor =
         rule == Int8Rule::w8a8 ? device::RowFactor::by_127 : device::RowFactor::by_inverse;
     const device::DequantiseRows rows{ids, first, count, stride, factor};
-    return cuda_status(device::dequantise<device::Unpack<decode::Codes::i8_i8>>(m, rows, y, stream),
+    using Plain = device::Unpack<decode::Codes::i8_i8>;
+    return cuda_status(m.zeros != nullptr ? device::dequantise<UnpackZeroPoints>(m, rows, y, stream)
+                                          : device::dequantise<Plain>(m, rows, y, stream),
                        "dequantising an 8-bit weight");
 }
 

@@ -12,10 +12,19 @@ namespace bitsweep::quant {
 struct DeviceTokens {
     std::int8_t* codes = nullptr;     // [rows][row_chunks * 16], padding is zero
     float* scale = nullptr;           // [rows] absmax of what was quantised
+    std::int32_t* zeros = nullptr;    // [rows] of codes with zero points; null: they have none
+    std::int32_t* sums = nullptr;     // [rows] of codes with zero points
     std::uint8_t* flags = nullptr;    // [in] 1: an outlier in some row; all 0 between calls
     std::int32_t* columns = nullptr;  // [in] ascending
     std::int32_t* count = nullptr;    // [1] of columns
 };
+
+// Their memory, without contents; zeros and sums where the matrix has zeros, flags, columns and
+// count where it has a threshold.
+Result<DeviceTokens> reserve_tokens(const DeviceMatrix& m, const DeviceCall& call);
+
+// columns and count from the flags, which it clears. Queued.
+cudaError_t list_columns(const DeviceMatrix& m, const DeviceTokens& tokens, cudaStream_t stream);
 
 // codes and scale of every row (quantize_token). With a threshold: the columns that reach it in any
 // row, their codes cleared in all rows.

@@ -147,7 +147,7 @@ template <Int8Rule rule, More more, int outs>
                 if (more == More::sums && e < left) {
                     shares[2 * h + e] = extra.sums[r * m.rows + o + e];
                 }
-                v[e] = scaled_sum(rule, sum[4 * j + 2 * h + e],
+                v[e] = scaled_sum(rule, static_cast<float>(sum[4 * j + 2 * h + e]),
                                   __fmul_rn(x_side[h], outputs.side[column + e]),
                                   outputs.bias[column + e], shares[2 * h + e]);
             }

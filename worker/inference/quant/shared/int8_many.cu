@@ -54,6 +54,7 @@ constexpr int few_columns = 16;
 
 // Without outliers, with their sums `extra` [rows][out] at hand, or with few gathered columns: a
 // thread takes one output and up to eight rows. More columns: finish_with_outliers_kernel.
+template <bool zero_points>
 __global__ void __launch_bounds__(finish_threads)
     finish_kernel(DeviceMatrix m, Product p, DeviceTokens tokens, Tile tile, const float* extra,
                   Gathered gathered) {
@@ -98,7 +99,8 @@ __global__ void __launch_bounds__(finish_threads)
         if (row < p.rows) {
             const float beside = extra != nullptr ? extra[row * m.rows + o] : more[r];
             float* y = p.y + row * p.y_stride + o;
-            *y = finished(p, sums[r], tokens.scale[row], scale, bias, beside) +
+            const float meant = sum_of_meanings<zero_points>(m, tokens, row, o, sums[r]);
+            *y = finished(p, meant, tokens.scale[row], scale, bias, beside) +
                  (p.accumulate ? *y : 0.0f);
         }
     }
@@ -109,6 +111,7 @@ constexpr int outlier_rows = 64;
 
 // With more outlier columns than finish_kernel takes: a warp takes 16 outputs and 64 rows, whose
 // outlier sums it makes on tensor cores from the gathered columns.
+template <bool zero_points>
 __global__ void __launch_bounds__(outlier_warps * 32)
     finish_with_outliers_kernel(DeviceMatrix m, Product p, DeviceTokens tokens, Tile tile,
                                 Gathered gathered) {
@@ -170,8 +173,9 @@ __global__ void __launch_bounds__(outlier_warps * 32)
                                 __half2float(halves[row * p.x_stride + column]), more);
                 }
                 float* y = p.y + row * p.y_stride + o;
-                *y = finished(p, tile.sums[row * tile.count + inside[i]], tokens.scale[row], scale,
-                              bias, more) +
+                const float meant = sum_of_meanings<zero_points>(
+                    m, tokens, row, o, tile.sums[row * tile.count + inside[i]]);
+                *y = finished(p, meant, tokens.scale[row], scale, bias, more) +
                      (p.accumulate ? *y : 0.0f);
             }
         }
@@ -256,36 +260,45 @@ Result<Gathered> gather_columns(const DeviceMatrix& m, const DeviceCall& call,
     return Gathered{x, w};
 }
 
+struct Finish {
+    const float* extra;  // [rows][out] sums of the outlier columns, or null
+    Gathered gathered;   // or nothing
+};
+
+// The device knows how many outlier columns there are: one of the two kernels does nothing.
+template <bool zero_points>
+void launch_finish(const DeviceMatrix& m, const Product& product, const DeviceTokens& tokens,
+                   const Tile& tile, const Finish& finish, cudaStream_t stream) {
+    const auto blocks = [](std::int64_t work, std::int64_t each) {
+        return static_cast<unsigned>((work + each - 1) / each);
+    };
+    const dim3 grid(blocks(tile.count, finish_threads), blocks(product.rows, finish_rows));
+    finish_kernel<zero_points><<<grid, finish_threads, 0, stream>>>(m, product, tokens, tile,
+                                                                    finish.extra, finish.gathered);
+    if (finish.gathered.x != nullptr) {
+        const dim3 many(blocks(tile.count, outlier_warps * 16), blocks(product.rows, outlier_rows));
+        finish_with_outliers_kernel<zero_points>
+            <<<many, outlier_warps * 32, 0, stream>>>(m, product, tokens, tile, finish.gathered);
+    }
+}
+
 }  // namespace
 
 Status int8_many_rows(const DeviceMatrix& m, const DeviceCall& call, const DeviceTokens& tokens,
                       const float* extra, Int8Rule rule) {
-    const bool outliers = m.threshold > 0 && extra == nullptr;
-    Gathered gathered{};
-    if (outliers) {
-        gathered = TRY(gather_columns(m, call, tokens, rule));
+    Finish finish{extra, {}};
+    if (m.threshold > 0 && extra == nullptr) {
+        finish.gathered = TRY(gather_columns(m, call, tokens, rule));
     }
     const std::int64_t at_once = tile_outputs(m, call.rows);
     auto* sums = reinterpret_cast<std::int32_t*>(TRY(
         call.workspace.reserve(slot_sums32, static_cast<std::size_t>(call.rows * at_once) * 4)));
     const Product product = product_of(m, call, rule);
-    const cudaStream_t stream = call.backend.stream();
-    const auto blocks = [](std::int64_t work, std::int64_t each) {
-        return static_cast<unsigned>((work + each - 1) / each);
-    };
+    const auto launch = m.zeros != nullptr ? launch_finish<true> : launch_finish<false>;
     for (std::int64_t first = 0; first < m.rows; first += at_once) {
         const Tile tile{first, std::min(at_once, m.rows - first), sums};
         TRY(tile_sums(m, call, tokens, tile, sums));
-        // The device knows how many outlier columns there are: one of the two does nothing.
-        const dim3 grid(blocks(tile.count, finish_threads), blocks(call.rows, finish_rows));
-        finish_kernel<<<grid, finish_threads, 0, stream>>>(m, product, tokens, tile, extra,
-                                                           gathered);
-        if (outliers) {
-            const dim3 many(blocks(tile.count, outlier_warps * 16),
-                            blocks(call.rows, outlier_rows));
-            finish_with_outliers_kernel<<<many, outlier_warps * 32, 0, stream>>>(m, product, tokens,
-                                                                                 tile, gathered);
-        }
+        launch(m, product, tokens, tile, finish, call.backend.stream());
         TRY(cuda_status(cudaGetLastError(), "scaling an 8-bit product"));
     }
     return {};

@@ -54,16 +54,32 @@ __device__ __forceinline__ float side_of_factor(Int8Rule rule, float scale) {
 }
 
 // `factor`: the product of both sides.
-__device__ __forceinline__ float scaled_sum(Int8Rule rule, int sum, float factor, float bias,
+__device__ __forceinline__ float scaled_sum(Int8Rule rule, float sum, float factor, float bias,
                                             float extra) {
-    const float scaled = __fmul_rn(static_cast<float>(sum), factor);
+    const float scaled = __fmul_rn(sum, factor);
     if (rule == Int8Rule::w8a8) {
         return __fadd_rn(scaled, bias);
     }
     return round_to_half(round_to_half(fmaf(scaled, inverse_127_squared, bias)) + extra);
 }
 
-__device__ __forceinline__ float finished(const Product& p, int sum, float x_scale, float w_scale,
+// The sum of the products of what codes mean: `sum` of those of codes, and with zero points what
+// they add on both sides, exact in 64 bits (README of llmint8).
+template <bool zero_points>
+__device__ __forceinline__ float sum_of_meanings(const DeviceMatrix& m, const DeviceTokens& tokens,
+                                                 std::int64_t row, std::int64_t o, int sum) {
+    if constexpr (zero_points) {
+        const auto* w_zeros = static_cast<const std::int32_t*>(m.zeros);
+        const auto* w_sums = w_zeros + m.rows;
+        const std::int64_t x_zero = tokens.zeros[row];
+        const std::int64_t x_meant = tokens.sums[row] + m.in_features * x_zero;
+        return __ll2float_rn(sum + x_zero * w_sums[o] + w_zeros[o] * x_meant);
+    } else {
+        return static_cast<float>(sum);
+    }
+}
+
+__device__ __forceinline__ float finished(const Product& p, float sum, float x_scale, float w_scale,
                                           float bias, float extra) {
     const float factor =
         __fmul_rn(side_of_factor(p.rule, x_scale), side_of_factor(p.rule, w_scale));

@@ -216,17 +216,21 @@ __global__ void __launch_bounds__(row_threads) rescale_kernel(RescaleJob job) {
 
 }  // namespace
 
-Result<DeviceTokens> quantise_tokens(const DeviceMatrix& m, const DeviceCall& call,
-                                     InputType type) {
+Result<DeviceTokens> reserve_tokens(const DeviceMatrix& m, const DeviceCall& call) {
     const auto rows = static_cast<std::size_t>(call.rows);
     const auto in = static_cast<std::size_t>(m.in_features);
-    const int stride = m.row_chunks * 16;
-    const std::size_t code_bytes = aligned(rows * static_cast<std::size_t>(stride));
+    const std::size_t code_bytes = aligned(rows * static_cast<std::size_t>(m.row_chunks) * 16);
     const std::size_t scale_bytes = aligned(rows * 4);
+    const bool zeros = m.zeros != nullptr;
     DeviceTokens tokens;
-    std::byte* memory = TRY(call.workspace.reserve(slot_tokens, code_bytes + scale_bytes));
+    std::byte* memory =
+        TRY(call.workspace.reserve(slot_tokens, code_bytes + (zeros ? 3 : 1) * scale_bytes));
     tokens.codes = reinterpret_cast<std::int8_t*>(memory);
     tokens.scale = reinterpret_cast<float*>(memory + code_bytes);
+    if (zeros) {
+        tokens.zeros = reinterpret_cast<std::int32_t*>(memory + code_bytes + scale_bytes);
+        tokens.sums = reinterpret_cast<std::int32_t*>(memory + code_bytes + 2 * scale_bytes);
+    }
     if (m.threshold > 0) {
         memory = TRY(call.workspace.reserve(slot_columns32, 256 + in * 4));
         tokens.count = reinterpret_cast<std::int32_t*>(memory);
@@ -235,6 +239,18 @@ Result<DeviceTokens> quantise_tokens(const DeviceMatrix& m, const DeviceCall& ca
         memory = TRY(call.workspace.reserve(slot_flags, in));
         tokens.flags = reinterpret_cast<std::uint8_t*>(memory);
     }
+    return tokens;
+}
+
+cudaError_t list_columns(const DeviceMatrix& m, const DeviceTokens& tokens, cudaStream_t stream) {
+    columns_kernel<<<1, scan_threads, 0, stream>>>(tokens, m.in_features);
+    return cudaGetLastError();
+}
+
+Result<DeviceTokens> quantise_tokens(const DeviceMatrix& m, const DeviceCall& call,
+                                     InputType type) {
+    const DeviceTokens tokens = TRY(reserve_tokens(m, call));
+    const int stride = m.row_chunks * 16;
     const TokenJob job{call.x, input_stride(m.in_features), stride, m.threshold, tokens};
     const auto blocks = static_cast<unsigned>(call.rows);
     const cudaStream_t stream = call.backend.stream();
@@ -244,7 +260,7 @@ Result<DeviceTokens> quantise_tokens(const DeviceMatrix& m, const DeviceCall& ca
         launch_tokens<__half>(job, blocks, stream);
     }
     if (m.threshold > 0) {
-        columns_kernel<<<1, scan_threads, 0, stream>>>(tokens, m.in_features);
+        TRY(cuda_status(list_columns(m, tokens, stream), "listing outlier columns"));
         if (call.rows > 1) {
             clear_columns_kernel<<<blocks, row_threads, 0, stream>>>(tokens, stride);
         }
