@@ -41,6 +41,17 @@ Result<int> ordinal_of(std::string_view device) {
     return ordinal;
 }
 
+// `watcher` may be null. Not told of the end of a wait that fails.
+template <class Wait>
+Status waited(WaitWatcher* watcher, const Wait& wait) {
+    if (watcher == nullptr) {
+        return wait();
+    }
+    TRY(watcher->before_wait());
+    TRY(wait());
+    return watcher->after_wait();
+}
+
 }  // namespace
 
 Result<PinnedBlock> PinnedBlock::allocate(std::size_t bytes) {
@@ -208,12 +219,7 @@ Status CudaBackend::copy_to_host(void* to, const Buffer& from, std::size_t offse
 }
 
 Status CudaBackend::copy_from(void* to, const void* from, std::size_t bytes) {
-    if (watcher_ == nullptr) {
-        return copy_in_pieces(to, from, bytes);
-    }
-    TRY(watcher_->before_wait());
-    TRY(copy_in_pieces(to, from, bytes));
-    return watcher_->after_wait();
+    return waited(watcher_, [&] { return copy_in_pieces(to, from, bytes); });
 }
 
 Result<std::int32_t> CudaBackend::read_number(const std::int32_t* from,
@@ -226,13 +232,9 @@ Result<std::int32_t> CudaBackend::read_number(const std::int32_t* from,
                     "a number of the device"));
     TRY(cuda_status(cudaEventRecord(copied_[slot], stream_), "a number of the device"));
     TRY(meanwhile());
-    if (watcher_ != nullptr) {
-        TRY(watcher_->before_wait());
-    }
-    TRY(cuda_status(cudaEventSynchronize(copied_[slot]), "a number of the device"));
-    if (watcher_ != nullptr) {
-        TRY(watcher_->after_wait());
-    }
+    TRY(waited(watcher_, [&] {
+        return cuda_status(cudaEventSynchronize(copied_[slot]), "a number of the device");
+    }));
     return *number;
 }
 
@@ -266,11 +268,9 @@ Status CudaBackend::copy_in_pieces(void* to, const void* from, std::size_t bytes
 }
 
 Status CudaBackend::synchronize() {
-    if (watcher_ != nullptr) {
-        TRY(watcher_->before_wait());
-    }
-    TRY(cuda_status(cudaStreamSynchronize(stream_), "waiting for the device"));
-    return watcher_ == nullptr ? Status{} : watcher_->after_wait();
+    return waited(watcher_, [&] {
+        return cuda_status(cudaStreamSynchronize(stream_), "waiting for the device");
+    });
 }
 
 MemoryBytes CudaBackend::allocated() const {
