@@ -153,13 +153,23 @@ TEST(Quantize, OfALayerThatIsNotThereNamesANearOne) {
     EXPECT_NE(std::string::npos, ended.err.find("down_proj")) << ended.err;
 }
 
+Ended shortest_bench(const std::string& model, const std::string& weights,
+                     const std::string& methods) {
+    return runner({"bench", "--device", "cpu", "--model", model, "--weights", weights, "--json",
+                   "--methods", methods, "--threads", "1", "--rounds", "1", "--tokens", "1",
+                   "--prefill", "1"});
+}
+
+// The JSON object of the last line.
+Json figures_of(const std::string& out) {
+    return Json::parse(out.substr(out.rfind('\n', out.size() - 2) + 1), nullptr, false);
+}
+
 TEST(Bench, AllIsOneOfEveryMethodThatRunsHereAndTheFirstIsToldOnce) {
-    const Ended ended = runner({"bench", "--device", "cpu", "--model", "llama-pico", "--weights",
-                                "random", "--methods", "fp16,all", "--threads", "1", "--rounds",
-                                "1", "--tokens", "1", "--prefill", "1"});
+    const Ended ended = shortest_bench("llama-pico", "random", "fp16,all");
     ASSERT_EQ(0, ended.exit_code) << ended.err;
     for (const MethodRow& row : method_table()) {
-        if (row.family == MethodFamily::mixed || row.id.starts_with("smoothquant-o3")) {
+        if (row.family == MethodFamily::mixed) {
             continue;
         }
         const std::string begin(row.id.substr(0, row.id.find_first_of("BN")));
@@ -168,6 +178,42 @@ TEST(Bench, AllIsOneOfEveryMethodThatRunsHereAndTheFirstIsToldOnce) {
     const std::size_t first = ended.out.find("llama-pico     fp16 ");
     ASSERT_NE(std::string::npos, first);
     EXPECT_EQ(std::string::npos, ended.out.find("llama-pico     fp16 ", first + 1));
+}
+
+TEST(Bench, ARowSaysOnHowManyTokensItsMethodCalibrated) {
+    const std::string methods = "fp16,smoothquant-o2,smoothquant-o3,gptq-int4-g64,awq-int4-g64";
+    const auto tokens_of = [](const Json& figures, const std::string& model,
+                              const std::string& method) {
+        return figures.at(model + "/" + method + "/head8/t1/calibration_tokens").get<int>();
+    };
+    const Ended random = shortest_bench("llama-pico", "random", methods);
+    ASSERT_EQ(0, random.exit_code) << random.err;
+    const Json drawn = figures_of(random.out);
+    EXPECT_EQ(0, tokens_of(drawn, "llama-pico", "fp16"));
+    EXPECT_EQ(0, tokens_of(drawn, "llama-pico", "gptq-int4-g64"));  // its codes need none
+    EXPECT_EQ(32, tokens_of(drawn, "llama-pico", "smoothquant-o3"));
+
+    const std::string model = model_path("llama-pico");
+    const Ended trained = shortest_bench(model, "real", methods);
+    ASSERT_EQ(0, trained.exit_code) << trained.err;
+    const Json read = figures_of(trained.out);
+    EXPECT_EQ(0, tokens_of(read, model, "fp16"));
+    for (const char* method :
+         {"smoothquant-o2", "smoothquant-o3", "gptq-int4-g64", "awq-int4-g64"}) {
+        EXPECT_EQ(32, tokens_of(read, model, method)) << method;
+    }
+}
+
+TEST(Bench, AMethodThatCannotCalibrateIsLeftOutOfAllAndRefusedByName) {
+    const fs::path model = source_dir() / "tests/inference/vectors/families/opt-post-norm";
+    const Ended all = shortest_bench(model, "real", "fp16,all");
+    EXPECT_EQ(0, all.exit_code) << all.err;
+    EXPECT_EQ(std::string::npos, all.out.find(" smoothquant"));
+    EXPECT_NE(std::string::npos, all.out.find(" gptq-int4-g64 "));  // folds nothing into a norm
+    EXPECT_NE(std::string::npos, all.err.find("leaving out smoothquant-o3: ")) << all.err;
+    const Ended named = shortest_bench(model, "real", "fp16,smoothquant-o3");
+    EXPECT_NE(0, named.exit_code);
+    EXPECT_NE(std::string::npos, named.err.find("folds scales into norms")) << named.err;
 }
 
 TEST(Bench, PrintsOneRowForEachMethodAndNamedFiguresOnTheLastLine) {

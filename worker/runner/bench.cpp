@@ -4,7 +4,6 @@
 #include <charconv>
 #include <cstdio>
 #include <memory>
-#include <random>
 #include <utility>
 
 #include "worker/inference/ceilings/ceilings.h"
@@ -16,36 +15,12 @@ namespace bitsweep {
 namespace {
 
 constexpr std::int64_t warmup_tokens = 8;
-constexpr const char* prose =
-    "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age "
-    "of foolishness, it was the epoch of belief, it was the epoch of incredulity, it was the "
-    "season of Light, it was the season of Darkness, it was the spring of hope. ";
 
 struct Contender {
     std::unique_ptr<Engine> engine;
     BenchRow row;
     std::vector<double> decode, steps, prefill, bandwidth, share;
 };
-
-// Real text where there is a tokenizer: outliers depend on what is read.
-std::vector<std::int32_t> prompt_of(const ModelFiles& files, std::int64_t tokens) {
-    std::vector<std::int32_t> ids;
-    if (files.tokenizer) {
-        ids = files.tokenizer->encode(prose);
-    } else {
-        std::mt19937_64 generator(0);
-        for (std::int64_t i = 0; i < tokens; ++i) {
-            ids.push_back(static_cast<std::int32_t>(
-                generator() % static_cast<std::uint64_t>(files.config.vocabulary)));
-        }
-    }
-    const std::size_t unit = ids.size();
-    for (std::size_t i = unit; static_cast<std::int64_t>(i) < tokens; ++i) {
-        ids.push_back(ids[i - unit]);
-    }
-    ids.resize(static_cast<std::size_t>(tokens));
-    return ids;
-}
 
 std::int64_t context_of(const BenchPlan& plan) {
     return std::max(plan.prompt_tokens + plan.decode_tokens, plan.prefill_tokens) + 1;
@@ -89,7 +64,8 @@ int head_of(const BenchPlan& plan, const MethodId& method) {
     return method.weight_bits >= 16 ? 16 : 8;
 }
 
-Result<Contender> load(const ModelFiles& files, const BenchPlan& plan, const BenchMethod& method) {
+Result<Contender> load(BenchCalibrations& calibrations, const BenchPlan& plan,
+                       const BenchMethod& method, const Progress& progress) {
     EngineOptions options;
     options.method = TRY(parse_method(method.method));
     const MethodRow& facts = method_row(options.method);
@@ -100,9 +76,11 @@ Result<Contender> load(const ModelFiles& files, const BenchPlan& plan, const Ben
     options.head_bits = head_of(plan, options.method);
     options.threads = plan.threads;
     options.context = context_of(plan);
+    const auto seen = TRY(calibrations.model_for(options.method, plan.threads, progress));
     Contender one;
+    one.row.calibration_tokens = seen.tokens;
     const std::int64_t begin = monotonic_ns();
-    one.engine = TRY(load_engine(files, options, nullptr));
+    one.engine = TRY(load_engine(*seen.files, options, nullptr));
     one.row.load_s = static_cast<double>(monotonic_ns() - begin) / 1e9;
     one.row.method = label_of(method, facts.reads_threshold);
     one.row.batch = plan.batch;
@@ -121,7 +99,7 @@ double decode_rate(const SequenceTrace& trace) {
 
 Status run_round(const ModelFiles& files, const BenchPlan& plan, int round, ReadMeter& meter,
                  Contender& one) {
-    const SequencePlan decode{.prompt = prompt_of(files, plan.prompt_tokens),
+    const SequencePlan decode{.prompt = bench_ids(files, plan.prompt_tokens),
                               .batch = plan.batch,
                               .new_tokens = plan.decode_tokens + 1,
                               .vocabulary = files.config.vocabulary};
@@ -144,7 +122,7 @@ Status run_round(const ModelFiles& files, const BenchPlan& plan, int round, Read
     if (round >= plan.prefill_rounds) {
         return {};
     }
-    const SequencePlan prefill{.prompt = prompt_of(files, plan.prefill_tokens),
+    const SequencePlan prefill{.prompt = bench_ids(files, plan.prefill_tokens),
                                .batch = plan.batch,
                                .vocabulary = files.config.vocabulary};
     if (round == 0 && !plan.device.is_cpu()) {
@@ -195,8 +173,8 @@ Result<BenchMethod> parse_bench_method(const std::string& text, const Device& de
     return BenchMethod{choice.method, options.threshold};
 }
 
-Result<std::vector<BenchRow>> bench_model(const ModelFiles& files, const BenchPlan& plan,
-                                          const Progress& progress) {
+Result<std::vector<BenchRow>> bench_model(const ModelFiles& files, BenchCalibrations& calibrations,
+                                          const BenchPlan& plan, const Progress& progress) {
     if (context_of(plan) > files.config.positions) {
         return make_error(ErrorCode::invalid_input,
                           "the bench needs " + std::to_string(context_of(plan)) + " positions, " +
@@ -205,7 +183,7 @@ Result<std::vector<BenchRow>> bench_model(const ModelFiles& files, const BenchPl
     std::vector<Contender> contenders;
     for (const BenchMethod& method : plan.methods) {
         progress("loading " + files.config.name + " " + method.method);
-        contenders.push_back(TRY(load(files, plan, method)));
+        contenders.push_back(TRY(load(calibrations, plan, method, progress)));
     }
     ReadMeter meter = TRY(ReadMeter::create(plan.device, plan.threads));
     for (int round = 0; round < plan.rounds; ++round) {

@@ -10,6 +10,7 @@
 #include "schemas/status.h"
 #include "worker/inference/engine.h"
 #include "worker/inference/model_files.h"
+#include "worker/runner/bench_calibrations.h"
 #include "worker/runner/devices.h"
 #include "worker/runner/sequence.h"
 
@@ -52,13 +53,15 @@ struct BenchRow {
     double share = 0;            // bytes per step x steps per second / bandwidth, round by round
     double over_fp16 = 0;        // decode rate, paired by round; 0: no fp16 in this run
     double load_s = 0;
+    std::int64_t calibration_tokens = 0;  // that the method decided from; 0: from none
 };
 
 // "fp16", or "llmint8-fused@0" with a threshold of its own. invalid_input, unsupported.
 Result<BenchMethod> parse_bench_method(const std::string& text, const Device& device);
 
-// All methods are resident at once. Errors as load_engine and the engine report them.
-Result<std::vector<BenchRow>> bench_model(const ModelFiles& files, const BenchPlan& plan,
-                                          const Progress& progress);
+// All methods are resident at once. `calibrations` are of `files`. Errors as load_engine, the
+// engine and BenchCalibrations report them.
+Result<std::vector<BenchRow>> bench_model(const ModelFiles& files, BenchCalibrations& calibrations,
+                                          const BenchPlan& plan, const Progress& progress);
 
 }  // namespace bitsweep

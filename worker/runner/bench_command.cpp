@@ -67,14 +67,11 @@ Result<std::vector<int>> thread_counts(const std::string& text) {
 }
 
 // One of each row of the table of methods that this device has a kernel for: 4 bits, groups of 64,
-// blocks of 128 (64 is the plain name's). `mixed` has no kernel of its own; methods that calibrate
-// read a text first where weights are real, which a bench has not; smoothquant-o3 does so with any
-// weights and is as fast as o2.
-std::vector<std::string> every_method(const Device& device, bool random_weights) {
+// blocks of 128 (64 is the plain name's). `mixed` has no kernel of its own.
+std::vector<std::string> every_method(const Device& device) {
     std::vector<std::string> methods;
     for (const MethodRow& row : method_table()) {
-        if (row.family == MethodFamily::mixed || (device.is_cpu() ? !row.on_cpu : !row.on_cuda) ||
-            (row.calibrates && !random_weights) || row.id.starts_with("smoothquant-o3")) {
+        if (row.family == MethodFamily::mixed || (device.is_cpu() ? !row.on_cpu : !row.on_cuda)) {
             continue;
         }
         const bool blocks = row.family == MethodFamily::nf4 || row.family == MethodFamily::fp4;
@@ -94,12 +91,10 @@ std::vector<std::string> every_method(const Device& device, bool random_weights)
 }
 
 // `all` inside a list stands for every_method, less what the list names itself.
-std::vector<std::string> listed_methods(const std::string& list, const Device& device,
-                                        bool random_weights) {
+std::vector<std::string> listed_methods(const std::string& list, const Device& device) {
     std::vector<std::string> methods;
     for (const std::string& text : split(list)) {
-        for (const std::string& one :
-             text == "all" ? every_method(device, random_weights) : Words{text}) {
+        for (const std::string& one : text == "all" ? every_method(device) : Words{text}) {
             if (std::ranges::find(methods, one) == methods.end()) {
                 methods.push_back(one);
             }
@@ -155,12 +150,12 @@ std::vector<Subject> subjects_of(const BenchOptions& options) {
 }
 
 // T: threads; B: sequences side by side. "share": of the time that reading the step's bytes takes
-// at the bandwidth beside it.
+// at the bandwidth beside it; calib: tokens of a method's calibration.
 void print_header() {
-    std::printf("%-14s %-27s %4s %2s %3s %10s %19s %9s %9s %11s %9s %7s %9s %6s %8s %6s %s\n",
+    std::printf("%-14s %-27s %4s %2s %3s %10s %19s %9s %9s %11s %9s %7s %9s %6s %8s %6s %5s %s\n",
                 "model", "method", "head", "T", "B", "decode t/s", "(slowest-fastest)", "p50 us",
                 "p99 us", "prefill t/s", "MB/step", "GB/s", "read GB/s", "share", "vs fp16", "act.",
-                "decoded");
+                "calib", "decoded");
 }
 
 void print_row(const std::string& model, const BenchRow& row) {
@@ -172,12 +167,14 @@ void print_row(const std::string& model, const BenchRow& row) {
     }
     std::printf(
         "%-14s %-27s %4d %2d %3lld %10.2f %19s %9.1f %9.1f %11.1f %9.1f %7.1f %9.1f %5.1f%% %8s "
-        "%6s %s\n",
+        "%6s %5s %s\n",
         model.c_str(), row.method.c_str(), row.head_bits, row.threads,
         static_cast<long long>(row.batch), row.decode_tokens_per_s, range, row.step_ns_p50 / 1e3,
         row.step_ns_p99 / 1e3, row.prefill_tokens_per_s, row.bytes_per_token / 1e6,
         row.share * row.read_bandwidth / 1e9, row.read_bandwidth / 1e9, row.share * 100, ratio,
-        row.rounds_activations ? "8 bits" : "float", row.decoded_by.c_str());
+        row.rounds_activations ? "8 bits" : "float",
+        row.calibration_tokens > 0 ? std::to_string(row.calibration_tokens).c_str() : "-",
+        row.decoded_by.c_str());
     std::fflush(stdout);
 }
 
@@ -198,6 +195,7 @@ void add_figures(const std::string& model, const BenchRow& row, const Device& de
     figures[name + "read_bandwidth_share"] = row.share;
     figures[name + "rounds_activations"] = row.rounds_activations ? 1 : 0;
     figures[name + "load_s"] = row.load_s;
+    figures[name + "calibration_tokens"] = row.calibration_tokens;
     if (row.over_fp16 > 0) {
         figures[name + "over_fp16"] = row.over_fp16;
     }
@@ -250,16 +248,39 @@ void fill_defaults(BenchOptions& options) {
     plan.prefill_tokens = options.prefill_tokens < 0 ? (cpu ? 128 : 512) : options.prefill_tokens;
 }
 
-Status bench_subject(const Subject& subject, const ModelFiles& files, const BenchPlan& plan,
+// The plan's methods, less those of `all` that cannot calibrate on this model.
+Result<std::vector<BenchMethod>> methods_for(BenchCalibrations& calibrations, const BenchPlan& plan,
+                                             const Words& named, const Progress& progress) {
+    std::vector<BenchMethod> methods;
+    for (const BenchMethod& one : plan.methods) {
+        const MethodId method = TRY(parse_method(one.method));
+        const auto seen = calibrations.model_for(method, plan.threads, progress);
+        const bool asked = std::ranges::find(named, one.method) != named.end();
+        if (!seen && (asked || seen.error().code != ErrorCode::unsupported)) {
+            return seen.error();
+        }
+        if (seen) {
+            methods.push_back(one);
+        } else {
+            progress("leaving out " + one.method + ": " + seen.error().message);
+        }
+    }
+    return methods;
+}
+
+Status bench_subject(const Subject& subject, const ModelFiles& files,
+                     BenchCalibrations& calibrations, const BenchPlan& plan, const Words& named,
                      nlohmann::ordered_json& figures) {
+    const Progress progress = [&](const std::string& what) {
+        std::fprintf(stderr, "bench: %s, %d threads: %s\n", subject.label.c_str(), plan.threads,
+                     what.c_str());
+    };
     bool first = true;
-    for (const std::vector<BenchMethod>& group : groups_of(plan.methods)) {
+    for (const std::vector<BenchMethod>& group :
+         groups_of(TRY(methods_for(calibrations, plan, named, progress)))) {
         BenchPlan part = plan;
         part.methods = group;
-        auto rows = TRY(bench_model(files, part, [&](const std::string& what) {
-            std::fprintf(stderr, "bench: %s, %d threads: %s\n", subject.label.c_str(), plan.threads,
-                         what.c_str());
-        }));
+        auto rows = TRY(bench_model(files, calibrations, part, progress));
         if (!first) {
             rows.erase(rows.begin());  // told with the first group
         }
@@ -279,9 +300,7 @@ Status bench(BenchOptions& options) {
     fill_defaults(options);
     const std::vector<int> counts = TRY(thread_counts(options.threads));
     const std::vector<Subject> subjects = subjects_of(options);
-    const bool random = std::ranges::all_of(
-        subjects, [](const Subject& subject) { return subject.choice.weights == "random"; });
-    for (const std::string& text : listed_methods(options.methods, plan.device, random)) {
+    for (const std::string& text : listed_methods(options.methods, plan.device)) {
         BenchMethod method = TRY(parse_bench_method(text, plan.device));
         if (text.find('@') == std::string::npos) {
             method.threshold = options.threshold;
@@ -294,9 +313,10 @@ Status bench(BenchOptions& options) {
     print_header();
     for (const Subject& subject : subjects) {
         const ModelFiles files = TRY(open_chosen(subject.choice));
+        BenchCalibrations calibrations(files);
         for (const int threads : counts) {
             plan.threads = threads;
-            TRY(bench_subject(subject, files, plan, figures));
+            TRY(bench_subject(subject, files, calibrations, plan, split(options.methods), figures));
         }
     }
     if (options.json) {

@@ -7,6 +7,19 @@
 #include "schemas/content.h"
 
 namespace bitsweep {
+namespace {
+
+// `model` through made.calibration.
+Status see_through(const ModelFiles& model, const MethodId& method, CalibratedModel& made) {
+    made.files.config = model.config;
+    made.files.weights = TRY(CalibratedWeights::create(*model.weights, made.calibration));
+    made.files.path = model.path;
+    made.files.format = model.format;
+    made.files.calibrated_for = method.text;
+    return {};
+}
+
+}  // namespace
 
 std::string calibration_key(const CalibrationIdentity& identity,
                             const CalibrationOptions& options) {
@@ -76,11 +89,17 @@ Result<std::unique_ptr<CalibratedModel>> calibrated_model(
             progress("this calibration is not kept: " + written.error().message);
         }
     }
-    made->files.config = model.config;
-    made->files.weights = TRY(CalibratedWeights::create(*model.weights, made->calibration));
-    made->files.path = model.path;
-    made->files.format = model.format;
-    made->files.calibrated_for = options.method.text;
+    TRY(see_through(model, options.method, *made));
+    return made;
+}
+
+Result<std::unique_ptr<CalibratedModel>> calibrated_once(const ModelFiles& model,
+                                                         const CalibrationOptions& options,
+                                                         std::span<const std::int32_t> ids,
+                                                         const Progress& progress) {
+    auto made = std::make_unique<CalibratedModel>();
+    made->calibration = TRY(calibrate(model, options, ids, progress));
+    TRY(see_through(model, options.method, *made));
     return made;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,12 @@ using CalibrationIds = std::function<Result<std::vector<std::int32_t>>()>;
 Result<std::unique_ptr<CalibratedModel>> calibrated_model(
     const ModelFiles& model, const CalibrationIdentity& identity, const CalibrationOptions& options,
     const CalibrationStore& store, const CalibrationIds& ids, const Progress& progress);
+
+// Made from `ids`, and kept nowhere. Errors as calibrate().
+Result<std::unique_ptr<CalibratedModel>> calibrated_once(const ModelFiles& model,
+                                                         const CalibrationOptions& options,
+                                                         std::span<const std::int32_t> ids,
+                                                         const Progress& progress);
 
 // The ids of a slice out of a whole text: seed 0 takes the tokens from slice.offset on, another
 // seed draws windows behind the offset, none twice. invalid_input: the text is too short.
