@@ -1,8 +1,19 @@
 // Keys and values into the cache, and attention for few query rows: a block a split of the
-// sequence, a key head and up to eight of its query heads.
+// sequence, a key head and up to four of its query heads.
+//
+// Ladder of the latter (NVIDIA H200; 32 sequences at position 80, us for 32 heads of 128 / of 64
+// over 8, eight calls in a row):
+//   1  a thread a key, queries and weights read from shared memory once a multiplication, two
+//      dimensions of the values a thread                                             16.6 / 11.7
+//      more loads in flight (predicted: half of that) changed nothing: 63 % of the time warps
+//      waited for shared memory
+//   2  eight lanes a key with the queries in registers, 16 bytes of the values a thread (predicted
+//      6 / 5)                                                                        13.6 / 10.5
+//      in a run where the host queued a kernel that does next to nothing every 5.5 us, not 4.8
 #include <algorithm>
 
 #include "worker/inference/models/cuda/device_ops.h"
+#include "worker/inference/models/cuda/hopper_attention.h"
 #include "worker/inference/models/cuda/kv_types.cuh"
 #include "worker/inference/models/cuda/prefill_attention.h"
 #include "worker/inference/models/cuda/typed_store.cuh"
@@ -13,8 +24,7 @@ namespace {
 constexpr int threads = 128;      // also the keys of a tile
 constexpr int least_split = 128;  // keys worth a block of their own
 
-const dim3 store_threads(64, 4);  // pairs of a head, heads
-const dim3 code_threads(32, 8);   // a warp a head, which has one scale
+const dim3 store_threads(32, 8);  // one or two pairs of a head each, heads
 
 // Elements i and i + head_dim / 2 of a head, rotated where there are angles.
 struct HeadPairs {
@@ -31,7 +41,40 @@ struct HeadPairs {
         }
         return {a * cos[i] - b * sin[i], b * cos[i] + a * sin[i]};
     }
+
+    // at(i) and at(i + 1): first elements, then second ones. i, half and the head's place are even.
+    __device__ __forceinline__ float4 two_at(int i) const {
+        float2 a, b;
+        if (paired) {
+            const float4 both = *reinterpret_cast<const float4*>(from + 2 * i);
+            a = {both.x, both.z}, b = {both.y, both.w};
+        } else {
+            a = *reinterpret_cast<const float2*>(from + i);
+            b = *reinterpret_cast<const float2*>(from + i + half);
+        }
+        if (cos == nullptr) {
+            return {a.x, a.y, b.x, b.y};
+        }
+        const float2 c = *reinterpret_cast<const float2*>(cos + i);
+        const float2 s = *reinterpret_cast<const float2*>(sin + i);
+        return {a.x * c.x - b.x * s.x, a.y * c.y - b.y * s.y, b.x * c.x + a.x * s.x,
+                b.y * c.y + a.y * s.y};
+    }
 };
+
+__device__ __forceinline__ void store_two(float a, float b, float* to) {
+    *reinterpret_cast<float2*>(to) = {a, b};
+}
+template <class T>
+__device__ __forceinline__ void store_two(float a, float b, T* to) {
+    alignas(2 * sizeof(T)) T both[2];
+    from_float(a, both), from_float(b, both + 1);
+    if constexpr (sizeof(T) == 2) {
+        *reinterpret_cast<std::uint32_t*>(to) = *reinterpret_cast<const std::uint32_t*>(both);
+    } else {
+        *reinterpret_cast<std::uint16_t*>(to) = *reinterpret_cast<const std::uint16_t*>(both);
+    }
+}
 
 template <class Op>
 __device__ __forceinline__ float over_warp(float value, Op op) {
@@ -68,8 +111,8 @@ __device__ float scale_of_head(const HeadPairs& pairs, int dim, float* scales, s
     return poison == 0 && scale > 1e-36f ? __fdiv_rn(127.0f, largest) : 0.0f;
 }
 
-// A block a row and the heads of threadIdx.y; a thread the elements i and i + head_dim / 2 of a
-// head.
+// A block a row and the heads of threadIdx.y, a warp a head; a thread the elements i and i +
+// head_dim / 2 of it, and where it can their neighbours.
 template <class T>
 __global__ void store_qkv_kernel(AttentionCall call, const float* qkv, bool paired,
                                  const float* cos, const float* sin) {
@@ -96,6 +139,19 @@ __global__ void store_qkv_kernel(AttentionCall call, const float* qkv, bool pair
                 factor = scale_of_head(
                     pairs, dim, key ? call.kv.key_scales : call.kv.value_scales,
                     (sequence * kv_heads + kv_head) * call.kv.scale_stride + position);
+            }
+        }
+        if constexpr (!needs_scale<T>) {
+            if (dim % 4 == 0) {
+                for (int i = 2 * threadIdx.x; i < half; i += 2 * blockDim.x) {
+                    const float4 v = pairs.two_at(i);
+                    if (query) {
+                        store_two(v.x, v.y, q + i), store_two(v.z, v.w, q + i + half);
+                    } else {
+                        store_two(v.x, v.y, cache + i), store_two(v.z, v.w, cache + i + half);
+                    }
+                }
+                continue;
             }
         }
         const auto store = [&](int e, float v) {
@@ -134,92 +190,152 @@ __device__ __forceinline__ Span span_of(const AttentionCall& call, std::int64_t 
     return {window > 0 ? max(0, last - window) : 0, last};
 }
 
-// sum over head_dim of q (shared, float) times one key row, for `group` heads.
-template <class T, int group>
-__device__ __forceinline__ void scores_of(const T* key, const float* q, int dim, float* scores) {
+// 16 bytes of a row, floats; `inside` of them where the row ends or is no multiple of 16 bytes.
+template <class T>
+inline constexpr int run = 16 / sizeof(T);
+
+template <class T>
+__device__ __forceinline__ void load_run(const T* from, int inside, bool aligned,
+                                         float (&to)[run<T>]) {
+    alignas(16) T values[run<T>];
+    if (aligned && inside > 0) {
+        *reinterpret_cast<uint4*>(values) = *reinterpret_cast<const uint4*>(from);
+    } else {
 #pragma unroll
-    for (int g = 0; g < group; ++g) {
-        scores[g] = 0;
+        for (int j = 0; j < run<T>; ++j) {
+            values[j] = j < inside ? from[j] : T{};
+        }
     }
-    constexpr int run = 16 / sizeof(T);
-    if (dim % run == 0) {
-        for (int d = 0; d < dim; d += run) {
-            alignas(16) T values[run];
-            *reinterpret_cast<uint4*>(values) = *reinterpret_cast<const uint4*>(key + d);
 #pragma unroll
-            for (int j = 0; j < run; ++j) {
-                const float v = to_float(values[j]);
+    for (int j = 0; j < run<T>; ++j) {
+        to[j] = to_float(values[j]);
+    }
+}
+
+// The heads of a block, and the keys that it sees of them.
+struct Part {
+    std::int64_t row, first_head, kv_head;
+    int heads, split, splits;
+    int begin, end;
+};
+
+template <int group>
+__device__ __forceinline__ Part part_of(const AttentionCall& call) {
+    const int per_kv = static_cast<int>(call.shape.heads / call.shape.kv_heads);
+    const int tiles = (per_kv + group - 1) / group, y = static_cast<int>(blockIdx.y);
+    Part part;
+    part.row = blockIdx.z;
+    part.kv_head = y / tiles;
+    part.first_head = part.kv_head * per_kv + y % tiles * group;
+    part.heads = min(group, per_kv - y % tiles * group);
+    const Span span = span_of(call, part.row);
+    part.splits = split_count(span.last - span.first, static_cast<int>(call.splits));
+    part.split = static_cast<int>(blockIdx.x);
+    const int each = (span.last - span.first + part.splits - 1) / part.splits;
+    part.begin = span.first + part.split * each;
+    part.end = min(span.last, part.begin + each);
+    return part;
+}
+
+constexpr int key_lanes = 8;  // that share a key's dimensions
+
+// Scores of a warp's 32 keys from `first` on: a key's dimensions over eight lanes that hold those
+// of the queries, four keys at once. Lane i gets the key first + i.
+template <class T, int group, int runs>
+__device__ __forceinline__ void scores_of(const T* keys, int first, int end, int dim,
+                                          const float (&q)[runs][group][run<T>],
+                                          float (&scores)[group]) {
+    const int lane = static_cast<int>(threadIdx.x) % 32, slice = lane % key_lanes;
+    const bool aligned = dim % run<T> == 0;
+    constexpr int at_once = 32 / key_lanes;
+#pragma unroll 4
+    for (int i = 0; i < 32 / at_once; ++i) {
+        const int key = first + i * at_once + lane / key_lanes;
+        const T* row = keys + static_cast<std::int64_t>(min(key, end - 1)) * dim;
+        float sum[group] = {};
 #pragma unroll
-                for (int g = 0; g < group; ++g) {
-                    scores[g] = fmaf(q[g * dim + d + j], v, scores[g]);
+        for (int r = 0; r < runs; ++r) {
+            const int d = (r * key_lanes + slice) * run<T>;
+            float k[run<T>];
+            load_run(row + d, dim - d, aligned, k);
+#pragma unroll
+            for (int g = 0; g < group; ++g) {
+#pragma unroll
+                for (int j = 0; j < run<T>; ++j) {
+                    sum[g] = fmaf(q[r][g][j], k[j], sum[g]);
                 }
             }
         }
-        return;
-    }
-    for (int d = 0; d < dim; ++d) {
-        const float v = to_float(key[d]);
 #pragma unroll
         for (int g = 0; g < group; ++g) {
-            scores[g] = fmaf(q[g * dim + d], v, scores[g]);
+#pragma unroll
+            for (int offset = key_lanes / 2; offset > 0; offset /= 2) {
+                sum[g] += __shfl_xor_sync(0xffffffffu, sum[g], offset);
+            }
+            const float mine = __shfl_sync(0xffffffffu, sum[g], lane % at_once * key_lanes);
+            scores[g] = lane / at_once == i ? mine : scores[g];
         }
     }
 }
 
-// Two neighbouring dimensions a thread, the keys of a tile dealt out over what threads are left.
-template <class T, int group>
+// A block's softmax over tiles of as many keys as it has threads; then 16 bytes of values a thread,
+// the keys of a tile dealt out over what threads are left. `dims`: at least head_dim.
+template <class T, int group, int dims>
 __global__ void __launch_bounds__(threads) few_queries_kernel(AttentionCall call) {
-    extern __shared__ float shared[];
-    const int dim = static_cast<int>(call.shape.head_dim);
-    const int kv_heads = static_cast<int>(call.shape.kv_heads);
-    const int heads = static_cast<int>(call.shape.heads), per_kv = heads / kv_heads;
-    float* q = shared;                        // [group][dim]
-    float* weights = q + group * dim;         // [group][threads]
-    float* sums = weights + group * threads;  // [threads][2] for the last reduction
+    constexpr int runs = (dims / run<T> + key_lanes - 1) / key_lanes;
+    __shared__ float weights[threads][group];
+    __shared__ float sums[threads][run<T> + 1];
     __shared__ float tops[threads / 32][group], totals[threads / 32][group];
-    // 1. Which keys, which heads.
-    const std::int64_t row = blockIdx.z, sequence = row / call.stretch.tokens;
-    const int tiles_of_heads = (per_kv + group - 1) / group;
-    const int kv_head = static_cast<int>(blockIdx.y) / tiles_of_heads;
-    const int first_head = kv_head * per_kv + static_cast<int>(blockIdx.y) % tiles_of_heads * group;
-    const int count = min(group, (kv_head + 1) * per_kv - first_head);
-    const Span span = span_of(call, row);
-    const int splits = split_count(span.last - span.first, static_cast<int>(call.splits));
-    const int split = static_cast<int>(blockIdx.x);
-    if (split >= splits) {
+    const int dim = static_cast<int>(call.shape.head_dim),
+              heads = static_cast<int>(call.shape.heads);
+    const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
+    const bool aligned = dim % run<T> == 0;
+    // 1. Which keys, which heads; this lane's slice of the queries.
+    const Part part = part_of<group>(call);
+    if (part.split >= part.splits) {
         return;
     }
-    const int per_split = (span.last - span.first + splits - 1) / splits;
-    const int begin = span.first + split * per_split, end = min(span.last, begin + per_split);
-    const std::int64_t base = (sequence * kv_heads + kv_head) * call.kv.head_stride;
-    const T* keys = static_cast<const T*>(call.kv.keys) + base;
-    const T* values = static_cast<const T*>(call.kv.values) + base;
-    [[maybe_unused]] const std::int64_t scales =
-        (sequence * kv_heads + kv_head) * call.kv.scale_stride;
-    for (int i = threadIdx.x; i < group * dim; i += threads) {
-        const int head = first_head + min(i / dim, count - 1);
-        q[i] = call.q[(row * heads + head) * dim + i % dim] * call.shape.scale;
+    const std::int64_t head = part.row / call.stretch.tokens * call.shape.kv_heads + part.kv_head;
+    const T* keys = static_cast<const T*>(call.kv.keys) + head * call.kv.head_stride;
+    const T* values = static_cast<const T*>(call.kv.values) + head * call.kv.head_stride;
+    [[maybe_unused]] const std::int64_t scales = head * call.kv.scale_stride;
+    float q[runs][group][run<T>];
+#pragma unroll
+    for (int r = 0; r < runs; ++r) {
+        const int d = (r * key_lanes + lane % key_lanes) * run<T>;
+#pragma unroll
+        for (int g = 0; g < group; ++g) {
+            const float* from =
+                call.q + (part.row * heads + part.first_head + min(g, part.heads - 1)) * dim;
+#pragma unroll
+            for (int j = 0; j < run<T>; ++j) {
+                q[r][g][j] = d + j < dim ? from[d + j] * call.shape.scale : 0.0f;
+            }
+        }
     }
-    __syncthreads();
     // 2. Tiles of keys: scores, running maximum, weighted values.
-    const int pairs = (dim + 1) / 2, lanes = (pairs + 31) / 32 * 32, parts = threads / lanes;
-    const int pair = static_cast<int>(threadIdx.x) % lanes,
-              part = static_cast<int>(threadIdx.x) / lanes;
-    float top[group], total[group], sum[group][2];
+    const int lanes = (dim + run<T> - 1) / run<T>, parts = threads / lanes;
+    const int slice = thread % lanes, turn = thread / lanes;
+    float top[group], total[group], sum[group][run<T>];
 #pragma unroll
     for (int g = 0; g < group; ++g) {
-        top[g] = -1e30f, total[g] = 0, sum[g][0] = sum[g][1] = 0;
+        top[g] = -1e30f, total[g] = 0;
+#pragma unroll
+        for (int j = 0; j < run<T>; ++j) {
+            sum[g][j] = 0;
+        }
     }
-    for (int tile = begin; tile < end; tile += threads) {
-        const int key = tile + static_cast<int>(threadIdx.x);
+    for (int tile = part.begin; tile < part.end; tile += threads) {
+        const int key = tile + thread;
+        const bool real = key < part.end;
         float scores[group] = {};
-        if (key < end) {
-            scores_of<T, group>(keys + static_cast<std::int64_t>(key) * dim, q, dim, scores);
+        if (tile + 32 * warp < part.end) {
+            scores_of<T, group, runs>(keys, tile + 32 * warp, part.end, dim, q, scores);
         }
         float value_scale = 1;
         if constexpr (needs_scale<T>) {
-            const float key_scale = key < end ? call.kv.key_scales[scales + key] : 0.0f;
-            value_scale = key < end ? call.kv.value_scales[scales + key] : 0.0f;
+            const float key_scale = real ? call.kv.key_scales[scales + key] : 0.0f;
+            value_scale = real ? call.kv.value_scales[scales + key] : 0.0f;
 #pragma unroll
             for (int g = 0; g < group; ++g) {
                 scores[g] *= key_scale;
@@ -227,10 +343,10 @@ __global__ void __launch_bounds__(threads) few_queries_kernel(AttentionCall call
         }
 #pragma unroll
         for (int g = 0; g < group; ++g) {
-            scores[g] = key < end ? scores[g] : -INFINITY;
+            scores[g] = real ? scores[g] : -INFINITY;
             const float best = over_warp(scores[g], [](float a, float b) { return fmaxf(a, b); });
-            if (threadIdx.x % 32 == 0) {
-                tops[threadIdx.x / 32][g] = best;
+            if (lane == 0) {
+                tops[warp][g] = best;
             }
         }
         __syncthreads();
@@ -243,12 +359,16 @@ __global__ void __launch_bounds__(threads) few_queries_kernel(AttentionCall call
             }
             const float keep = __expf(top[g] - best);
             top[g] = best;
-            sum[g][0] *= keep, sum[g][1] *= keep, total[g] *= keep;
+            total[g] *= keep;
+#pragma unroll
+            for (int j = 0; j < run<T>; ++j) {
+                sum[g][j] *= keep;
+            }
             const float weight = __expf(scores[g] - best);
-            weights[g * threads + threadIdx.x] = weight * value_scale;
+            weights[thread][g] = weight * value_scale;
             const float all = over_warp(weight, [](float a, float b) { return a + b; });
-            if (threadIdx.x % 32 == 0) {
-                totals[threadIdx.x / 32][g] = all;
+            if (lane == 0) {
+                totals[warp][g] = all;
             }
         }
         __syncthreads();
@@ -259,17 +379,17 @@ __global__ void __launch_bounds__(threads) few_queries_kernel(AttentionCall call
                 total[g] += totals[w][g];
             }
         }
-        const int here = min(threads, end - tile);
-        if (part < parts && pair < pairs) {
-            for (int k = part; k < here; k += parts) {
-                const T* value = values + static_cast<std::int64_t>(tile + k) * dim + 2 * pair;
-                const float a = to_float(value[0]);
-                const float b = 2 * pair + 1 < dim ? to_float(value[1]) : 0.0f;
+        const int here = min(threads, part.end - tile);
+        const T* from = values + static_cast<std::int64_t>(tile) * dim + slice * run<T>;
+#pragma unroll 4
+        for (int k = turn < parts ? turn : here; k < here; k += parts) {
+            float v[run<T>];
+            load_run(from + k * dim, dim - slice * run<T>, aligned, v);
 #pragma unroll
-                for (int g = 0; g < group; ++g) {
-                    const float weight = weights[g * threads + k];
-                    sum[g][0] = fmaf(weight, a, sum[g][0]);
-                    sum[g][1] = fmaf(weight, b, sum[g][1]);
+            for (int g = 0; g < group; ++g) {
+#pragma unroll
+                for (int j = 0; j < run<T>; ++j) {
+                    sum[g][j] = fmaf(weights[k][g], v[j], sum[g][j]);
                 }
             }
         }
@@ -278,25 +398,27 @@ __global__ void __launch_bounds__(threads) few_queries_kernel(AttentionCall call
     // 3. Parts together, then out: finished, or for the combination of splits.
 #pragma unroll
     for (int g = 0; g < group; ++g) {
-        sums[2 * threadIdx.x] = sum[g][0], sums[2 * threadIdx.x + 1] = sum[g][1];
+#pragma unroll
+        for (int j = 0; j < run<T>; ++j) {
+            sums[thread][j] = sum[g][j];
+        }
         __syncthreads();
-        for (int d = threadIdx.x; g < count && d < dim; d += threads) {
+        const std::int64_t at = part.first_head + g;
+        float* partial =
+            call.partial + ((part.row * heads + at) * call.splits + part.split) * (dim + 2);
+        for (int d = thread; g < part.heads && d < dim; d += threads) {
             float v = 0;
             for (int p = 0; p < parts; ++p) {
-                v += sums[2 * (p * lanes + d / 2) + d % 2];
+                v += sums[p * lanes + d / run<T>][d % run<T>];
             }
-            const std::int64_t head = first_head + g;
             if (call.splits == 1) {
-                store_typed(call.out, row, head * dim + d, v / total[g]);
+                store_typed(call.out, part.row, at * dim + d, v / total[g]);
             } else {
-                call.partial[((row * heads + head) * call.splits + split) * (dim + 2) + d] = v;
+                partial[d] = v;
             }
         }
-        if (call.splits > 1 && g < count && threadIdx.x == 0) {
-            float* end_of = call.partial +
-                            ((row * heads + first_head + g) * call.splits + split) * (dim + 2) +
-                            dim;
-            end_of[0] = top[g], end_of[1] = total[g];
+        if (call.splits > 1 && g < part.heads && thread == 0) {
+            partial[dim] = top[g], partial[dim + 1] = total[g];
         }
         __syncthreads();
     }
@@ -324,15 +446,13 @@ __global__ void combine_kernel(AttentionCall call) {
     }
 }
 
-template <class T, int group>
+template <class T, int group, int dims>
 cudaError_t few_queries(const AttentionCall& call, cudaStream_t stream) {
     const std::int64_t per_kv = call.shape.heads / call.shape.kv_heads;
     const dim3 grid(static_cast<unsigned>(call.splits),
                     static_cast<unsigned>(call.shape.kv_heads * ((per_kv + group - 1) / group)),
                     static_cast<unsigned>(call.stretch.rows()));
-    const std::size_t bytes =
-        static_cast<std::size_t>(group * call.shape.head_dim + group * threads + 2 * threads) * 4;
-    few_queries_kernel<T, group><<<grid, threads, bytes, stream>>>(call);
+    few_queries_kernel<T, group, dims><<<grid, threads, 0, stream>>>(call);
     if (call.splits > 1) {
         const dim3 rows(static_cast<unsigned>(call.stretch.rows()),
                         static_cast<unsigned>(call.shape.heads));
@@ -341,13 +461,20 @@ cudaError_t few_queries(const AttentionCall& call, cudaStream_t stream) {
     return cudaGetLastError();
 }
 
+// As many heads of a key as leave their queries room in a thread's registers: 64 of them.
 template <class T>
 cudaError_t few_queries(const AttentionCall& call, cudaStream_t stream) {
-    const std::int64_t per_kv = call.shape.heads / call.shape.kv_heads;
-    return per_kv == 1   ? few_queries<T, 1>(call, stream)
-           : per_kv == 2 ? few_queries<T, 2>(call, stream)
-           : per_kv <= 4 ? few_queries<T, 4>(call, stream)
-                         : few_queries<T, 8>(call, stream);
+    const std::int64_t per_kv = call.shape.heads / call.shape.kv_heads, dim = call.shape.head_dim;
+    if (dim <= 64) {
+        return per_kv == 1 ? few_queries<T, 1, 64>(call, stream)
+                           : few_queries<T, 4, 64>(call, stream);
+    }
+    if (dim <= 128) {
+        return per_kv == 1 ? few_queries<T, 1, 128>(call, stream)
+                           : few_queries<T, 4, 128>(call, stream);
+    }
+    return per_kv == 1 ? few_queries<T, 1, 256>(call, stream)
+                       : few_queries<T, 2, 256>(call, stream);
 }
 
 }  // namespace
@@ -355,7 +482,7 @@ cudaError_t few_queries(const AttentionCall& call, cudaStream_t stream) {
 cudaError_t store_qkv(const AttentionCall& call, const float* qkv, bool paired, const float* cos,
                       const float* sin, cudaStream_t stream) {
     const std::int64_t heads = call.shape.heads + 2 * call.shape.kv_heads;
-    const dim3 block = call.kv.type == KvType::i8 ? code_threads : store_threads;
+    const dim3 block = store_threads;  // a warp a head: of codes, it finds their scale
     const dim3 grid(static_cast<unsigned>(call.stretch.rows()),
                     static_cast<unsigned>((heads + block.y - 1) / block.y));
     switch (call.kv.type) {
@@ -376,6 +503,9 @@ cudaError_t store_qkv(const AttentionCall& call, const float* qkv, bool paired, 
 }
 
 cudaError_t attend(const AttentionCall& call, cudaStream_t stream) {
+    if (hopper_attends(call)) {
+        return attend_hopper(call, stream);
+    }
     if (call.kv.type != KvType::f32 && call.stretch.tokens >= prefill_least_tokens) {
         return attend_prefill(call, stream);
     }

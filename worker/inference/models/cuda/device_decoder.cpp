@@ -134,7 +134,8 @@ Status attend(const DecoderLayer& layer, const DevicePass& pass, const device::S
                                      .q = act.q,
                                      .out = act.in_attention.of(layer.o),
                                      .partial = act.partial,
-                                     .splits = stretch.rows() <= act.partial_rows ? act.splits : 1};
+                                     .splits = stretch.rows() <= act.partial_rows ? act.splits : 1,
+                                     .compute_capability = pass.backend.compute_capability()};
     TRY(queued(device::store_qkv(call, act.qkv, layer.qkv.paired, pass.angles.cos, pass.angles.sin,
                                  stream),
                "keys and values"));

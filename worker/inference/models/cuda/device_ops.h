@@ -69,10 +69,11 @@ struct AttentionCall {
     AttentionShape shape;
     Stretch stretch;
     KvLayer kv;
-    float* q = nullptr;        // [rows][heads * head_dim]
-    Rows out;                  // [rows][heads * head_dim]
-    float* partial = nullptr;  // [rows][heads][splits][head_dim + 2]; null: one split
-    std::int64_t splits = 1;   // most of them
+    float* q = nullptr;          // [rows][heads * head_dim]
+    Rows out;                    // [rows][heads * head_dim]
+    float* partial = nullptr;    // [rows][heads][splits][head_dim + 2]; null: one split
+    std::int64_t splits = 1;     // most of them
+    int compute_capability = 0;  // of the card, 90: 9.0
 };
 
 // qkv [rows][(heads + 2 kv_heads) * head_dim] -> call.q and the cache, in the order of the files.

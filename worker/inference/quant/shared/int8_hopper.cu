@@ -23,6 +23,7 @@
 #include "worker/inference/quant/shared/hopper.cuh"
 #include "worker/inference/quant/shared/int8_math.cuh"
 #include "worker/inference/quant/shared/mma.cuh"
+#include "worker/inference/quant/shared/tile_map.h"
 
 namespace bitsweep::quant {
 namespace {
@@ -271,33 +272,10 @@ __global__ void __launch_bounds__(threads, outs == wide ? 1 : 2)
 #endif
 }
 
-using Encode = decltype(&cuTensorMapEncodeTiled);
-
-// Found through the runtime, so that the program starts where there is no driver; null: none.
-Encode find_encode() {
-    void* entry = nullptr;
-    cudaDriverEntryPointQueryResult found{};
-    constexpr unsigned version = 12000;
-    if (cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &entry, version,
-                                         cudaEnableDefault, &found) != cudaSuccess ||
-        found != cudaDriverEntryPointSuccess) {
-        cudaGetLastError();
-        return nullptr;
-    }
-    return reinterpret_cast<Encode>(entry);
-}
-
 // Tiles of `tall` x 128 of [rows][in] bytes.
-Status describe(Encode encode, const void* codes, std::int64_t rows, std::int64_t in, int tall,
-                CUtensorMap* map) {
-    const cuuint64_t sizes[2] = {static_cast<cuuint64_t>(in), static_cast<cuuint64_t>(rows)};
-    const cuuint64_t strides[1] = {static_cast<cuuint64_t>(in)};
-    const cuuint32_t box[2] = {tile, static_cast<cuuint32_t>(tall)}, steps[2] = {1, 1};
-    const CUresult made =
-        encode(map, CU_TENSOR_MAP_DATA_TYPE_UINT8, 2, const_cast<void*>(codes), sizes, strides, box,
-               steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-               CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-    return made == CUDA_SUCCESS
+Status describe(const void* codes, std::int64_t rows, std::int64_t in, int tall, CUtensorMap* map) {
+    const device::TiledMatrix matrix{codes, device::TileElement::byte, rows, in, tall};
+    return device::map_tiles(matrix, map)
                ? Status{}
                : make_error(ErrorCode::gpu_fault, "a tile map of " + std::to_string(rows) + " x " +
                                                       std::to_string(in) + " bytes was refused");
@@ -329,25 +307,20 @@ bool take_wide(std::int64_t rows, std::int64_t outs, std::int64_t multiprocessor
 }  // namespace
 
 bool hopper_serves(const DeviceMatrix& m, const DeviceCall& call) {
-    static const Encode encode = find_encode();
-    return encode != nullptr && call.rows >= least_rows && m.row_chunks * 16 >= tile &&
-           call.backend.compute_capability() == 90;
+    return call.backend.compute_capability() == 90 && call.rows >= least_rows &&
+           m.row_chunks * 16 >= tile && device::has_tile_maps();
 }
 
 Status hopper_rows(const DeviceMatrix& m, const DeviceCall& call, const DeviceTokens& tokens,
                    const float* extra, Beside beside, Int8Rule rule) {
     ASSERT(extra == nullptr || beside == Beside::none);
-    static const Encode encode = find_encode();
-    if (encode == nullptr) {
-        return make_error(ErrorCode::unsupported, "this driver has no tile maps");
-    }
     const std::int64_t in = std::int64_t{m.row_chunks} * 16;
     const std::int64_t processors = call.backend.multiprocessors();
     const bool is_wide = take_wide(call.rows, m.rows, processors);
     const int outs = is_wide ? wide : narrow;
     Maps maps;
-    TRY(describe(encode, tokens.codes, call.rows, in, tile, &maps.x));
-    TRY(describe(encode, m.codes, m.rows, in, outs, &maps.w));
+    TRY(describe(tokens.codes, call.rows, in, tile, &maps.x));
+    TRY(describe(m.codes, m.rows, in, outs, &maps.w));
     const std::int64_t tiles = up_to(call.rows, tile) * up_to(m.rows, outs);
     const bool alone = is_wide || tiles <= processors;
     const int stages = is_wide ? wide_stages : alone ? lone_stages : shared_stages;
