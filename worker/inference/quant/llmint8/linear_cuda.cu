@@ -34,7 +34,8 @@
 //      at threshold 0, 1.55 times. The guess is wrong there: 0.34 % of the inputs of `down` reach
 //      6 (silu(g) u of two normals of deviation 1.28, simulated), in 2,048 rows 99.9 % of its
 //      14,336 columns, so that product is made in half precision as a whole, by the rule of
-//      LLM.int8() and not by this kernel. Not measured: weights for which the guess is right
+//      LLM.int8() and not by this kernel. With faster attention (hopper_attention.cu) 33,670
+//      against 59,220. Not measured: weights for which the guess is right
 #include <algorithm>
 #include <vector>
 

@@ -32,9 +32,18 @@ __device__ __forceinline__ float half_at(const void* scales, std::int64_t i) {
     return __half2float(static_cast<const __half*>(scales)[i]);
 }
 
-// The scale of input k in groups of m.group, a power of two of at least 16.
+// log2 of the weights of a group or block, a power of two.
+__device__ __forceinline__ int block_shift(const DeviceMatrix& m) {
+    return 31 - __clz(m.group);
+}
+
+// The group of input k of a row; a group has at least 16 weights.
+__device__ __forceinline__ std::int64_t group_of(const DeviceMatrix& m, std::int64_t row, int k) {
+    return row * m.scales_per_row + (k >> block_shift(m));
+}
+
 __device__ __forceinline__ float group_scale(const DeviceMatrix& m, std::int64_t row, int k) {
-    return half_at(m.scales, row * m.scales_per_row + k / m.group);
+    return half_at(m.scales, group_of(m, row, k));
 }
 
 template <Codes kind, int bits = 0>
@@ -197,11 +206,6 @@ __device__ __forceinline__ float block_scale(const DeviceMatrix& m, std::int64_t
     return __fadd_rn(__fmul_rn(above, floats[1 + block / 256]), floats[0]);
 }
 
-// log2 of a block's weights, a power of two.
-__device__ __forceinline__ int block_shift(const DeviceMatrix& m) {
-    return 31 - __clz(m.group);
-}
-
 struct UnpackCodeBook {
     static constexpr int step = 32;
     using Raw = uint4;
@@ -310,7 +314,7 @@ struct InGroups : Weights {
         if (m.zeros == nullptr) {
             return;
         }
-        const float zero = half_at(m.zeros, row * m.scales_per_row + k / m.group);
+        const float zero = half_at(m.zeros, group_of(m, row, k));
 #pragma unroll
         for (int j = 0; j < 8; ++j) {
             w[j] -= zero;

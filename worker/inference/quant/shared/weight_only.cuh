@@ -60,8 +60,7 @@ class WeightOnlyDevice final : public DeviceLayer {
         if constexpr (std::is_same_v<X, __half> && !is_dense_half) {
             if (call.rows <= device::some_rows_limit) {
                 if constexpr (device::hopper::serves<Weights>) {
-                    if (call.backend.compute_capability() == 90 &&
-                        m.rows >= device::hopper::least_outputs) {
+                    if (call.backend.compute_capability() == 90 && device::hopper::pays(m)) {
                         return cuda_status(
                             device::hopper::some_rows<Weights>(
                                 m, few, call.backend.multiprocessors(), call.backend.stream()),
