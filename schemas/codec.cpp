@@ -206,14 +206,19 @@ std::string to_json(const RunResult& result) {
 }
 
 std::string to_json(const Message& message) {
-    const auto* delivery = std::get_if<ResultDelivery>(&message);
-    if (delivery != nullptr && !is_bounded(delivery->result.outcome)) {
-        return to_json(ResultDelivery{delivery->session, bounded(delivery->result)});
-    }
     std::string out;
     out.reserve(usual_bytes);
-    codec::write_message(out, message);
+    append_json(out, message);
     return out;
+}
+
+void append_json(std::string& out, const Message& message) {
+    const auto* delivery = std::get_if<ResultDelivery>(&message);
+    if (delivery != nullptr && !is_bounded(delivery->result.outcome)) {
+        codec::write_message(out, ResultDelivery{delivery->session, bounded(delivery->result)});
+    } else {
+        codec::write_message(out, message);
+    }
 }
 
 Result<JobSpec> job_from_json(std::string_view json) {

@@ -41,6 +41,7 @@ Status validate(Noun noun, std::string_view json);
 std::string to_json(const JobSpec& spec);
 std::string to_json(const RunResult& result);
 std::string to_json(const Message& message);
+void append_json(std::string& out, const Message& message);  // to_json() behind what is there
 
 Result<JobSpec> job_from_json(std::string_view json);
 Result<RunResult> result_from_json(std::string_view json);

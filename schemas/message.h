@@ -1,5 +1,5 @@
 // Everything that travels between client, coordinator and worker. One JSON object per message:
-// {"protocol": 1, "type": "hello", ...}. Unknown types and versions are refused with a reason.
+// {"protocol": 2, "type": "hello", ...}. Unknown types and versions are refused with a reason.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@
 
 namespace bitsweep {
 
-inline constexpr int protocol_version = 1;
+inline constexpr int protocol_version = 2;  // 2: several messages a frame (sequence.h)
 
 // A device that can run one job at a time.
 struct DeviceInfo {

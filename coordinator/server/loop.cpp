@@ -295,11 +295,31 @@ bool Loop::commit() {
 }
 
 void Loop::send_pending() {
-    const std::vector<Outgoing> sends = std::move(pending_.sends);
+    std::vector<Outgoing> sends = std::move(pending_.sends);
     pending_.sends.clear();
+    // What goes to one peer goes together, in its order.
+    std::vector<std::vector<std::size_t>> groups;
+    std::map<std::string_view, std::size_t> group_of;
+    for (std::size_t i = 0; i < sends.size(); ++i) {
+        if (!is_stale(sends[i])) {
+            const auto [group, is_new] = group_of.emplace(sends[i].to.routing_id, groups.size());
+            groups.resize(groups.size() + (is_new ? 1 : 0));
+            groups[group->second].push_back(i);
+        }
+    }
     std::vector<scheduler::Event> unsent;
-    for (const Outgoing& outgoing : sends) {
-        send(outgoing, unsent);
+    for (const std::vector<std::size_t>& members : groups) {
+        std::vector<Message> messages;
+        messages.reserve(members.size());
+        for (const std::size_t i : members) {
+            messages.push_back(std::move(sends[i].message));
+        }
+        if (router_.send_all(sends[members.front()].to, messages)) {
+            continue;
+        }
+        for (std::size_t i = 0; i < members.size(); ++i) {
+            note_unsent(sends[members[i]].session, messages[i], unsent);
+        }
     }
     for (const scheduler::Event& event : unsent) {
         step(event);
@@ -325,13 +345,18 @@ void Loop::send(const Outgoing& outgoing, std::vector<scheduler::Event>& unsent)
     if (is_stale(outgoing)) {
         return;
     }
-    const Status sent = router_.send(outgoing.to, outgoing.message);
-    const auto* dispatch = std::get_if<Dispatch>(&outgoing.message);
-    if (!sent && dispatch != nullptr) {
-        unsent.push_back(
-            scheduler::DispatchUnsent{outgoing.session, dispatch->key, dispatch->attempt});
+    if (!router_.send(outgoing.to, outgoing.message)) {
+        note_unsent(outgoing.session, outgoing.message, unsent);
     }
-    // Everything else comes again by itself: results are delivered until acknowledged, clients ask.
+}
+
+// Everything but a dispatch comes again by itself: results are delivered until acknowledged,
+// clients ask.
+void Loop::note_unsent(const SessionId& session, const Message& message,
+                       std::vector<scheduler::Event>& unsent) {
+    if (const auto* dispatch = std::get_if<Dispatch>(&message)) {
+        unsent.push_back(scheduler::DispatchUnsent{session, dispatch->key, dispatch->attempt});
+    }
 }
 
 void Loop::stop_dispatch(const Error& error) {

@@ -109,6 +109,8 @@ class Loop {
     void send_pending();
     bool is_stale(const Outgoing& outgoing) const;
     void send(const Outgoing& outgoing, std::vector<scheduler::Event>& unsent);
+    static void note_unsent(const SessionId& session, const Message& message,
+                            std::vector<scheduler::Event>& unsent);
     void stop_dispatch(const Error& error);
     void resume_dispatch();
     void forget_sessions();

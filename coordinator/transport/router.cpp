@@ -16,6 +16,7 @@
 #include "coordinator/transport/limits.h"
 #include "coordinator/transport/zap.h"
 #include "schemas/codec.h"
+#include "schemas/sequence.h"
 
 namespace bitsweep {
 
@@ -145,20 +146,34 @@ class ZmqRouter final : public Router {
     }
 
     Status send(const Peer& to, const Message& message) override {
+        return send_all(to, {&message, 1});
+    }
+
+    Status send_all(const Peer& to, std::span<const Message> messages) override {
         const bool revoked = allowed_ && allowed_->known(to.key) == nullptr;
-        if (revoked && !std::holds_alternative<Refusal>(message)) {
+        const auto is_refusal = [](const Message& m) { return std::holds_alternative<Refusal>(m); };
+        if (revoked && !std::all_of(messages.begin(), messages.end(), is_refusal)) {
             return make_error(ErrorCode::unavailable, "the key of " + to.name + " was revoked");
         }
-        const std::string text = to_json(message);
-        if (text.size() > max_json_bytes) {
+        for (const std::string& frame : frames_of(messages)) {
+            TRY(send_frame(to, frame));
+        }
+        return {};
+    }
+
+ private:
+    using Clock = std::chrono::steady_clock;
+
+    Status send_frame(const Peer& to, const std::string& frame) {
+        if (frame.size() > max_json_bytes) {
             return make_error(ErrorCode::invalid_input,
-                              "a message of " + std::to_string(text.size()) +
+                              "a message of " + std::to_string(frame.size()) +
                                   " bytes is longer than the protocol permits");
         }
         try {
             const auto first = zmq::send_flags::sndmore | zmq::send_flags::dontwait;
             if (router_.send(zmq::buffer(to.routing_id), first) &&
-                router_.send(zmq::buffer(text), zmq::send_flags::dontwait)) {
+                router_.send(zmq::buffer(frame), zmq::send_flags::dontwait)) {
                 return {};
             }
             return make_error(ErrorCode::unavailable, "the queue to " + to.name + " is full");
@@ -167,9 +182,6 @@ class ZmqRouter final : public Router {
                               "cannot send to " + to.name + ": " + failure.what());
         }
     }
-
- private:
-    using Clock = std::chrono::steady_clock;
 
     static bool is_heartbeat(const Incoming& incoming) {
         return incoming.message && std::holds_alternative<Heartbeat>(*incoming.message);
@@ -242,7 +254,7 @@ class ZmqRouter final : public Router {
     // At most `most`, dropped ones included: a flood must not keep the caller here.
     void take_all(std::vector<Incoming>& taken, std::size_t most) {
         bool first = true;
-        for (std::size_t seen = taken.size(); seen < most; ++seen) {
+        for (std::size_t seen = taken.size(); seen < most;) {
             std::optional<Frames> frames = take_one();
             if (!frames) {
                 return;
@@ -251,51 +263,87 @@ class ZmqRouter final : public Router {
                 allowed_->read_again_if_changed();
             }
             first = false;
-            if (std::optional<Incoming> checked = check(*frames)) {
-                taken.push_back(std::move(*checked));
-            }
+            seen += take_messages(*frames, taken);
         }
     }
 
-    // nullopt: nobody is to hear of this message.
-    std::optional<Incoming> check(Frames& frames) {
+    // How many there were, dropped ones included.
+    std::size_t take_messages(Frames& frames, std::vector<Incoming>& taken) {
         Peer peer{std::move(frames.routing_id), "local", Role::submit, ""};
-        if (allowed_) {
-            const char* user = zmq_msg_gets(frames.body.handle(), "User-Id");
-            peer.key = user == nullptr ? "" : user;
-            const AuthorizedPeer* known = allowed_->known(peer.key);
-            if (known == nullptr) {
-                return revoked(std::move(peer), frames);
-            }
-            if (!told_revoked_.empty()) {
-                told_revoked_.erase(peer.key);
-            }
-            peer.name = known->name;
-            peer.role = known->role;
-            const PeerLimits::Ruling ruling = limits_.rule(peer, frames.body.size(), now());
-            switch (ruling.verdict) {
-                case PeerLimits::Verdict::take:
-                    break;
-                case PeerLimits::Verdict::refuse:
-                    return Incoming{peer, ruling.reason};
-                case PeerLimits::Verdict::cut:
-                    cut(peer, frames);
-                    return std::nullopt;
-                case PeerLimits::Verdict::silence:
-                    return std::nullopt;
+        if (allowed_ && !identify(peer, frames, taken)) {
+            return 1;
+        }
+        const std::string_view body(static_cast<const char*>(frames.body.data()),
+                                    frames.body.size());
+        // The first message answers for the length of the frame: what is too long is not read.
+        if (!admit(peer, body.size(), frames, taken)) {
+            return 1;
+        }
+        const Result<std::vector<std::string_view>> texts = texts_in(body, frames.count);
+        if (!texts) {
+            limits_.note_malformed(peer, now());
+            taken.push_back({std::move(peer), texts.error()});
+            return 1;
+        }
+        for (std::size_t i = 0; i < texts->size(); ++i) {
+            const std::string_view text = (*texts)[i];
+            if (i == 0 || admit(peer, text.size(), frames, taken)) {
+                taken.push_back({peer, read(peer, text)});
             }
         }
-        return Incoming{peer, read(peer, frames)};
+        return texts->size();
     }
 
-    Result<Message> read(const Peer& peer, const Frames& frames) {
-        if (frames.count != 1) {
-            limits_.note_malformed(peer, now());
-            return make_error(ErrorCode::invalid_input, "a message is one frame, this one had " +
-                                                            std::to_string(frames.count));
+    // Who CURVE says it is. False: a key that is not authorised any more.
+    bool identify(Peer& peer, Frames& frames, std::vector<Incoming>& taken) {
+        const char* user = zmq_msg_gets(frames.body.handle(), "User-Id");
+        peer.key = user == nullptr ? "" : user;
+        const AuthorizedPeer* known = allowed_->known(peer.key);
+        if (known == nullptr) {
+            take_from_revoked(std::move(peer), frames, taken);
+            return false;
         }
-        Result<Message> message =
-            message_from_json({static_cast<const char*>(frames.body.data()), frames.body.size()});
+        if (!told_revoked_.empty()) {
+            told_revoked_.erase(peer.key);
+        }
+        peer.name = known->name;
+        peer.role = known->role;
+        return true;
+    }
+
+    // Whether its limits let the peer send one more message of this length.
+    bool admit(const Peer& peer, std::size_t bytes, const Frames& frames,
+               std::vector<Incoming>& taken) {
+        if (!allowed_) {
+            return true;
+        }
+        const PeerLimits::Ruling ruling = limits_.rule(peer, bytes, now());
+        switch (ruling.verdict) {
+            case PeerLimits::Verdict::take:
+                return true;
+            case PeerLimits::Verdict::refuse:
+                taken.push_back({peer, ruling.reason});
+                return false;
+            case PeerLimits::Verdict::cut:
+                cut(peer, frames);
+                return false;
+            case PeerLimits::Verdict::silence:
+                return false;
+        }
+        return false;
+    }
+
+    static Result<std::vector<std::string_view>> texts_in(std::string_view body,
+                                                          std::size_t frames) {
+        if (frames != 1) {
+            return make_error(ErrorCode::invalid_input,
+                              "a message is one frame, this one had " + std::to_string(frames));
+        }
+        return texts_of(body);
+    }
+
+    Result<Message> read(const Peer& peer, std::string_view text) {
+        Result<Message> message = message_from_json(text);
         if (!message) {
             limits_.note_malformed(peer, now());
             return message;
@@ -308,16 +356,16 @@ class ZmqRouter final : public Router {
 
     // The first message after the revocation gets the reason, the second one the end: the next
     // handshake is refused.
-    std::optional<Incoming> revoked(Peer peer, const Frames& frames) {
+    void take_from_revoked(Peer peer, const Frames& frames, std::vector<Incoming>& taken) {
         peer.name = "";
         peer.role = Role::read;
         if (!told_revoked_.insert(peer.key).second) {
             cut(peer, frames);
-            return std::nullopt;
+            return;
         }
-        return Incoming{std::move(peer),
-                        make_error(ErrorCode::refused,
-                                   "the key of this connection is not authorised any more")};
+        taken.push_back(
+            {std::move(peer), make_error(ErrorCode::refused,
+                                         "the key of this connection is not authorised any more")});
     }
 
     // Ends the connection that brought this message. libzmq has no call for it, but names the
@@ -352,6 +400,16 @@ class ZmqRouter final : public Router {
 };
 
 }  // namespace
+
+Status Router::send_all(const Peer& to, std::span<const Message> messages) {
+    Status all;
+    for (const Message& message : messages) {
+        if (const Status sent = send(to, message); !sent) {
+            all = sent;
+        }
+    }
+    return all;
+}
 
 Result<std::unique_ptr<Router>> Router::bind(const RouterOptions& options) {
     const Address at = TRY(parse_listen(options.listen));

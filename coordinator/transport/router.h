@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -44,13 +45,18 @@ class Router {
 
     virtual std::string endpoint() const = 0;  // with the real port
 
-    // Waits at most `wait` for the first message, then takes what is there, at most `most`.
+    // Waits at most `wait` for the first message, then takes what is there, at most `most` and what
+    // comes in one frame with the last of them.
     // Peers beyond limits.h are refused here; one that goes on loses its connection.
     virtual std::vector<Incoming> receive(Duration wait, std::size_t most) = 0;
 
     // unavailable when the peer is gone, its key was revoked (only a Refusal still goes out) or its
     // queue is full; never blocks.
     virtual Status send(const Peer& to, const Message& message) = 0;
+
+    // The same for several, in order and in as few frames as there may be (schemas/sequence.h). An
+    // error: not all of them left, and perhaps none.
+    virtual Status send_all(const Peer& to, std::span<const Message> messages);
 };
 
 }  // namespace bitsweep

@@ -278,31 +278,31 @@ std::string refused(const std::string& json) {
 
 TEST(Codec, AnotherProtocolVersionIsRefusedBeforeAnythingElseIsLookedAt) {
     const Result<Message> message =
-        message_from_json(R"({"protocol": 2, "type": "of the future"})");
+        message_from_json(R"({"protocol": 3, "type": "of the future"})");
     ASSERT_FALSE(message.ok());
     EXPECT_EQ(message.error().code, ErrorCode::unsupported);
     EXPECT_EQ(message.error().message,
-              "message: protocol 2; this side speaks protocol 1: install the same release on both");
+              "message: protocol 3; this side speaks protocol 2: install the same release on both");
     EXPECT_EQ(refused(R"({"type": "drain"})"),
-              "message: no protocol version; this side speaks protocol 1");
-    EXPECT_EQ(refused(R"({"protocol": "1", "type": "drain"})"),
-              "message: no protocol version; this side speaks protocol 1");
+              "message: no protocol version; this side speaks protocol 2");
+    EXPECT_EQ(refused(R"({"protocol": "2", "type": "drain"})"),
+              "message: no protocol version; this side speaks protocol 2");
 }
 
 TEST(Codec, AnUnknownMessageTypeIsRefused) {
-    EXPECT_EQ(refused(R"({"protocol": 1, "type": "execute"})"),
+    EXPECT_EQ(refused(R"({"protocol": 2, "type": "execute"})"),
               "message: type: unknown type 'execute'");
-    EXPECT_EQ(refused(R"({"protocol": 1})"), "message: type: a message names its type");
+    EXPECT_EQ(refused(R"({"protocol": 2})"), "message: type: a message names its type");
     EXPECT_EQ(refused("[]"), "message: a message is a JSON object");
 }
 
 TEST(Codec, AnUnknownFieldIsRefused) {
-    EXPECT_EQ(refused(R"({"protocol": 1, "type": "drain", "shell": "rm"})"),
+    EXPECT_EQ(refused(R"({"protocol": 2, "type": "drain", "shell": "rm"})"),
               "message drain: no such field 'shell'");
 }
 
 TEST(Codec, AMissingFieldIsRefusedByName) {
-    EXPECT_EQ(refused(R"({"protocol": 1, "type": "heartbeat", "session": "s"})"),
+    EXPECT_EQ(refused(R"({"protocol": 2, "type": "heartbeat", "session": "s"})"),
               "message heartbeat: the field 'running' is missing");
 }
 
@@ -339,14 +339,14 @@ TEST(Codec, NumbersOutsideTheirBoundsAreRefused) {
 
 TEST(Codec, ANameThatCouldLeaveAFolderIsRefused) {
     for (const char* key : {"../x", "a/b", "a b", ".hidden", "-rf", "a\\u0000b"}) {
-        const std::string json = std::string(R"({"protocol":1,"type":"result_ack","attempt":1,)") +
+        const std::string json = std::string(R"({"protocol":2,"type":"result_ack","attempt":1,)") +
                                  R"("key":")" + key + R"("})";
         EXPECT_NE(refused(json).find("is not a name"), std::string::npos) << refused(json);
     }
 }
 
 TEST(Codec, TextThatIsNotJsonIsCorrupt) {
-    for (const char* text : {"", "{", "nul", "{\"protocol\": 1,}", "\xff\xfe", "{\"a\":1e999}"}) {
+    for (const char* text : {"", "{", "nul", "{\"protocol\": 2,}", "\xff\xfe", "{\"a\":1e999}"}) {
         const Result<Message> message = message_from_json(text);
         ASSERT_FALSE(message.ok()) << text;
         EXPECT_EQ(message.error().code, ErrorCode::corrupt) << text;

@@ -37,9 +37,14 @@ class FakeRouter : public Router {
         sent.emplace_back(to.routing_id, message);
         return {};
     }
+    Status send_all(const Peer& to, std::span<const Message> messages) override {
+        together.emplace_back(to.routing_id, messages.size());
+        return Router::send_all(to, messages);
+    }
 
     std::deque<Incoming> inbox;
     std::vector<std::pair<std::string, Message>> sent;
+    std::vector<std::pair<std::string, std::size_t>> together;  // to whom, how many at once
     std::set<std::string> gone;
     std::function<void(const Message&)> on_send;
     Duration last_wait;

@@ -163,6 +163,27 @@ TEST_F(StoreTrouble, a_result_that_came_meanwhile_is_taken_afterwards) {
     EXPECT_EQ(store_.job(second.key)->state, "done");
 }
 
+TEST_F(ServerLoop, what_a_turn_has_for_one_peer_leaves_together_and_in_its_order) {
+    say(worker_peer(), hello());
+    say(worker_peer("w2"), hello("w2"));
+    say(client_peer(), submission(4));
+    turn();
+    const Dispatch first = take<Dispatch>("w1").value();
+    const Dispatch second = take<Dispatch>("w2").value();
+    router_.sent.clear();
+    router_.together.clear();
+    say(worker_peer(), result_of(first));
+    say(worker_peer("w2"), result_of(second, "w2-1"));
+    say(worker_peer(), Heartbeat{SessionId{"w1-1"}, {}});
+    turn();
+    const std::vector<std::pair<std::string, std::size_t>> expected = {{"w1", 3}, {"w2", 2}};
+    EXPECT_EQ(router_.together, expected);
+    ASSERT_EQ(router_.sent.size(), 5u);
+    EXPECT_TRUE(std::holds_alternative<ResultAck>(router_.sent[0].second));
+    EXPECT_TRUE(std::holds_alternative<Dispatch>(router_.sent[1].second));
+    EXPECT_TRUE(std::holds_alternative<Welcome>(router_.sent[2].second));
+}
+
 TEST_F(ServerLoop, a_worker_that_cannot_be_reached_gets_nothing_more_and_the_job_goes_elsewhere) {
     say(worker_peer(), hello());
     turn();

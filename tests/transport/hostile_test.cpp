@@ -8,6 +8,7 @@
 
 #include "coordinator/transport/limits.h"
 #include "schemas/codec.h"
+#include "schemas/sequence.h"
 #include "tests/transport/fixture.h"
 
 namespace bitsweep {
@@ -161,8 +162,8 @@ TEST_F(Hostile, AFrameBeyondTheProtocolEndsTheConnectionInBoundedMemory) {
 TEST_F(Hostile, MalformedMessagesAreRefusedWithTheReasonAndThenTheConnectionEnds) {
     const Access worker = access("w", Role::work, url());
     RawPeer peer(worker);
-    for (const char* text : {"", "{", "[]", "null", "{\"protocol\":1}", "{\"type\":\"hello\"}",
-                             "{\"protocol\":1,\"type\":\"no such\"}", "\xff\xfe"}) {
+    for (const char* text : {"", "{", "[]", "null", "{\"protocol\":2}", "{\"type\":\"hello\"}",
+                             "{\"protocol\":2,\"type\":\"no such\"}", "\xff\xfe"}) {
         peer.say(text);
     }
     serve(200);
@@ -178,10 +179,11 @@ TEST_F(Hostile, MalformedMessagesAreRefusedWithTheReasonAndThenTheConnectionEnds
 
 TEST_F(Hostile, AnotherProtocolVersionIsRefusedWithTheVersionWanted) {
     RawPeer peer(access("w", Role::work, url()));
-    peer.say("{\"protocol\":2,\"type\":\"hello\",\"anything\":true}");
+    peer.say("{\"protocol\":1,\"type\":\"hello\",\"anything\":true}");
     serve(200);
     ASSERT_EQ(refused_, 1);
-    EXPECT_NE(reasons_[0].find("protocol"), std::string::npos) << reasons_[0];
+    EXPECT_NE(reasons_[0].find("protocol 1; this side speaks protocol 2"), std::string::npos)
+        << reasons_[0];
     const Result<Message> answer = message_from_json(peer.hear());
     ASSERT_TRUE(answer);
     EXPECT_EQ(std::get<Refusal>(*answer).protocol_wanted, protocol_version);
@@ -230,6 +232,76 @@ TEST_F(Hostile, SeveralFramesAreNoMessage) {
     EXPECT_EQ(taken_, 0);
     ASSERT_EQ(refused_, 1);
     EXPECT_NE(reasons_[0].find("one frame"), std::string::npos);
+}
+
+TEST_F(Hostile, OneBadMessageOfAFrameIsRefusedAndTheOthersAreTaken) {
+    RawPeer peer(access("w", Role::work, url()));
+    const std::string good = to_json(Message(Goodbye{{"s"}}));
+    const std::string foreign = to_json(Message(Shutdown{}));
+    peer.say("\x1e" + good + "\n\x1e{\n\x1e" + foreign + "\n\x1e\x1e" + good);
+    serve(200);
+    EXPECT_EQ(taken_, 2);
+    ASSERT_EQ(refused_, 3);
+    EXPECT_NE(reasons_[0].find("not JSON"), std::string::npos) << reasons_[0];
+    EXPECT_NE(reasons_[1].find("--role submit"), std::string::npos) << reasons_[1];
+    EXPECT_NE(reasons_[2].find("not JSON"), std::string::npos) << reasons_[2];
+}
+
+TEST_F(Hostile, MalformedMessagesOfOneFrameCountOneByOne) {
+    RawPeer peer(access("w", Role::work, url()));
+    std::string frame;
+    for (std::size_t i = 0; i < most_messages_in_frame; ++i) {
+        frame += "\x1e{";
+    }
+    peer.say(frame);
+    serve(300);
+    EXPECT_EQ(taken_, 0);
+    EXPECT_LE(refused_, 201);  // the rest was cut off unread
+    EXPECT_GE(refused_, 199);
+    expect_good_peer_served();
+}
+
+TEST_F(Hostile, AFrameOfTooManyMessagesIsRefusedUnread) {
+    RawPeer peer(access("w", Role::work, url()));
+    std::string frame;
+    for (std::size_t i = 0; i <= most_messages_in_frame; ++i) {
+        frame += "\x1e" + to_json(Message(Goodbye{{"s"}})) + "\n";
+    }
+    peer.say(frame);
+    serve(200);
+    EXPECT_EQ(taken_, 0);
+    ASSERT_EQ(refused_, 1);
+    EXPECT_NE(reasons_[0].find("the limit is 256"), std::string::npos) << reasons_[0];
+}
+
+TEST_F(Hostile, AFrameIsNoLongerThanAMessageOfItsRole) {
+    RawPeer reader(access("r", Role::read, url()));
+    const std::string question = to_json(Message(StatusRequest{})) + std::string(1'000, ' ');
+    std::string frame;
+    for (int i = 0; i < 70; ++i) {
+        frame += "\x1e" + question + "\n";
+    }
+    reader.say(frame);
+    serve(200);
+    EXPECT_EQ(taken_, 0);
+    ASSERT_EQ(refused_, 1);
+    EXPECT_NE(reasons_[0].find("64 KiB"), std::string::npos) << reasons_[0];
+}
+
+TEST_F(Hostile, QuestionsInOneFrameAreSlowedDownLikeOthers) {
+    RawPeer peer(access("hasty", Role::read, url()));
+    std::string frame;
+    for (int i = 0; i < 250; ++i) {
+        frame += "\x1e" + to_json(Message(StatusRequest{})) + "\n";
+    }
+    peer.say(frame);
+    serve(200);
+    EXPECT_GE(taken_, 200);
+    EXPECT_LT(taken_, 250);
+    ASSERT_GE(refused_, 1);
+    EXPECT_NE(reasons_[0].find("too fast"), std::string::npos);
+    EXPECT_LT(taken_ + refused_, 250);
+    expect_good_peer_served();
 }
 
 TEST_F(Hostile, QuestionsWithoutPauseAreSlowedDownAndSaidSoOnce) {

@@ -1,5 +1,7 @@
 #include "coordinator/transport/router.h"
 
+#include <vector>
+
 #include "coordinator/transport/zap.h"
 #include "tests/transport/fixture.h"
 
@@ -55,6 +57,34 @@ TEST_F(RouterWithKeys, AnAnswerReachesThePeerThatAsked) {
     const auto answer = (*bob)->receive({2'000});
     ASSERT_TRUE(answer && *answer);
     EXPECT_EQ(std::get<Refusal>(**answer).reason, "you are bob");
+}
+
+TEST_F(RouterWithKeys, SeveralMessagesTravelTogetherInTheirOrderEitherWay) {
+    const auto router = bind();
+    const auto dealer = Dealer::connect(access("alice", Role::work, router->endpoint()));
+    const std::vector<Message> said = {heartbeat("s1"), Goodbye{{"s2"}}, heartbeat("s3")};
+    ASSERT_TRUE((*dealer)->send_all(said));
+    const auto incoming = take(*router, 3);
+    ASSERT_EQ(incoming.size(), 3u);
+    for (const Incoming& one : incoming) {
+        ASSERT_TRUE(one.message);
+        EXPECT_EQ(one.from.name, "alice");
+    }
+    EXPECT_EQ(std::get<Heartbeat>(*incoming[0].message).session.value, "s1");
+    EXPECT_EQ(std::get<Goodbye>(*incoming[1].message).session.value, "s2");
+    EXPECT_EQ(std::get<Heartbeat>(*incoming[2].message).session.value, "s3");
+
+    const std::vector<Message> answers = {ResultAck{{"k"}, {1}}, Drain{}};
+    ASSERT_TRUE(router->send_all(incoming[0].from, answers));
+    const auto first = (*dealer)->receive({2'000});
+    ASSERT_TRUE(first && *first);
+    EXPECT_EQ(std::get<ResultAck>(**first).key.value, "k");
+    const auto second = (*dealer)->receive({0});  // came with it
+    ASSERT_TRUE(second && *second);
+    EXPECT_TRUE(std::holds_alternative<Drain>(**second));
+    const auto nothing = (*dealer)->receive({0});
+    ASSERT_TRUE(nothing);
+    EXPECT_FALSE(nothing->has_value());
 }
 
 TEST_F(RouterWithKeys, AKeyThatIsNotAuthorisedIsRejectedAtTheHandshake) {

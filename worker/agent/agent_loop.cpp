@@ -84,8 +84,11 @@ class Loop {
             if (clock_now() >= machine_.next_wake()) {
                 step(Tick{});
             }
-            // A send may have swallowed the edge that announces an answer.
-            take_messages();
+            do {
+                send_what_was_said();
+                // The send may have swallowed the edge that announces an answer.
+                take_messages();
+            } while (!said_.empty());
         }
         return failure_ ? Status(*failure_) : Status();
     }
@@ -178,6 +181,7 @@ class Loop {
         if (!dealer) {
             return false;
         }
+        send_what_was_said();  // to whom it was said
         dealer_ = std::move(*dealer);
         access_ = access;
         seen_ = {};
@@ -197,12 +201,14 @@ class Loop {
             Result<std::optional<Message>> message = dealer_->receive(Duration{0});
             if (!message) {
                 say_("not understood: " + message.error().message);
+                if (message.error().code == ErrorCode::unavailable) {
+                    return;
+                }
+            } else if (*message) {
+                step(Received{std::move(**message)});
+            } else {
                 return;
             }
-            if (!*message) {
-                return;
-            }
-            step(Received{std::move(**message)});
         }
     }
 
@@ -217,13 +223,21 @@ class Loop {
     }
 
     void step(const Event& event) {
-        for (const Command& command : machine_.step(clock_now(), event)) {
-            std::visit([this](const auto& body) { perform(body); }, command);
+        for (Command& command : machine_.step(clock_now(), event)) {
+            std::visit([this](auto& body) { perform(body); }, command);
         }
     }
 
+    // What is said in one turn leaves together.
+    void perform(Send& command) { said_.push_back(std::move(command.message)); }
+
     // Lost messages are the machine's business: it repeats what matters.
-    void perform(const Send& command) { (void)dealer_->send(command.message); }
+    void send_what_was_said() {
+        if (!said_.empty()) {
+            (void)dealer_->send_all(said_);
+            said_.clear();
+        }
+    }
 
     void perform(const StartJob& command) {
         const JobSpec& spec = command.dispatch.spec;
@@ -273,6 +287,7 @@ class Loop {
     }
 
     std::unique_ptr<Dealer> dealer_;
+    std::vector<Message> said_;  // to the coordinator, in this turn
     std::filesystem::path access_file_;
     std::string address_;
     Access access_;  // of the connection that stands

@@ -3,9 +3,11 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <vector>
 #include <zmq.hpp>
 
 #include "schemas/codec.h"
+#include "schemas/sequence.h"
 
 namespace bitsweep {
 
@@ -54,50 +56,23 @@ class ZmqDealer final : public Dealer {
         socket_.connect(url_);
     }
 
-    Status send(const Message& message) override {
-        const std::string text = to_json(message);
-        if (text.size() > max_json_bytes) {
-            return make_error(ErrorCode::invalid_input,
-                              "a message of " + std::to_string(text.size() >> 20) +
-                                  " MiB is longer than the " +
-                                  std::to_string(max_json_bytes >> 20) +
-                                  " MiB that a coordinator takes; split the experiment");
+    Status send_all(std::span<const Message> messages) override {
+        for (const std::string& frame : frames_of(messages)) {
+            TRY(send_frame(frame));
         }
-        try {
-            if (socket_.send(zmq::buffer(text), zmq::send_flags::dontwait)) {
-                return {};
-            }
-            return make_error(ErrorCode::unavailable, "the queue to " + url_ + " is full");
-        } catch (const zmq::error_t& failure) {
-            return make_error(ErrorCode::unavailable,
-                              "cannot send to " + url_ + ": " + failure.what());
-        }
+        return {};
     }
 
     Result<std::optional<Message>> receive(Duration wait) override {
-        std::string text;
-        try {
-            watch_connection();
-            zmq::message_t frame;
-            if (!socket_.recv(frame, zmq::recv_flags::dontwait)) {
-                zmq::pollitem_t items[] = {{socket_.handle(), 0, ZMQ_POLLIN, 0}};
-                if (wait.ms <= 0 || zmq::poll(items, 1, std::chrono::milliseconds(wait.ms)) == 0 ||
-                    !socket_.recv(frame, zmq::recv_flags::dontwait)) {
-                    watch_connection();
-                    return std::optional<Message>();
-                }
-            }
-            text.assign(static_cast<const char*>(frame.data()), frame.size());
-            while (frame.more() && socket_.recv(frame)) {
-            }
-        } catch (const zmq::error_t& failure) {
-            if (failure.num() == EINTR) {
+        if (next_text_ == texts_.size()) {
+            if (!TRY(take_frame(wait))) {
                 return std::optional<Message>();
             }
-            return make_error(ErrorCode::unavailable,
-                              "cannot receive from " + url_ + ": " + failure.what());
+            next_text_ = 0;
+            texts_.clear();
+            texts_ = TRY(texts_of({static_cast<const char*>(frame_.data()), frame_.size()}));
         }
-        return std::optional<Message>(TRY(message_from_json(text)));
+        return std::optional<Message>(TRY(message_from_json(texts_[next_text_++])));
     }
 
     std::string last_failure() const override {
@@ -113,6 +88,55 @@ class ZmqDealer final : public Dealer {
     int descriptor() const override { return socket_.get(zmq::sockopt::fd); }
 
  private:
+    Status send_frame(const std::string& frame) {
+        if (frame.size() > max_json_bytes) {
+            return make_error(ErrorCode::invalid_input,
+                              "a message of " + std::to_string(frame.size() >> 20) +
+                                  " MiB is longer than the " +
+                                  std::to_string(max_json_bytes >> 20) +
+                                  " MiB that a coordinator takes; split the experiment");
+        }
+        try {
+            if (socket_.send(zmq::buffer(frame), zmq::send_flags::dontwait)) {
+                return {};
+            }
+            return make_error(ErrorCode::unavailable, "the queue to " + url_ + " is full");
+        } catch (const zmq::error_t& failure) {
+            return make_error(ErrorCode::unavailable,
+                              "cannot send to " + url_ + ": " + failure.what());
+        }
+    }
+
+    // The next frame into frame_. False: nothing came within `wait`.
+    Result<bool> take_frame(Duration wait) {
+        try {
+            if (!socket_.recv(frame_, zmq::recv_flags::dontwait)) {
+                watch_connection();
+                zmq::pollitem_t items[] = {{socket_.handle(), 0, ZMQ_POLLIN, 0}};
+                if (wait.ms <= 0 || zmq::poll(items, 1, std::chrono::milliseconds(wait.ms)) == 0 ||
+                    !socket_.recv(frame_, zmq::recv_flags::dontwait)) {
+                    watch_connection();
+                    return false;
+                }
+            }
+            drop_rest_of(frame_);
+            return true;
+        } catch (const zmq::error_t& failure) {
+            if (failure.num() == EINTR) {
+                return false;
+            }
+            return make_error(ErrorCode::unavailable,
+                              "cannot receive from " + url_ + ": " + failure.what());
+        }
+    }
+
+    // A coordinator says everything in one frame.
+    void drop_rest_of(const zmq::message_t& first) {
+        zmq::message_t next;
+        for (bool more = first.more(); more && socket_.recv(next); more = next.more()) {
+        }
+    }
+
     // Takes what libzmq's monitor has to say; never waits.
     void watch_connection() const {
         try {
@@ -199,6 +223,9 @@ class ZmqDealer final : public Dealer {
     std::string url_;
     zmq::context_t context_;
     zmq::socket_t socket_;
+    zmq::message_t frame_;                 // received last
+    std::vector<std::string_view> texts_;  // of it
+    std::size_t next_text_ = 0;
     mutable zmq::socket_t monitor_;  // read on every call: libzmq's news are not pushed
     mutable Link link_;
     mutable std::string failure_ = "no answer yet";

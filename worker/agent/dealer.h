@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "schemas/message.h"
@@ -49,8 +50,12 @@ class Dealer {
     // last_failure() says which (libzmq's socket monitor).
     static Result<std::unique_ptr<Dealer>> connect(const Access& access);
 
-    virtual Status send(const Message& message) = 0;
-    // nullopt when nothing came within `wait`.
+    // In order and in as few frames as there may be (schemas/sequence.h). unavailable: the queue is
+    // full, and not all of them left.
+    virtual Status send_all(std::span<const Message> messages) = 0;
+    Status send(const Message& message) { return send_all({&message, 1}); }
+    // nullopt when nothing came within `wait`. unavailable: nothing can be received any more; else
+    // what came was no message, and there may be more.
     virtual Result<std::optional<Message>> receive(Duration wait) = 0;
     // "connection refused", "handshake failed: wrong key", "" when connected.
     virtual std::string last_failure() const = 0;
