@@ -39,13 +39,16 @@ class Statement {
         return *this;
     }
 
-    // Binds, runs to the end and is ready again. Nothing is copied: the values live during the
-    // call.
+    // Binds every parameter, runs to the end and is ready again. Nothing is copied: the values live
+    // during the call, and the next one binds others before it steps.
     template <class... Values>
     Status execute(const Values&... values) {
         int index = 0;
         (bind_in_place(++index, values), ...);
-        return run();
+        while (TRY(step())) {
+        }
+        sqlite3_reset(raw());
+        return {};
     }
 
     Result<bool> step();  // true: a row is there; false: done

@@ -97,8 +97,24 @@ Status SqliteWriter::add_state(std::int64_t row, const StoredState& job) {
                   static_cast<std::int64_t>(job.outgrew_bytes));
 }
 
+Status SqliteWriter::check_experiment(const ExperimentName& experiment) {
+    if (experiment == known_) {
+        return {};
+    }
+    Statement& select = *TRY(connection_.cached(sql::has_experiment));
+    const bool found = TRY(select.bind_all(experiment.value).step());
+    select.reset();
+    if (!found) {
+        return make_error(ErrorCode::not_found, "a job of experiment " + experiment.value +
+                                                    ", which is not in the database");
+    }
+    known_ = experiment;
+    return {};
+}
+
 Status SqliteWriter::put_job(const ExperimentName& experiment, const StoredJob& job,
                              Membership membership) {
+    TRY(check_experiment(experiment));
     std::optional<std::int64_t> row = TRY(rows_.find(connection_, job.key.value));
     if (membership == Membership::former) {
         return row ? TRY(connection_.cached(sql::unlink_job))->execute(experiment.value, *row)

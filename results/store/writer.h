@@ -38,10 +38,13 @@ class SqliteWriter final : public StoreWriter {
         std::int64_t attempt = 0;
     };
     Status show_pending();
+    // not_found: there is no such experiment.
+    Status check_experiment(const ExperimentName& experiment);
 
     Connection& connection_;
     JobRows& rows_;
     std::optional<Shown> shown_;
+    ExperimentName known_;  // an experiment that is there
     BulkIndexes indexes_;
     bool grown_ = false;
 };

@@ -82,6 +82,7 @@ class Database : public Cluster {
         expect_each_cell_once(16);
         EXPECT_EQ(number("SELECT MAX(attempt) FROM jobs"), 1) << "a job was done twice";
         EXPECT_EQ(query("PRAGMA integrity_check").rows.at(0).at(0).text, "ok");
+        EXPECT_TRUE(query("PRAGMA foreign_key_check").rows.empty());
     }
 
     fs::path disk_;

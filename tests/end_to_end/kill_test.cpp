@@ -113,6 +113,7 @@ TEST_F(Kill, AnythingAtAnyMomentAndEveryCellHasOneResult) {
     expect_each_cell_once(8 * repeat);
     expect_nothing_lost();
     EXPECT_EQ(query("PRAGMA integrity_check").rows.at(0).at(0).text, "ok");
+    EXPECT_TRUE(query("PRAGMA foreign_key_check").rows.empty());
     std::sort(recoveries_.begin(), recoveries_.end());
     if (!recoveries_.empty()) {
         std::cout << killed << " kills, " << recoveries_.size()

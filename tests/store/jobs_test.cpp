@@ -111,13 +111,14 @@ TEST(Jobs, theSameCellOfTwoExperimentsIsOneJobWithThePolicyOfTheNewestRequest) {
     EXPECT_EQ(all[1].cell.policy.priority, 0) << "another job";
 }
 
-TEST(Jobs, aJobOfAnUnknownExperimentBreaksAForeignKeyAndChangesNothing) {
+TEST(Jobs, aJobOfAnUnknownExperimentIsRefusedAndChangesNothing) {
     TempFolder folder;
     auto store = open_store(folder / "a.db");
     const Status done =
         store->transact([&](StoreWriter& w) { return w.put_job({"nowhere"}, make_job("fp16")); });
     ASSERT_FALSE(done.ok());
-    EXPECT_NE(done.error().message.find("FOREIGN KEY"), std::string::npos);
+    EXPECT_EQ(done.error().code, ErrorCode::not_found);
+    EXPECT_EQ(done.error().message, "a job of experiment nowhere, which is not in the database");
     EXPECT_EQ(number(*store, "SELECT count(*) FROM jobs"), 0);
 }
 
