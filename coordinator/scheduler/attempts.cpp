@@ -323,9 +323,7 @@ void on(Step& step, const Started& started) {
 void on(Step& step, const ResultArrived& arrived) {
     const RunResult& result = *arrived.result;
     if (Worker* worker = step.state.find_worker(arrived.session)) {
-        step.state.changes += worker->lost ? 1 : 0;
-        worker->heard = step.now;
-        worker->lost = false;
+        note_heard(step, *worker);
     }
     const auto index = step.state.find(result.key);
     if (index && counts(step, step.state.job(*index), result.attempt)) {

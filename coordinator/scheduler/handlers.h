@@ -52,6 +52,9 @@ void on(Step& step, const Goodbye& goodbye);
 void on(Step& step, const DispatchUnsent& unsent);
 void on(Step& step, const Tick& tick);
 
+// The worker spoke just now.
+void note_heard(Step& step, Worker& worker);
+
 // attempts.cpp
 void on(Step& step, const Started& started);
 void on(Step& step, const ResultArrived& arrived);

@@ -9,6 +9,9 @@ namespace bitsweep::scheduler {
 
 namespace {
 
+// Of a result: the run, its job, the acknowledgement; of the job that follows it, two.
+constexpr std::size_t usual_commands = 6;
+
 const std::string& bound(const std::map<std::string, std::string>& digests,
                          const std::string& name) {
     static const std::string unbound;
@@ -155,6 +158,7 @@ void Scheduler::restore(Snapshot snapshot, TimePoint now) {
 
 std::vector<Command> Scheduler::step(TimePoint now, const Event& event) {
     std::vector<Command> out;
+    out.reserve(usual_commands);
     Step step{state_, options_, now, out};
     std::visit([&](const auto& e) { on(step, e); }, event);
     if (state_.changes != placed_at_) {
@@ -169,9 +173,8 @@ std::optional<TimePoint> Scheduler::next_deadline() const {
     if (!state_.deadlines().empty()) {
         next = state_.deadlines().begin()->first;
     }
-    for (const auto& [session, worker] : state_.workers()) {
-        const TimePoint due = worker.heard + (worker.lost ? options_.forget : options_.lease);
-        next = next ? std::min(*next, due) : due;
+    if (state_.silence_due) {
+        next = std::min(next.value_or(*state_.silence_due), *state_.silence_due);
     }
     return next;
 }

@@ -46,7 +46,8 @@ struct Worker {
     std::vector<Device> devices;
     std::set<std::string> models;  // lower case
     TimePoint heard;
-    bool lost = false;  // silent for a lease; comes back with its next word
+    TimePoint answered;  // last told that somebody listens
+    bool lost = false;   // silent for a lease; comes back with its next word
     bool draining = false;
     std::optional<TimePoint> ends;  // of its own accord
     std::int64_t loads = 0;         // jobs for which weights had to be loaded
@@ -163,6 +164,9 @@ class State {
     const std::set<std::pair<TimePoint, JobIndex>>& deadlines() const { return deadlines_; }
     const std::set<JobIndex>& running() const { return running_; }
 
+    // No worker is silent for too long before then; nothing: there is none. Words of workers move
+    // it no further, so that they need not look at every other worker (workers.cpp).
+    std::optional<TimePoint> silence_due;
     std::uint64_t next_order = 0;
     // Raised by everything that may let a waiting job go to a device: a heartbeat that says nothing
     // new must cost nothing, however many jobs wait for a device that is not there.

@@ -44,7 +44,7 @@ Worker worker_of(const Hello& hello, TimePoint now) {
     worker.name = hello.worker;
     worker.session = hello.session;
     worker.host = hello.host;
-    worker.heard = now;
+    worker.heard = worker.answered = now;
     for (const DeviceInfo& info : hello.devices) {
         worker.devices.push_back(Device{info, std::nullopt, {}, {}, {}});
     }
@@ -183,7 +183,17 @@ void expire(Step& step, JobIndex index) {
     }
 }
 
+// Its silence says something from then on.
+void expect_a_word(Step& step, const Worker& worker) {
+    const TimePoint due = worker.heard + (worker.lost ? step.options.forget : step.options.lease);
+    step.state.silence_due = std::min(step.state.silence_due.value_or(due), due);
+}
+
 void look_at_silence(Step& step) {
+    if (!step.state.silence_due || step.now < *step.state.silence_due) {
+        return;
+    }
+    step.state.silence_due.reset();
     std::vector<SessionId> forgotten;
     for (auto& [session, worker] : step.state.workers()) {
         if (!worker.lost && worker.heard + step.options.lease <= step.now) {
@@ -191,14 +201,30 @@ void look_at_silence(Step& step) {
             step.log("lost", "worker " + worker.name.value + " is silent");
         } else if (worker.lost && worker.heard + step.options.forget <= step.now) {
             forgotten.push_back(session);
+            continue;
         }
+        expect_a_word(step, worker);
     }
     for (const SessionId& session : forgotten) {
         step.state.detach(session);
     }
 }
 
+// A worker asks anew after a lease of silence.
+bool wants_an_answer(const Step& step, const Worker& worker) {
+    return worker.lost || (step.now - worker.answered).ms >= step.options.lease.ms / 4;
+}
+
 }  // namespace
+
+void note_heard(Step& step, Worker& worker) {
+    step.state.changes += worker.lost ? 1 : 0;
+    worker.heard = step.now;
+    if (worker.lost) {
+        worker.lost = false;
+        expect_a_word(step, worker);
+    }
+}
 
 void on(Step& step, const Hello& hello) {
     State& state = step.state;
@@ -236,6 +262,7 @@ void on(Step& step, const Hello& hello) {
         const auto aside = state.quarantines.find(card_of(worker.name, device.info));
         device.quarantine = aside == state.quarantines.end() ? "" : aside->second.reason;
     }
+    expect_a_word(step, worker);
     state.attach(std::move(worker));
     step.send(hello.session, Welcome{step.options.heartbeat, step.options.lease});
     reconcile(step, *state.find_worker(hello.session), hello.running);
@@ -256,13 +283,13 @@ void on(Step& step, const Heartbeat& heartbeat) {
         return;
     }
     if (worker->lost) {
-        ++step.state.changes;
         step.log("back", "worker " + worker->name.value + " speaks again");
     }
-    worker->heard = step.now;
-    worker->lost = false;
-    // The answer tells the worker that somebody listens.
-    step.send(heartbeat.session, Welcome{step.options.heartbeat, step.options.lease});
+    if (wants_an_answer(step, *worker)) {
+        worker->answered = step.now;
+        step.send(heartbeat.session, Welcome{step.options.heartbeat, step.options.lease});
+    }
+    note_heard(step, *worker);
     reconcile(step, *worker, heartbeat.running);
     if (worker->draining) {
         step.send(worker->session, Drain{});  // the first one may have been lost

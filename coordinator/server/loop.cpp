@@ -14,13 +14,8 @@ namespace bitsweep {
 
 namespace {
 
-// Looking for what is due visits every worker, and what is due are leases of seconds: with a
-// thousand workers one look a message would be most of the work.
+// Between two looks at what is due, whatever is due: no circle.
 constexpr Duration glance{5};
-
-bool is_older_than_a_glance(const std::optional<TimePoint>& when, TimePoint now) {
-    return !when || now < *when || now - *when >= glance;
-}
 
 // A submission's text, cells and writes are many times the size of what is kept of it.
 void give_memory_back() {
@@ -50,18 +45,17 @@ Status Loop::recover() {
     return {};
 }
 
+std::optional<TimePoint> Loop::next_tick() const {
+    const std::optional<TimePoint> due = scheduler_.next_deadline();
+    return due && ticked_at_ ? std::max(*due, *ticked_at_ + glance) : due;
+}
+
 Duration Loop::wait() {
     if (!trouble_.empty()) {
         return {bounded_wait(options_.longest_wait, now_, retry_at_)};
     }
-    if (is_older_than_a_glance(asked_at_, now_)) {
-        asked_at_ = now_;
-        due_ = scheduler_.next_deadline();
-    } else {
-        // Something newer may be due by then.
-        due_ = due_ ? std::min(*due_, *asked_at_ + glance) : *asked_at_ + glance;
-    }
-    return {due_ ? bounded_wait(options_.longest_wait, now_, *due_) : options_.longest_wait.ms};
+    const std::optional<TimePoint> due = next_tick();
+    return {due ? bounded_wait(options_.longest_wait, now_, *due) : options_.longest_wait.ms};
 }
 
 void Loop::turn() {
@@ -76,7 +70,7 @@ void Loop::turn() {
     // After a stall the queue may hold the heartbeats that keep leases alive: read them all first.
     if (trouble_.empty() && incoming.size() < options_.most_messages) {
         retry_unsettled();
-        if (is_older_than_a_glance(ticked_at_, now_) || (due_ && now_ >= *due_)) {
+        if (const std::optional<TimePoint> due = next_tick(); due && now_ >= *due) {
             ticked_at_ = now_;
             step(scheduler::Tick{});
         }
@@ -104,11 +98,18 @@ void Loop::step(const scheduler::Event& event) {
     if (options_.on_input) {
         options_.on_input(now_, event);
     }
+    std::vector<scheduler::Command> commands = scheduler_.step(now_, event);
+    if (trouble_.empty()) {
+        for (scheduler::Command& command : commands) {
+            perform(pending_, command);
+        }
+        return;
+    }
     Batch batch;
-    for (scheduler::Command& command : scheduler_.step(now_, event)) {
+    for (scheduler::Command& command : commands) {
         perform(batch, command);
     }
-    const bool at_once = !trouble_.empty() && !batch.binding;
+    const bool at_once = !batch.binding;
     std::move(batch.writes.begin(), batch.writes.end(), std::back_inserter(pending_.writes));
     if (at_once) {
         std::vector<scheduler::Event> unsent;  // nothing is dispatched while the store is away

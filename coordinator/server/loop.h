@@ -114,6 +114,7 @@ class Loop {
     void stop_dispatch(const Error& error);
     void resume_dispatch();
     void forget_sessions();
+    std::optional<TimePoint> next_tick() const;
     Duration wait();
 
     Router& router_;
@@ -131,10 +132,7 @@ class Loop {
     Submitted counts_;                          // of the submission in progress
     std::optional<Result<Controlled>> obeyed_;  // the order in progress
 
-    // When the scheduler was last asked what is due, its answer, and when it last looked.
-    std::optional<TimePoint> asked_at_;
-    std::optional<TimePoint> due_;
-    std::optional<TimePoint> ticked_at_;
+    std::optional<TimePoint> ticked_at_;  // the scheduler last looked at what is due
 
     std::string trouble_;
     TimePoint retry_at_;

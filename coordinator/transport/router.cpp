@@ -30,9 +30,12 @@ constexpr int queue_in = 32;
 constexpr std::size_t most_remembered = 10'000;  // connections that were cut
 constexpr int ping_ms = 10'000;                  // finds peers whose machine vanished without a FIN
 constexpr int silence_ms = 30'000;
-// Where nothing but heartbeats comes, they wait this long for one another: a thousand workers then
-// wake the coordinator 200 times a second, not 1,000. The first other message ends it.
-constexpr int gather_ms = 5;
+// Where nothing but heartbeats comes, they wait this long for one another: what they cost is mostly
+// waking up. After a second of nothing else they wait longer, and a thousand workers wake the
+// coordinator 20 times a second. The first other message ends it, and may have waited with them.
+constexpr std::chrono::milliseconds gather{5};
+constexpr std::chrono::milliseconds gather_when_quiet{50};
+constexpr std::chrono::milliseconds quiet{1'000};
 constexpr int linger_ms = 1'000;  // the last acknowledgements leave when a coordinator stops
 
 struct Address {
@@ -133,12 +136,7 @@ class ZmqRouter final : public Router {
             while (taken.empty() && wait_for_bytes(deadline)) {
                 take_all(taken, most);
             }
-            const bool idle = std::all_of(taken.begin(), taken.end(), is_heartbeat);
-            if (idle && was_idle_ && !taken.empty() && wait.ms > 0) {
-                std::this_thread::sleep_for(std::chrono::milliseconds(gather_ms));
-                take_all(taken, most);
-            }
-            was_idle_ = idle;
+            gather_heartbeats(taken, deadline, most);
         } catch (const zmq::error_t&) {
             // EINTR: the caller has a signal to look at. Anything else shows up again next time.
         }
@@ -181,6 +179,20 @@ class ZmqRouter final : public Router {
             return make_error(ErrorCode::unavailable,
                               "cannot send to " + to.name + ": " + failure.what());
         }
+    }
+
+    void gather_heartbeats(std::vector<Incoming>& taken, Clock::time_point deadline,
+                           std::size_t most) {
+        const Clock::time_point now = Clock::now();
+        const bool idle = std::all_of(taken.begin(), taken.end(), is_heartbeat);
+        if (!idle) {
+            busy_at_ = now;
+        } else if (was_idle_ && !taken.empty() && now < deadline) {
+            const Clock::duration longest = now - busy_at_ >= quiet ? gather_when_quiet : gather;
+            std::this_thread::sleep_for(std::min(longest, deadline - now));
+            take_all(taken, most);
+        }
+        was_idle_ = idle;
     }
 
     static bool is_heartbeat(const Incoming& incoming) {
@@ -396,7 +408,8 @@ class ZmqRouter final : public Router {
     std::string endpoint_;
     int router_descriptor_ = -1;
     int zap_descriptor_ = -1;
-    bool was_idle_ = false;  // nothing but heartbeats came last
+    bool was_idle_ = false;        // nothing but heartbeats came last
+    Clock::time_point busy_at_{};  // something else came
 };
 
 }  // namespace

@@ -25,7 +25,9 @@ TEST_F(Workers, a_job_whose_dispatch_was_lost_is_taken_back_though_its_worker_sp
     for (int second = 0; second < 10; ++second) {
         now_ = now_ + Duration{1'000};
         step(Heartbeat{SessionId{"w1-1"}, {}});
-        claim("w1-1 <- welcome");
+        if (second % 3 == 2) {
+            claim("w1-1 <- welcome");
+        }
         step(Tick{});
     }
     claim_all({"job a backoff #1 until 1011000 crashes 1",
@@ -76,6 +78,46 @@ TEST_F(Workers, a_newer_process_that_lists_the_attempt_keeps_it) {
     join("w1-2", {"cpu"}, {"m"}, {attempt("a#1")});
     claim_all({"job a running #1 w1-2/cpu"});
     finish("w1-2", "a#1");
+}
+
+TEST_F(Workers, heartbeats_are_answered_four_times_a_lease_and_each_one_that_ends_a_silence) {
+    join("w1-1");
+    std::vector<std::int64_t> answered;
+    for (std::int64_t ms = 250; ms <= 10'000; ms += 250) {
+        now_ = now_ + Duration{250};
+        step(Heartbeat{SessionId{"w1-1"}, {}});
+        if (claim_if_there("w1-1 <- welcome")) {
+            answered.push_back(ms);
+        }
+    }
+    EXPECT_EQ(answered, (std::vector<std::int64_t>{2'500, 5'000, 7'500, 10'000}));
+    expect_silence();
+    pass(10'000);
+    claim_all({"log lost: worker w1 is silent"});
+    step(Heartbeat{SessionId{"w1-1"}, {}});
+    claim_all({"log back: worker w1 speaks again", "w1-1 <- welcome"});
+}
+
+TEST_F(Workers, the_silence_of_one_is_noticed_when_it_is_due_whatever_others_say) {
+    const TimePoint start = now_;
+    join("w1-1");
+    join("w2-1");
+    now_ = start + Duration{9'000};
+    step(Heartbeat{SessionId{"w2-1"}, {}});
+    claim("w2-1 <- welcome");
+    EXPECT_EQ(scheduler_.next_deadline(), start + Duration{10'000});
+    pass(1'000);
+    claim_all({"log lost: worker w1 is silent"});
+    EXPECT_EQ(scheduler_.next_deadline(), start + Duration{19'000}) << "w2's, said at 9 s";
+    now_ = start + Duration{12'000};
+    step(Heartbeat{SessionId{"w1-1"}, {}});
+    claim_all({"log back: worker w1 speaks again", "w1-1 <- welcome"});
+    pass(7'000);
+    claim_all({"log lost: worker w2 is silent"});
+    EXPECT_EQ(scheduler_.next_deadline(), start + Duration{22'000}) << "w1's, said at 12 s";
+    pass(3'000);
+    claim_all({"log lost: worker w1 is silent"});
+    EXPECT_EQ(scheduler_.next_deadline(), start + Duration{609'000}) << "w2 is forgotten then";
 }
 
 TEST_F(Workers, saying_hello_twice_changes_nothing) {

@@ -106,7 +106,7 @@ TEST_F(StoreTrouble, heartbeats_and_hellos_are_answered_meanwhile) {
     run_one_and_fill_the_disk();
     say(worker_peer(), Heartbeat{SessionId{"w1-1"}, {}});
     say(worker_peer("w2"), hello("w2"));
-    turn_after(50);
+    turn_after(3'000);
     EXPECT_TRUE(take<Welcome>("w1"));
     EXPECT_TRUE(take<Welcome>("w2"));
 }
@@ -175,7 +175,7 @@ TEST_F(ServerLoop, what_a_turn_has_for_one_peer_leaves_together_and_in_its_order
     say(worker_peer(), result_of(first));
     say(worker_peer("w2"), result_of(second, "w2-1"));
     say(worker_peer(), Heartbeat{SessionId{"w1-1"}, {}});
-    turn();
+    turn_after(5'000);
     const std::vector<std::pair<std::string, std::size_t>> expected = {{"w1", 3}, {"w2", 2}};
     EXPECT_EQ(router_.together, expected);
     ASSERT_EQ(router_.sent.size(), 5u);
