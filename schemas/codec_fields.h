@@ -6,6 +6,7 @@
 // once, in the JSON Schema, and checked before decoding. That is how a later release adds a field.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -183,16 +184,18 @@ void decode(const Json& in, std::map<std::string, T>& out) {
 struct Writer {
     std::string& out;
     explicit Writer(std::string& text) : out(text) { out += '{'; }
-    template <class T>
-    void operator()(const char* name, const T& value) {
-        out += '"';
-        out += name;
-        out += "\":";
+    template <std::size_t N, class T>
+    void operator()(const char (&name)[N], const T& value) {
+        char quoted[N + 2] = {'"'};
+        std::copy(name, name + N - 1, quoted + 1);
+        quoted[N] = '"';
+        quoted[N + 1] = ':';
+        out.append(quoted, N + 2);
         write(out, value);
         out += ',';
     }
-    template <class T>
-    void operator()(const char* name, const std::optional<T>& value) {
+    template <std::size_t N, class T>
+    void operator()(const char (&name)[N], const std::optional<T>& value) {
         if (value) {
             (*this)(name, *value);
         }

@@ -103,25 +103,35 @@ struct FieldReader {
     Scanner& in;
     const SchemaNode& node;
     std::string_view wanted;
+    std::size_t first = 0;  // fields before it are not looked at
+    std::size_t passed = 0;
     bool found = false;
     bool right = false;
 
-    template <class T>
-    void operator()(const char* name, T& value) {
-        if (!found && wanted == name) {
-            found = true;
+    template <std::size_t N, class T>
+    void operator()(const char (&name)[N], T& value) {
+        if (is_it(name)) {
             right = read(in, node, value);
         }
     }
-    template <class T>
-    void operator()(const char* name, std::optional<T>& value) {
-        if (!found && wanted == name) {
-            found = true;
+    template <std::size_t N, class T>
+    void operator()(const char (&name)[N], std::optional<T>& value) {
+        if (is_it(name)) {
             value.reset();
             const bool may_be_null =
                 node.target().understood && (node.target().types & SchemaNode::null_type) != 0;
             right = (may_be_null && in.literal("null")) || read(in, node, value.emplace());
         }
+    }
+
+ private:
+    template <std::size_t N>
+    bool is_it(const char (&name)[N]) {
+        if (found || passed++ < first) {
+            return false;
+        }
+        found = wanted == std::string_view(name, N - 1);
+        return found;
     }
 };
 
@@ -129,6 +139,7 @@ struct FieldReader {
 // came, for a member that comes twice is left to the library.
 template <class T>
 bool read_members(Scanner& in, const SchemaNode& node, T& out, std::uint64_t seen) {
+    std::size_t next = 0;  // members mostly come in the order of the fields
     do {
         std::string_view name;
         if (!in.name(name) || !in.take(':')) {
@@ -139,11 +150,16 @@ bool read_members(Scanner& in, const SchemaNode& node, T& out, std::uint64_t see
             return false;
         }
         seen |= std::uint64_t{1} << member;
-        FieldReader reader{in, *node.members[member].node, name};
+        FieldReader reader{in, *node.members[member].node, name, next};
         fields(reader, out);
+        if (!reader.found && next > 0) {
+            reader.first = reader.passed = 0;
+            fields(reader, out);
+        }
         if (!reader.right) {
             return false;
         }
+        next = reader.passed;
     } while (in.take(','));
     return in.take('}') && (node.required & ~seen) == 0;
 }

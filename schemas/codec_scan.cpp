@@ -95,6 +95,7 @@ bool Scanner::name(std::string_view& out) {
         return false;
     }
     const char* start = at_;
+    at_ += plain_ascii(at_, end_);
     while (at_ != end_ && is_plain(*at_)) {
         ++at_;
     }
@@ -110,6 +111,7 @@ bool Scanner::text(std::string& out) {
     for (;;) {
         const char* start = at_;
         bool ascii = true;
+        at_ += plain_ascii(at_, end_);
         while (at_ != end_ && is_plain(*at_)) {
             ascii = ascii && static_cast<unsigned char>(*at_) < 0x80;
             ++at_;

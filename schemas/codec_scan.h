@@ -3,8 +3,10 @@
 // judges and explains it.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -12,6 +14,32 @@ namespace bitsweep::codec {
 
 // True: UTF-8 as RFC 3629 has it, without surrogates and overlong forms.
 bool is_utf8(std::string_view text);
+
+// Of the next eight characters, the top bit of each byte that does not stand in a JSON string as it
+// is, or is not ASCII: of the first of them at least, and none where there is none.
+inline std::uint64_t stops_in_eight(const char* at) {
+    static_assert(std::endian::native == std::endian::little, "the first character is the lowest");
+    constexpr std::uint64_t ones = 0x0101010101010101;
+    std::uint64_t eight = 0;
+    std::memcpy(&eight, at, sizeof eight);
+    const std::uint64_t quotes = eight ^ (ones * '"');
+    const std::uint64_t slashes = eight ^ (ones * '\\');
+    // A byte that is too small borrows: it gets its top bit, and bytes behind it may.
+    return ((eight - ones * 0x20) | (quotes - ones) | (slashes - ones) | eight) & (ones * 0x80);
+}
+
+// How many characters at the start are ASCII and stand in a JSON string as they are; fewer only
+// within the last seven.
+inline std::size_t plain_ascii(const char* at, const char* end) {
+    const char* const start = at;
+    for (; end - at >= 8; at += 8) {
+        if (const std::uint64_t stops = stops_in_eight(at); stops != 0) {
+            at += std::countr_zero(stops) / 8;
+            break;
+        }
+    }
+    return static_cast<std::size_t>(at - start);
+}
 
 class Scanner {
  public:

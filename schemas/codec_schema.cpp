@@ -211,18 +211,21 @@ Status judge_by_library(const std::string& pointer, const Json& json) {
                       sentence(place_of(deepest.context, json), deepest.description));
 }
 
+constexpr std::array<bool, 256> name_characters = [] {
+    std::array<bool, 256> known{};
+    for (const char c :
+         std::string_view("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")) {
+        known[static_cast<unsigned char>(c)] = true;
+    }
+    return known;
+}();
+
 bool is_plain_name(std::string_view text) {
     if (text.empty() || text.size() > 128 || text.front() == '.' || text.front() == '-') {
         return false;
     }
-    for (const char c : text) {
-        const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-        const bool digit = c >= '0' && c <= '9';
-        if (!letter && !digit && c != '.' && c != '_' && c != '-') {
-            return false;
-        }
-    }
-    return true;
+    return std::all_of(text.begin(), text.end(),
+                       [](char c) { return name_characters[static_cast<unsigned char>(c)]; });
 }
 
 }  // namespace codec

@@ -15,7 +15,7 @@ void append_number(std::string& out, Number value) {
 
 // Position of the first character that may not stand as it is, or the size.
 std::size_t plain_length(std::string_view text, bool& ascii) {
-    std::size_t i = 0;
+    std::size_t i = plain_ascii(text.data(), text.data() + text.size());
     for (; i < text.size(); ++i) {
         const auto byte = static_cast<unsigned char>(text[i]);
         if (byte < 0x20 || byte == '"' || byte == '\\') {

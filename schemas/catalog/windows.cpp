@@ -97,7 +97,7 @@ std::string why_invalid(const std::map<std::string, double>& metrics,
                         std::span<const double> decode_rates) {
     std::string_view drifted;
     for (const WindowFlag& flag : flags) {
-        if (value_or_zero(metrics, std::string(flag.metric)) > 0) {
+        if (!metrics.empty() && value_or_zero(metrics, std::string(flag.metric)) > 0) {
             if (flag.metric != rate_drift_metric) {
                 return std::string(flag.reason);
             }
@@ -116,9 +116,14 @@ std::string why_invalid(const std::map<std::string, double>& metrics,
 }
 
 std::string why_invalid(const RunResult& result) {
+    // Most results raise no flag.
     std::map<std::string, double> metrics;
+    const auto is_flag = [](const Measurement& measured) {
+        return std::any_of(std::begin(flags), std::end(flags),
+                           [&](const WindowFlag& flag) { return flag.metric == measured.metric; });
+    };
     for (const Measurement& measured : result.measurements) {
-        if (measured.sample == 0) {
+        if (measured.sample == 0 && is_flag(measured)) {
             metrics.emplace(measured.metric, measured.value);
         }
     }
