@@ -151,8 +151,8 @@ class NoopWorker {
         feed(agent::Received{std::move(*message)});
     }
 
-    void feed(const agent::Event& event) {
-        for (agent::Command& command : machine_.step(now(), event)) {
+    void feed(agent::Event event) {
+        for (agent::Command& command : machine_.step(now(), std::move(event))) {
             if (auto* send = std::get_if<agent::Send>(&command)) {
                 if (std::holds_alternative<ResultDelivery>(send->message)) {
                     sent_ = Clock::now();

@@ -38,11 +38,11 @@ Machine::Machine(Options options, TimePoint now)
     options_.undelivered.clear();
 }
 
-std::vector<Command> Machine::step(TimePoint now, const Event& event) {
+std::vector<Command> Machine::step(TimePoint now, Event event) {
     now_ = now;
     out_.clear();
     if (phase_ != Phase::gone) {
-        std::visit([this](const auto& body) { handle(body); }, event);
+        std::visit([this](auto& body) { handle(body); }, event);
     }
     return std::move(out_);
 }
@@ -90,10 +90,10 @@ void Machine::handle(const LinkRejected& event) {
     leave(make_error(ErrorCode::refused, event.reason));
 }
 
-void Machine::handle(const Received& event) {
+void Machine::handle(Received& event) {
     heard_ = now_;
     std::visit(
-        [this](const auto& body) {
+        [this](auto& body) {
             if constexpr (requires { take(body); }) {
                 take(body);
             }  // anything else is no word of a coordinator to a worker
@@ -101,11 +101,11 @@ void Machine::handle(const Received& event) {
         event.message);
 }
 
-void Machine::handle(const JobEnded& event) {
-    const RunResult& result = event.result;
+void Machine::handle(JobEnded& event) {
+    RunResult& result = event.result;
+    const Id id{result.key, result.attempt};
     for (auto& [name, slot] : devices_) {
-        const std::optional<Dispatch>& job = slot.running;
-        if (!job || job->key != result.key || job->attempt != result.attempt) {
+        if (slot.running != id) {
             continue;
         }
         // After a stop the job goes back unharmed: a result `cancelled` would end it for good.
@@ -115,8 +115,8 @@ void Machine::handle(const JobEnded& event) {
         slot.killed = false;
         if (!hand_back) {
             emit(KeepResult{result});
-            Undelivered& entry = undelivered_[{result.key, result.attempt}];
-            entry.result = result;
+            Undelivered& entry = undelivered_[id];
+            entry.result = std::move(result);
             if (phase_ == Phase::working) {
                 send_result(entry);
             }
@@ -215,7 +215,7 @@ void Machine::take(const Welcome& message) {
     leave_when_done();
 }
 
-void Machine::take(const Dispatch& message) {
+void Machine::take(Dispatch& message) {
     const Id id{message.key, message.attempt};
     if (const auto known = undelivered_.find(id); known != undelivered_.end()) {
         send_result(known->second);  // done already: the result was lost on its way
@@ -234,8 +234,7 @@ void Machine::take(const Dispatch& message) {
     const auto same = [&](const Dispatch& job) {
         return job.key == message.key && job.attempt == message.attempt;
     };
-    if ((slot.running && same(*slot.running)) ||
-        std::any_of(slot.waiting.begin(), slot.waiting.end(), same)) {
+    if (slot.running == id || std::any_of(slot.waiting.begin(), slot.waiting.end(), same)) {
         return;
     }
     if (slot.waiting.size() >= waiting_limit) {
@@ -243,10 +242,10 @@ void Machine::take(const Dispatch& message) {
                           "device `" + message.device + "` of this worker is busy"}});
         return;
     }
-    if (slot.running && slot.running->key == message.key) {
+    if (slot.running && slot.running->first == message.key) {
         kill(slot, "attempt " + std::to_string(message.attempt.value) + " replaces it");
     }
-    slot.waiting.push_back(message);
+    slot.waiting.push_back(std::move(message));
     start_next(slot);
 }
 
@@ -255,8 +254,7 @@ void Machine::take(const Cancel& message) {
         std::erase_if(slot.waiting, [&](const Dispatch& job) {
             return job.key == message.key && job.attempt == message.attempt;
         });
-        if (slot.running && slot.running->key == message.key &&
-            slot.running->attempt == message.attempt) {
+        if (slot.running == Id{message.key, message.attempt}) {
             kill(slot, message.reason);
         }
     }
@@ -344,20 +342,22 @@ void Machine::start_next(Slot& slot) {
     if (slot.running || slot.waiting.empty() || ending_ != Ending::no) {
         return;
     }
-    slot.running = std::move(slot.waiting.front());
+    Dispatch job = std::move(slot.waiting.front());
     slot.waiting.pop_front();
-    emit(StartJob{*slot.running});
+    slot.running = Id{job.key, job.attempt};
+    Started started{options_.self.session, job.key, job.attempt, job.device};
+    emit(StartJob{std::move(job)});
     if (phase_ == Phase::working) {
-        emit(Send{Started{options_.self.session, slot.running->key, slot.running->attempt,
-                          slot.running->device}});
+        emit(Send{std::move(started)});
     }
 }
 
 void Machine::kill(Slot& slot, std::string reason) {
     if (slot.running && !slot.killed) {
         slot.killed = true;
-        emit(Say{"stopping job " + short_key(slot.running->key) + ": " + reason});
-        emit(KillJob{slot.running->key, slot.running->attempt, std::move(reason)});
+        const auto& [key, attempt] = *slot.running;
+        emit(Say{"stopping job " + short_key(key) + ": " + reason});
+        emit(KillJob{key, attempt, std::move(reason)});
     }
 }
 
@@ -388,7 +388,7 @@ std::vector<RunningJob> Machine::running() const {
     std::vector<RunningJob> jobs;
     for (const auto& [name, slot] : devices_) {
         if (slot.running) {
-            jobs.push_back({slot.running->key, slot.running->attempt});
+            jobs.push_back({slot.running->first, slot.running->second});
         }
         for (const Dispatch& job : slot.waiting) {
             jobs.push_back({job.key, job.attempt});

@@ -97,7 +97,7 @@ class Machine {
  public:
     Machine(Options options, TimePoint now);
 
-    std::vector<Command> step(TimePoint now, const Event& event);
+    std::vector<Command> step(TimePoint now, Event event);
 
     // When a Tick is due at the latest.
     TimePoint next_wake() const;
@@ -105,7 +105,7 @@ class Machine {
  private:
     using Id = std::pair<JobKey, Attempt>;
     struct Slot {  // one device
-        std::optional<Dispatch> running;
+        std::optional<Id> running;
         std::deque<Dispatch> waiting;  // handed out while the device was still busy
         bool killed = false;
     };
@@ -119,15 +119,15 @@ class Machine {
     void handle(const LinkUp& event);
     void handle(const LinkDown& event);
     void handle(const LinkRejected& event);
-    void handle(const Received& event);
-    void handle(const JobEnded& event);
+    void handle(Received& event);
+    void handle(JobEnded& event);
     void handle(const DevicesSeen& event);
     void handle(const DrainAsked& event);
     void handle(const StopAsked& event);
     void handle(const Tick& event);
 
     void take(const Welcome& message);
-    void take(const Dispatch& message);
+    void take(Dispatch& message);
     void take(const Cancel& message);
     void take(const ResultAck& message);
     void take(const Drain& message);

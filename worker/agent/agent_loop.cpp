@@ -222,8 +222,8 @@ class Loop {
         }
     }
 
-    void step(const Event& event) {
-        for (Command& command : machine_.step(clock_now(), event)) {
+    void step(Event event) {
+        for (Command& command : machine_.step(clock_now(), std::move(event))) {
             std::visit([this](auto& body) { perform(body); }, command);
         }
     }
