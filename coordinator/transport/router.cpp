@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <thread>
@@ -148,10 +149,8 @@ class ZmqRouter final : public Router {
     }
 
     Status send_all(const Peer& to, std::span<const Message> messages) override {
-        const bool revoked = allowed_ && allowed_->known(to.key) == nullptr;
-        const auto is_refusal = [](const Message& m) { return std::holds_alternative<Refusal>(m); };
-        if (revoked && !std::all_of(messages.begin(), messages.end(), is_refusal)) {
-            return make_error(ErrorCode::unavailable, "the key of " + to.name + " was revoked");
+        if (allowed_ && allowed_->known(to.key) == nullptr) {
+            return send_refusals(to, messages);
         }
         for (const std::string& frame : frames_of(messages)) {
             TRY(send_frame(to, frame));
@@ -161,6 +160,20 @@ class ZmqRouter final : public Router {
 
  private:
     using Clock = std::chrono::steady_clock;
+
+    // Of what is for a peer whose key was revoked.
+    Status send_refusals(const Peer& to, std::span<const Message> messages) {
+        std::vector<Message> refusals;
+        std::copy_if(messages.begin(), messages.end(), std::back_inserter(refusals),
+                     [](const Message& m) { return std::holds_alternative<Refusal>(m); });
+        for (const std::string& frame : frames_of(refusals)) {
+            TRY(send_frame(to, frame));
+        }
+        if (refusals.size() < messages.size()) {
+            return make_error(ErrorCode::unavailable, "the key of " + to.name + " was revoked");
+        }
+        return {};
+    }
 
     Status send_frame(const Peer& to, const std::string& frame) {
         if (frame.size() > max_json_bytes) {

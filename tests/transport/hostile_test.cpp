@@ -349,6 +349,16 @@ TEST_F(Hostile, NothingIsSentToAPeerWhoseKeyWasRevoked) {
     const Status sent = router_->send(incoming[0].from, Drain{});
     ASSERT_FALSE(sent);
     EXPECT_EQ(sent.error().code, ErrorCode::unavailable);
+    const std::vector<Message> mixed = {Drain{}, Refusal{ErrorCode::refused, "why"}, Drain{}};
+    EXPECT_FALSE(router_->send_all(incoming[0].from, mixed));
+    const auto first = (*dealer)->receive({2'000});
+    ASSERT_TRUE(first && *first);
+    EXPECT_TRUE(std::holds_alternative<Drain>(**first)) << "said before the key was revoked";
+    const auto second = (*dealer)->receive({2'000});
+    ASSERT_TRUE(second && *second);
+    EXPECT_EQ(std::get<Refusal>(**second).reason, "why");
+    const auto nothing = (*dealer)->receive({200});
+    EXPECT_TRUE(nothing && !*nothing);
 }
 
 TEST_F(Hostile, ASecondConnectionCannotTakeAnothersPlace) {
