@@ -26,9 +26,25 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-double ms_since(Clock::time_point start) {
-    return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+// Of this process, user and system, all threads.
+double cpu_ms() {
+    rusage used{};
+    getrusage(RUSAGE_SELF, &used);
+    const auto ms = [](const timeval& time) {
+        return static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_usec) / 1e3;
+    };
+    return ms(used.ru_utime) + ms(used.ru_stime);
 }
+
+struct Watch {
+    Clock::time_point start = Clock::now();
+    double cpu_before = cpu_ms();
+
+    double ms() const {
+        return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+    }
+    double cpu() const { return cpu_ms() - cpu_before; }
+};
 
 double peak_mib() {
     rusage used{};
@@ -48,13 +64,24 @@ std::string yaml_of(int lengths) {
 class Figures {
  public:
     void add(const char* name, double value, const char* goal) {
-        std::printf("%-32s %10.1f   %s\n", name, value, goal);
-        json_ +=
-            (json_.empty() ? "{\"" : ", \"") + std::string(name) + "\": " + std::to_string(value);
+        std::printf("%-32s %10.1f              %s\n", name, value, goal);
+        put(name, value);
+    }
+    // `name` without its unit.
+    void add(const std::string& name, const Watch& watch, const char* goal) {
+        const double ms = watch.ms();
+        const double cpu = watch.cpu();
+        std::printf("%-32s %10.1f %10.1f   %s\n", (name + "_ms").c_str(), ms, cpu, goal);
+        put(name + "_ms", ms);
+        put(name + "_cpu_ms", cpu);
     }
     std::string json() const { return json_ + "}"; }
 
  private:
+    void put(const std::string& name, double value) {
+        json_ += (json_.empty() ? "{\"" : ", \"") + name + "\": " + std::to_string(value);
+    }
+
     std::string json_;
 };
 
@@ -102,57 +129,57 @@ Status measure_half(Store& store) {
 Status submit_again(Store& store, Figures& figures) {
     scheduler::Scheduler scheduler{scheduler::Options{}};
     scheduler.restore(TRY(recover(store)), {1});
-    const Clock::time_point start = Clock::now();
+    const Watch start;
     std::vector<Cell> cells = TRY(expanded(100));
-    figures.add("again_expand_ms", ms_since(start), "");
-    const Clock::time_point settle = Clock::now();
+    figures.add("again_expand", start, "");
+    const Watch settle;
     scheduler::Submission again;
     again.experiment.value = "big";
     again.cells = TRY(resolve_cells(store, std::move(cells)));
-    figures.add("again_settle_ms", ms_since(settle), "");
-    const Clock::time_point step = Clock::now();
+    figures.add("again_settle", settle, "");
+    const Watch step;
     const std::vector<scheduler::Command> commands = scheduler.step({2}, std::move(again));
-    figures.add("again_step_ms", ms_since(step), "");
-    figures.add("again_ms", ms_since(start), "goal 500");
+    figures.add("again_step", step, "");
+    figures.add("again", start, "goal 500");
     figures.add("again_commands", static_cast<double>(commands.size()), "the answer alone: 1");
     return {};
 }
 
 Status plan(Store& store, Figures& figures) {
-    const Clock::time_point start = Clock::now();
+    const Watch start;
     Expansion expansion = TRY(expand_yaml(yaml_of(101), "big.yaml", {}));
     std::vector<Cell> cells = std::move(expansion.cells);
-    const Clock::time_point compare = Clock::now();
+    const Watch compare;
     const auto planned = TRY(plan_cells(expansion, std::move(cells), &store, {}, Reasons::states));
-    figures.add("plan_compare_ms", ms_since(compare), "");
-    const Clock::time_point sum = Clock::now();
+    figures.add("plan_compare", compare, "");
+    const Watch sum;
     const FormerCells former = TRY(cells_left_over(expansion.experiment, planned, &store));
     figures.add("plan_former", static_cast<double>(former.cells), "none has left: 0");
     (void)plan_summary(expansion, planned, TRY(estimate_times(planned, &store)));
-    figures.add("plan_sum_ms", ms_since(sum), "");
-    figures.add("plan_ms", ms_since(start), "goal 500");
+    figures.add("plan_sum", sum, "");
+    figures.add("plan", start, "goal 500");
     return {};
 }
 
 Result<std::string> measure(const fs::path& folder) {
     Figures figures;
-    std::printf("%-32s %10s\n", "100,000 cells", "ms");
-    const Clock::time_point start = Clock::now();
+    std::printf("%-32s %10s %10s\n", "100,000 cells", "ms", "CPU ms");
+    const Watch start;
     std::vector<Cell> cells = TRY(expanded(100));
-    figures.add("expand_ms", ms_since(start), "");
+    figures.add("expand", start, "");
     const auto store = TRY(Store::open(folder / "big.db", OpenMode::read_write));
-    const Clock::time_point store_start = Clock::now();
+    const Watch store_start;
     TRY(insert(*store, std::move(cells)));
-    figures.add("insert_ms", ms_since(store_start), "");
-    figures.add("expand_and_insert_ms", ms_since(start), "goal 1,000");
+    figures.add("insert", store_start, "");
+    figures.add("expand_and_insert", start, "goal 1,000");
     TRY(measure_half(*store));
     TRY(plan(*store, figures));
     TRY(submit_again(*store, figures));
     std::printf("%-32s\n", "1,000,000 cells");
-    const Clock::time_point million = Clock::now();
+    const Watch million;
     const std::size_t count = TRY(expanded(1000)).size();
     figures.add("million_cells", static_cast<double>(count), "");
-    figures.add("million_ms", ms_since(million), "");
+    figures.add("million", million, "");
     figures.add("million_peak_mib", peak_mib(), "goal 2,048");
     const Result<std::vector<Cell>> refused = expanded(1001);
     std::printf("%s\n",
