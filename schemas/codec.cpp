@@ -1,8 +1,10 @@
 #include "schemas/codec.h"
 
+#include <algorithm>
 #include <exception>
 #include <utility>
 
+#include "schemas/cell_numbers.h"
 #include "schemas/codec_read.h"
 
 namespace bitsweep {
@@ -166,6 +168,25 @@ std::string tail_of(std::string_view text, std::size_t most) {
     return std::string(text.substr(start));
 }
 
+// Writes all fields but the numbers of a cell; a noun inside has its own writer.
+struct MarkingWriter {
+    codec::Writer plain;
+
+    template <class T>
+    void operator()(const char* name, const T& value) {
+        const auto number = std::ranges::find(cell_number_names, std::string_view(name));
+        if (number == cell_number_names.end()) {
+            plain(name, value);
+            return;
+        }
+        plain.out += '"';
+        plain.out += name;
+        plain.out += "\":";
+        plain.out += mark_of(static_cast<CellNumber>(number - cell_number_names.begin()));
+        plain.out += ',';
+    }
+};
+
 bool is_bounded(const Outcome& outcome) {
     return outcome.evidence.size() <= max_evidence_bytes &&
            outcome.message.size() <= max_line_bytes;
@@ -192,6 +213,15 @@ std::string to_json(const JobSpec& spec) {
     std::string out;
     out.reserve(usual_bytes);
     codec::write(out, spec);
+    return out;
+}
+
+std::string to_marked_json(const JobSpec& spec) {
+    std::string out;
+    out.reserve(usual_bytes);
+    MarkingWriter writer{codec::Writer(out)};
+    codec::fields(writer, spec);
+    writer.plain.close();
     return out;
 }
 

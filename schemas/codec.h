@@ -39,6 +39,8 @@ std::string_view schema_text(Noun noun);
 Status validate(Noun noun, std::string_view json);
 
 std::string to_json(const JobSpec& spec);
+// Of a JobSpec with marks in place of its numbers (cell_numbers.h).
+std::string to_marked_json(const JobSpec& spec);
 std::string to_json(const RunResult& result);
 std::string to_json(const Message& message);
 void append_json(std::string& out, const Message& message);  // to_json() behind what is there

@@ -24,11 +24,11 @@ constexpr std::size_t max_entries = 100'000;
 
 std::string hex_of(std::span<const unsigned char> bytes) {
     static constexpr char digits[] = "0123456789abcdef";
-    std::string out;
-    out.reserve(2 * bytes.size());
+    std::string out(2 * bytes.size(), '0');
+    char* next = out.data();
     for (const unsigned char byte : bytes) {
-        out += digits[byte >> 4];
-        out += digits[byte & 15];
+        *next++ = digits[byte >> 4];
+        *next++ = digits[byte & 15];
     }
     return out;
 }

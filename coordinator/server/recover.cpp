@@ -55,9 +55,8 @@ Status read_orders(Store& store, scheduler::Snapshot& snapshot) {
         "json_extract(json, '$.card'), json_extract(json, '$.text') FROM events WHERE kind IN "
         "('submitted', 'paused', 'resumed', 'stopped', 'retried', 'failed', 'quarantine', "
         "'cleared') ORDER BY id"));
-    const bool any_failed = std::any_of(table.rows.begin(), table.rows.end(), [](const auto& row) {
-        return row.at(0).text == "failed";
-    });
+    const bool any_failed = std::any_of(table.rows.begin(), table.rows.end(),
+                                        [](const auto& row) { return row.at(0).text == "failed"; });
     std::map<std::string, scheduler::Snapshot::Sweep*> sweeps;
     std::unordered_map<std::string, std::vector<scheduler::Snapshot::Sweep*>> owners;
     for (scheduler::Snapshot::Sweep& sweep : snapshot.experiments) {
@@ -160,9 +159,10 @@ Status read_sentinels(Store& store, scheduler::Snapshot& snapshot) {
 // How long jobs took, by model, for the ETA and for workers that end at a known time.
 Status read_paces(Store& store, scheduler::Snapshot& snapshot) {
     const Table table = TRY(store.query(
-        "SELECT c.model, count(*), sum(r.finished_unix_ms - r.started_unix_ms) FROM runs r CROSS "
+        "SELECT p.model, count(*), sum(r.finished_unix_ms - r.started_unix_ms) FROM runs r CROSS "
         "JOIN job_states s ON s.id = r.job AND s.result = r.id CROSS JOIN job_specs c ON c.id = "
-        "s.id WHERE r.finished_unix_ms > r.started_unix_ms GROUP BY 1"));
+        "s.id CROSS JOIN shared_specs p ON p.id = c.shared WHERE r.finished_unix_ms > "
+        "r.started_unix_ms GROUP BY 1"));
     for (const auto& row : table.rows) {
         snapshot.paces[row.at(0).text] = {row.at(1).integer, row.at(2).integer};
     }

@@ -24,13 +24,24 @@ constexpr const char* add_tags =
 constexpr const char* add_templates =
     "INSERT INTO main.templates SELECT * FROM other.templates WHERE 1 ON CONFLICT DO NOTHING";
 
-#define BITSWEEP_JOB_FACTS                                                                     \
-    "key, model, weights, method, threshold, head, kv, gpu, batch, prompt_tokens, new_tokens," \
-    " protocol, threads, seed, repeat, text, spec, canonical, series, setting, spec_key,"      \
-    " weights_digest, dataset_digest, numerics_revision"
+// What the jobs that are new here share with each other comes along: theirs is `shared`, ours `id`.
+constexpr const char* map_shared =
+    "CREATE TEMP TABLE shared_map AS SELECT DISTINCT o.shared AS theirs,"
+    " o.shared + (SELECT COALESCE(max(id), 0) FROM main.shared_specs) AS ours"
+    " FROM other.job_specs o WHERE NOT EXISTS"
+    " (SELECT 1 FROM main.job_specs m WHERE m.key = o.key)";
+constexpr const char* add_shared =
+    "INSERT INTO main.shared_specs SELECT m.ours, p.model, p.weights, p.method, p.threshold, "
+    "p.head,"
+    " p.kv, p.gpu, p.protocol, p.text, p.weights_digest, p.dataset_digest, p.numerics_revision,"
+    " p.spec, p.canonical FROM shared_map m JOIN other.shared_specs p ON p.id = m.theirs";
 constexpr const char* add_specs =
-    "INSERT INTO main.job_specs (" BITSWEEP_JOB_FACTS ") SELECT " BITSWEEP_JOB_FACTS
-    " FROM other.job_specs WHERE 1 ON CONFLICT (key) DO NOTHING";
+    "INSERT INTO main.job_specs (shared, key, batch, prompt_tokens, new_tokens, threads, seed,"
+    " repeat, baseline, series, setting, spec_key) SELECT m.ours, o.key, o.batch,"
+    " o.prompt_tokens, o.new_tokens, o.threads, o.seed, o.repeat, o.baseline, o.series, o.setting,"
+    " o.spec_key"
+    " FROM other.job_specs o JOIN shared_map m ON m.theirs = o.shared WHERE 1"
+    " ORDER BY o.id ON CONFLICT (key) DO NOTHING";
 constexpr const char* add_states =
     "INSERT INTO main.job_states (id, state, attempt, crashes, failures, worker, session, device,"
     " last_outcome, last_message, kinds_tried, outgrew_bytes)"
@@ -159,6 +170,8 @@ Result<Merged> copy_everything(Connection& connection) {
     merged.experiments = TRY(rows_of(connection, add_experiments));
     TRY(connection.exec(add_tags));
     TRY(connection.exec(add_templates));
+    TRY(connection.exec(map_shared));
+    TRY(connection.exec(add_shared));
     merged.jobs = TRY(rows_of(connection, add_specs));
     TRY(connection.exec(add_states));
     TRY(connection.exec(link_jobs));
@@ -176,7 +189,7 @@ Result<Merged> copy_everything(Connection& connection) {
     merged.external_files = TRY(rows_of(connection, add_external));
     TRY(connection.exec(add_external_runs));
     TRY(connection.exec(add_external_measurements));
-    TRY(connection.exec("DROP TABLE run_map"));
+    TRY(connection.exec("DROP TABLE run_map; DROP TABLE shared_map"));
     return merged;
 }
 

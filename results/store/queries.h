@@ -16,12 +16,12 @@ namespace bitsweep::sql {
 inline constexpr const char* writer_settings =
     "PRAGMA wal_autocheckpoint = 16384; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;"
     "PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF;";
-// The three indexes of 200,000 new jobs are filled in no order, and have 48 MiB.
+// The indexes of 200,000 new jobs are filled in no order, and have 48 MiB.
 inline constexpr const char* large_cache = "PRAGMA cache_size = -65536";
 // 100,000 new jobs change 164 MiB of pages; what is written out before the commit may be written
 // again.
 inline constexpr const char* huge_cache = "PRAGMA cache_size = -262144";
-// What bulk_indexes.h drops and makes again: not those that belong to a UNIQUE.
+// What bulk_indexes.h drops and makes again.
 inline constexpr std::string_view spec_indexes =
     "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'job_specs'"
     " AND sql IS NOT NULL ORDER BY name";
@@ -48,12 +48,14 @@ inline constexpr std::string_view put_template =
     " numerics_revision, yaml_line, priority, timeout_ms, retries_crash, retries_fail,"
     " card_condition) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 
+inline constexpr std::string_view put_shared =
+    "INSERT INTO shared_specs (model, weights, method, threshold, head, kv, gpu, protocol, text,"
+    " weights_digest, dataset_digest, numerics_revision, spec, canonical)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 inline constexpr std::string_view put_spec =
-    "INSERT INTO job_specs (key, model, weights, method, threshold, head, kv, gpu, batch,"
-    " prompt_tokens, new_tokens, protocol, threads, seed, repeat, text, spec, canonical, series,"
-    " setting, spec_key, weights_digest, dataset_digest, numerics_revision)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
-    " ?19, ?20, ?21, ?22, ?23, ?24)";
+    "INSERT INTO job_specs (shared, key, batch, prompt_tokens, new_tokens, threads, seed, repeat,"
+    " baseline, series, setting, spec_key)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, nullif(?10, ?12), ?11, ?12)";
 inline constexpr std::string_view put_state =
     "INSERT INTO job_states (id, state, attempt, crashes, failures, worker, session, device,"
     " last_outcome, last_message, kinds_tried, outgrew_bytes)"
@@ -85,7 +87,8 @@ inline constexpr std::string_view set_state_and_show = BITSWEEP_SET_STATE
 
 inline constexpr std::string_view row_of_key = "SELECT id FROM job_specs WHERE key = ?1";
 inline constexpr std::string_view names_of =
-    "SELECT weights, model, text FROM job_specs WHERE id = ?1";
+    "SELECT p.weights, p.model, p.text FROM job_specs c JOIN shared_specs p ON p.id = c.shared"
+    " WHERE c.id = ?1";
 inline constexpr std::string_view put_run =
     "INSERT INTO runs (job, attempt, outcome, message, evidence, worker, device, device_kind,"
     " device_name, started_unix_ms, finished_unix_ms, weights_digest, dataset_digest, provenance,"
@@ -115,21 +118,22 @@ inline constexpr std::string_view experiments =
     "name";
 inline constexpr std::string_view tags_of =
     "SELECT tag, value FROM experiment_tags WHERE experiment = ?1";
-// Columns 0-9 of a cell: the order that cell_of_row() reads.
-#define BITSWEEP_CELL_COLUMNS(row, link)                                                        \
-    row ".spec, " row ".spec_key, " row ".weights_digest, " row ".dataset_digest, " row         \
-        ".numerics_revision, " link ".yaml_line, " link ".priority, " link ".timeout_ms, " link \
-        ".retries_crash, " link ".retries_fail"
-#define BITSWEEP_JOB_COLUMNS                                                             \
-    BITSWEEP_CELL_COLUMNS("c", "l")                                                      \
-    ", c.key, s.state, s.attempt, s.crashes, s.failures, s.worker, s.session, s.device," \
-    " s.last_outcome, s.last_message, s.kinds_tried, s.outgrew_bytes, s.windows_again, s.shown"
-// In run order, without sorting rows of 2 KiB.
+inline constexpr std::string_view templates_of =
+    "SELECT spec, spec_key, weights_digest, dataset_digest, numerics_revision, yaml_line, priority,"
+    " timeout_ms, retries_crash, retries_fail, card_condition FROM templates WHERE experiment = ?1"
+    " ORDER BY position";
+// The order that job_of_row() reads. Behind column 21, what the jobs of one `shared` have in
+// common.
+#define BITSWEEP_JOB_COLUMNS                                                                   \
+    "c.key, s.state, s.attempt, s.crashes, s.failures, s.worker, s.session, s.device,"         \
+    " s.last_outcome, s.last_message, s.kinds_tried, s.outgrew_bytes, s.windows_again,"        \
+    " s.shown, c.shared, c.batch, c.new_tokens, c.prompt_tokens, c.repeat, c.seed, c.threads," \
+    " c.spec_key, p.spec, p.weights_digest, p.dataset_digest, p.numerics_revision,"            \
+    " l.yaml_line, l.priority, l.timeout_ms, l.retries_crash, l.retries_fail"
+// In run order, without sorting rows.
 #define BITSWEEP_MEMBERS                                             \
     " FROM experiment_jobs l CROSS JOIN job_specs c ON c.id = l.job" \
-    " CROSS JOIN job_states s ON s.id = l.job"
-inline constexpr std::string_view templates_of = "SELECT " BITSWEEP_CELL_COLUMNS(
-    "t", "t") ", t.card_condition FROM templates t WHERE experiment = ?1 ORDER BY position";
+    " CROSS JOIN job_states s ON s.id = l.job CROSS JOIN shared_specs p ON p.id = c.shared"
 inline constexpr std::string_view jobs_of =
     "SELECT " BITSWEEP_JOB_COLUMNS BITSWEEP_MEMBERS " WHERE l.experiment = ?1 ORDER BY l.id";
 // Every job once, with the policy of the experiment that asked first.
@@ -137,16 +141,20 @@ inline constexpr std::string_view all_jobs =
     "SELECT " BITSWEEP_JOB_COLUMNS BITSWEEP_MEMBERS
     " WHERE NOT EXISTS (SELECT 1 FROM experiment_jobs e WHERE e.job = l.job AND e.id < l.id)"
     " ORDER BY l.id";
-// What find() compares: spec key, id, revision, the digests that the job or its result knows,
-// weights, whether it has a result; then what it tells: key, state, last outcome and message.
-#define BITSWEEP_KNOWN_JOBS                                                                  \
-    "SELECT c.spec_key, c.id, c.numerics_revision,"                                          \
-    " COALESCE(NULLIF(c.weights_digest, ''), r.weights_digest, ''),"                         \
-    " COALESCE(NULLIF(c.dataset_digest, ''), r.dataset_digest, ''), c.weights,"              \
-    " s.result IS NOT NULL, c.key, s.state, s.last_outcome, s.last_message FROM job_specs c" \
-    " CROSS JOIN job_states s ON s.id = c.id LEFT JOIN runs r ON r.id = s.result"
+// What find() compares first, of every job or of those of one spec key. What few jobs are asked for
+// is read one by one.
+#define BITSWEEP_KNOWN_JOBS                                                        \
+    "SELECT c.spec_key, c.id, c.shared, s.result, c.key, s.state FROM job_specs c" \
+    " CROSS JOIN job_states s ON s.id = c.id"
 inline constexpr std::string_view known_jobs = BITSWEEP_KNOWN_JOBS;
 inline constexpr std::string_view known_jobs_of_key = BITSWEEP_KNOWN_JOBS " WHERE c.spec_key = ?1";
+inline constexpr std::string_view shared_identity =
+    "SELECT numerics_revision, weights_digest, dataset_digest, weights FROM shared_specs"
+    " WHERE id = ?1";
+inline constexpr std::string_view digests_of_run =
+    "SELECT weights_digest, dataset_digest FROM runs WHERE id = ?1";
+inline constexpr std::string_view ending_of =
+    "SELECT last_outcome, last_message FROM job_states WHERE id = ?1";
 inline constexpr std::string_view bindings_of = "SELECT name, digest FROM bindings WHERE kind = ?1";
 
 }  // namespace bitsweep::sql

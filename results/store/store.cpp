@@ -1,7 +1,6 @@
 #include "results/store/store.h"
 
-#include <sstream>
-
+#include "results/store/job_reader.h"
 #include "results/store/lookup.h"
 #include "results/store/migrate.h"
 #include "results/store/queries.h"
@@ -64,41 +63,6 @@ Result<Cell> cell_of_row(const Statement& row) {
     cell.policy.retries_crash = static_cast<int>(row.integer(8));
     cell.policy.retries_fail = static_cast<int>(row.integer(9));
     return cell;
-}
-
-std::vector<std::string> lines_of(const std::string& text) {
-    std::vector<std::string> lines;
-    std::istringstream in(text);
-    for (std::string line; std::getline(in, line);) {
-        lines.push_back(line);
-    }
-    return lines;
-}
-
-Result<StoredJob> job_of_row(const Statement& row) {
-    StoredJob job;
-    job.cell = TRY(cell_of_row(row));
-    job.key.value = row.text(10);
-    job.state = row.text(11);
-    job.attempt.value = static_cast<std::uint32_t>(row.integer(12));
-    job.crashes = static_cast<int>(row.integer(13));
-    job.failures = static_cast<int>(row.integer(14));
-    job.worker.value = row.text(15);
-    job.session.value = row.text(16);
-    job.device = row.text(17);
-    const std::optional<OutcomeClass> outcome = outcome_from_string(row.text(18));
-    if (!outcome) {
-        return make_error(
-            ErrorCode::corrupt,
-            "job " + job.key.value + ": the database names an unknown outcome, " + row.text(18));
-    }
-    job.last_outcome = *outcome;
-    job.last_message = row.text(19);
-    job.kinds_tried = lines_of(row.text(20));
-    job.outgrew_bytes = static_cast<std::uint64_t>(row.integer(21));
-    job.windows_again = static_cast<int>(row.integer(22));
-    job.shown = row.text(23);
-    return job;
 }
 
 class SqliteStore final : public Store {
@@ -189,11 +153,7 @@ Result<std::vector<StoredJob>> SqliteStore::jobs(const ExperimentName& experimen
     if (!experiment.empty()) {
         rows.bind_all(experiment.value);
     }
-    std::vector<StoredJob> all;
-    while (TRY(rows.step())) {
-        all.push_back(TRY(job_of_row(rows)));
-    }
-    return all;
+    return read_jobs(rows);
 }
 
 Result<Table> SqliteStore::query(const std::string& sql) {

@@ -93,7 +93,7 @@ struct KnownJob {
     std::int64_t id = 0;  // of its row
     JobKey key;
     std::string state;
-    OutcomeClass last_outcome = OutcomeClass::done;
+    OutcomeClass last_outcome = OutcomeClass::done;  // of a failed job, as the next
     std::string last_message;
 };
 

@@ -6,7 +6,6 @@
 
 #include "results/store/json_text.h"
 #include "results/store/queries.h"
-#include "schemas/catalog/stored_keys.h"
 #include "schemas/codec.h"
 
 namespace bitsweep {
@@ -69,17 +68,19 @@ Result<std::int64_t> SqliteWriter::add_job(const StoredJob& job, Membership memb
     // A sentinel stands beside no cell: it shares neither series nor setting with one.
     const bool sentinel = membership == Membership::sentinel;
     const CellIdentity& identity = job.cell.identity;
-    const StoredKeys keys = stored_keys(spec, identity.spec_key);
+    if (forms_ == nullptr) {
+        forms_ = std::make_unique<Forms>();
+    }
+    const StoredKeys& keys = forms_->keys.of(spec, identity.spec_key);
     const std::string& series = sentinel ? job.key.value : keys.series;
     const std::string& setting = sentinel ? job.key.value : keys.setting;
+    const std::int64_t shared =
+        TRY(forms_->shared.row_of(connection_, job.cell, keys, forms_->keys));
     TRY(TRY(connection_.cached(sql::put_spec))
-            ->execute(job.key.value, spec.model.name, to_string(spec.model.weights), spec.method,
-                      spec.threshold, spec.head_bits, spec.kv, spec.gpu, spec.batch,
-                      spec.prompt_tokens, spec.new_tokens, to_string(spec.protocol), spec.threads,
-                      std::bit_cast<std::int64_t>(spec.seed), spec.repeat, spec.quality.text,
-                      to_json(spec), keys.canonical, series, setting, identity.spec_key,
-                      identity.weights_digest, identity.dataset_digest,
-                      identity.numerics_revision));
+            ->execute(shared, job.key.value, spec.batch, spec.prompt_tokens, spec.new_tokens,
+                      spec.threads, std::bit_cast<std::int64_t>(spec.seed), spec.repeat,
+                      spec.method == "fp16" || spec.method == "bf16" ? 1 : 0, series, setting,
+                      identity.spec_key));
     const std::int64_t row = connection_.last_rowid();
     rows_.add(job.key.value, row);
     TRY(add_state(row, job));

@@ -1,8 +1,11 @@
 // The statements of one transaction. Made by Store::transact only.
 #pragma once
 
+#include <memory>
+
 #include "results/store/bulk_indexes.h"
 #include "results/store/job_rows.h"
+#include "results/store/shared_specs.h"
 #include "results/store/sqlite.h"
 #include "results/store/store.h"
 
@@ -46,6 +49,11 @@ class SqliteWriter final : public StoreWriter {
     std::optional<Shown> shown_;
     ExperimentName known_;  // an experiment that is there
     BulkIndexes indexes_;
+    struct Forms {
+        StoredForms keys;
+        SharedSpecs shared;
+    };
+    std::unique_ptr<Forms> forms_;  // null: no job is new yet
     bool grown_ = false;
 };
 

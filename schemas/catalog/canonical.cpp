@@ -1,12 +1,14 @@
 // The canonical form of a cell: what identifies it. It asks the method table which axes are read,
 // so it lives in the catalog; the contract is in schemas/codec.h.
-#include <charconv>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
+#include <array>
+#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <tuple>
 
+#include "schemas/catalog/canonical_forms.h"
+#include "schemas/catalog/canonical_object.h"
 #include "schemas/catalog/methods.h"
 #include "schemas/catalog/stored_keys.h"
 #include "schemas/codec.h"
@@ -14,121 +16,6 @@
 
 namespace bitsweep {
 namespace {
-
-// So many characters at the start stand as they are; seen eight at a time, the last few left out.
-std::size_t plain_prefix(std::string_view text) {
-    constexpr std::uint64_t ones = 0x0101'0101'0101'0101u;
-    constexpr std::uint64_t tops = 0x8080'8080'8080'8080u;
-    // A byte of zero gives a top bit; bytes above it in the word may give one too many, never too
-    // few.
-    const auto has_zero = [](std::uint64_t word) { return (word - ones) & ~word & tops; };
-    std::size_t at = 0;
-    for (; at + sizeof(std::uint64_t) <= text.size(); at += sizeof(std::uint64_t)) {
-        std::uint64_t word = 0;
-        std::memcpy(&word, text.data() + at, sizeof word);
-        const std::uint64_t control = (word - 0x20 * ones) & ~word & tops;
-        if ((control | has_zero(word ^ (ones * '"')) | has_zero(word ^ (ones * '\\'))) != 0) {
-            break;
-        }
-    }
-    return at;
-}
-
-// JSON by hand on purpose: the bytes are hashed, so no library release may change them.
-class CanonicalObject {
- public:
-    // Most cells fit without growing.
-    CanonicalObject() { out_.reserve(usual_bytes); }
-
-    // Names must arrive in sorted order.
-    CanonicalObject& text(std::string_view name, std::string_view value) {
-        begin(name);
-        append_string(value);
-        return *this;
-    }
-    CanonicalObject& integer(std::string_view name, std::int64_t value) {
-        begin(name);
-        append_digits(value);
-        return *this;
-    }
-    CanonicalObject& unsigned_integer(std::string_view name, std::uint64_t value) {
-        begin(name);
-        append_digits(value);
-        return *this;
-    }
-    CanonicalObject& boolean(std::string_view name, bool value) {
-        begin(name);
-        out_ += value ? "true" : "false";
-        return *this;
-    }
-    // Shortest digits that read back as the same double: 6, 0.5, 3.0000000000000004
-    CanonicalObject& number(std::string_view name, double value) {
-        begin(name);
-        if (!std::isfinite(value)) {
-            out_ += "null";
-            return *this;
-        }
-        if (std::abs(value) < 1e15 && value == std::trunc(value)) {  // 100000, not 1e+05
-            append_digits(static_cast<std::int64_t>(value));
-            return *this;
-        }
-        append_digits(value);
-        return *this;
-    }
-    CanonicalObject& object(std::string_view name, CanonicalObject& value) {
-        begin(name);
-        out_ += value.close();
-        return *this;
-    }
-    std::string close() {
-        out_ += '}';
-        return std::move(out_);
-    }
-
- private:
-    void begin(std::string_view name) {
-        ASSERT(last_.empty() || last_ < name);
-        out_ += last_.empty() ? '{' : ',';
-        last_ = name;
-        out_ += '"';
-        out_ += name;  // ours: nothing to escape
-        out_ += "\":";
-    }
-    void append_string(std::string_view value) {
-        static constexpr char hex[] = "0123456789abcdef";
-        out_ += '"';
-        std::size_t copied = 0;
-        for (std::size_t i = plain_prefix(value); i < value.size(); ++i) {
-            const auto byte = static_cast<unsigned char>(value[i]);
-            if (byte >= 0x20 && byte != '"' && byte != '\\') {
-                continue;
-            }
-            out_ += value.substr(copied, i - copied);
-            copied = i + 1;
-            if (byte < 0x20) {
-                out_ += "\\u00";
-                out_ += hex[byte >> 4];
-                out_ += hex[byte & 15];
-            } else {
-                out_ += '\\';
-                out_ += value[i];
-            }
-        }
-        out_ += value.substr(copied);
-        out_ += '"';
-    }
-    template <class Number>
-    void append_digits(Number value) {
-        char digits[32];
-        const auto end = std::to_chars(digits, digits + sizeof digits, value);
-        out_.append(digits, end.ptr);
-    }
-
-    static constexpr std::size_t usual_bytes = 384;
-
-    std::string out_;
-    std::string_view last_;  // names are literals
-};
 
 std::string lower_case(std::string_view text) {
     std::string out(text);
@@ -152,8 +39,7 @@ bool reads_warmup(Protocol protocol) {
     return protocol == Protocol::seed_report || protocol == Protocol::quick;
 }
 
-// The whole cell; without what differs between its repeats; without what a speed-up compares.
-enum class Scope { cell, series, setting };
+using Scope = CanonicalScope;
 
 void add_model(CanonicalObject& cell, const ModelRef& ref) {
     CanonicalObject model;
@@ -186,17 +72,25 @@ void add_quality(CanonicalObject& cell, const QualitySpec& spec) {
     cell.object("quality", quality);
 }
 
-std::string canonical(const JobSpec& spec, Scope scope) {
+// `cuts`: where its numbers stand; may be null.
+std::string canonical(const JobSpec& spec, Scope scope, std::vector<CanonicalCut>* cuts) {
     const std::string_view method =
         scope == Scope::setting ? "fp16" : std::string_view(spec.method);
     // Quality runs in one of the repeats only: what it reads counts for that cell alone.
     const bool whole = scope == Scope::cell;
     const QualitySpec quality = whole ? spec.quality : QualitySpec{};
     CanonicalObject cell;
+    const auto number = [&](const char* name, CellNumber which) {
+        Digits room{};
+        cell.digits(name, digits_of(spec, which, room));
+        if (cuts != nullptr) {
+            cuts->push_back({which, cell.value_at(), cell.size()});
+        }
+    };
     if (spec.alpha && method_is(method, &MethodRow::reads_alpha)) {
         cell.number("alpha", *spec.alpha);
     }
-    cell.integer("batch", spec.batch);
+    number("batch", CellNumber::batch);
     if (spec.calibration && method_is(method, &MethodRow::calibrates)) {
         add_calibration(cell, *spec.calibration);
     }
@@ -205,13 +99,13 @@ std::string canonical(const JobSpec& spec, Scope scope) {
     cell.text("kv", spec.kv);
     cell.text("method", method);
     add_model(cell, spec.model);
-    cell.integer("new_tokens", spec.new_tokens);
+    number("new_tokens", CellNumber::new_tokens);
     if (method == "mixed") {
         cell.text("policy", sha256_hex(spec.policy));
     }
     if (spec.prompt_tokens > 0) {
         cell.text("prompt_text", quality.text);
-        cell.integer("prompt_tokens", spec.prompt_tokens);
+        number("prompt_tokens", CellNumber::prompt_tokens);
     } else {
         cell.text("prompt", spec.prompt);
     }
@@ -221,10 +115,14 @@ std::string canonical(const JobSpec& spec, Scope scope) {
         spec.model.weights == WeightsSource::real) {
         add_quality(cell, quality);
     }
-    cell.integer("repeat", repeat);
-    cell.unsigned_integer("seed", spec.seed);
+    if (whole) {
+        number("repeat", CellNumber::repeat);
+    } else {
+        cell.integer("repeat", 0);
+    }
+    number("seed", CellNumber::seed);
     cell.boolean("stop_at_eos", spec.stop_at_eos);
-    cell.integer("threads", spec.threads);
+    number("threads", CellNumber::threads);
     if (spec.threshold && scope != Scope::setting && reads_threshold(method)) {
         cell.number("threshold", *spec.threshold);
     }
@@ -234,18 +132,101 @@ std::string canonical(const JobSpec& spec, Scope scope) {
     return cell.close();
 }
 
+// ---- one form after another
+
+// All but the numbers that are cut out. The bindings name every member: a new one does not compile
+// before it is compared.
+bool same_but_numbers(const JobSpec& a, const JobSpec& b) {
+    const auto parts = [](const JobSpec& spec) {
+        const auto& [model, method, threshold, calibration, alpha, policy, head, kv, gpu, batch,
+                     prompt, prompt_tokens, new_tokens, stop, warmup, protocol, quality, threads,
+                     seed, repeat] = spec;
+        const auto& [name, weights, weights_seed, path] = model;
+        const auto& [mode, text, tokens, window] = quality;
+        (void)calibration, (void)batch, (void)new_tokens, (void)threads, (void)seed;
+        return std::tuple_cat(
+            std::tie(method, threshold, head, name, kv, gpu, weights, weights_seed, path, alpha,
+                     prompt, policy, stop, warmup, protocol, mode, text, tokens, window),
+            std::tuple(prompt_tokens > 0, repeat == 0));
+    };
+    const auto same_calibration = [&] {
+        const auto slice = [](const CalibrationSpec& calibration) {
+            const auto& [text, offset, tokens, window, seed] = calibration;
+            return std::tie(text, offset, tokens, window, seed);
+        };
+        return a.calibration && b.calibration ? slice(*a.calibration) == slice(*b.calibration)
+                                              : !a.calibration && !b.calibration;
+    };
+    return parts(a) == parts(b) && same_calibration();
+}
+
+std::size_t hash_of(const JobSpec& spec) {
+    const auto mixed = [](std::size_t hash, std::size_t more) {
+        return hash ^ (more + 0x9E3779B97F4A7C15u + (hash << 6) + (hash >> 2));
+    };
+    std::size_t hash = std::hash<std::string>{}(spec.method);
+    hash = mixed(hash, std::hash<std::string>{}(spec.model.name));
+    hash = mixed(hash, std::hash<std::string>{}(spec.gpu));
+    hash = mixed(hash, std::hash<double>{}(spec.threshold.value_or(-1)));
+    hash = mixed(hash, static_cast<std::size_t>(spec.head_bits) * 8 + spec.kv.size());
+    return mixed(hash, (spec.repeat == 0 ? 2u : 0u) + (spec.prompt_tokens > 0 ? 1u : 0u));
+}
+
 }  // namespace
 
+std::string_view CanonicalForms::of(const JobSpec& spec) {
+    std::unique_ptr<Kept>& kept = kept_[hash_of(spec) % kept_.size()];
+    latest_ = &kept;
+    if (kept == nullptr || !same_but_numbers(kept->spec, spec)) {
+        kept = std::make_unique<Kept>();
+        kept->serial = ++made_;
+        kept->spec = spec;
+        kept->text = canonical(spec, scope_, &kept->cuts);
+        return kept->text;
+    }
+    const std::string_view text = kept->text;
+    std::size_t copied = 0;
+    out_.clear();
+    for (const CanonicalCut& cut : kept->cuts) {
+        Digits room{};
+        out_ += text.substr(copied, cut.begin - copied);
+        out_ += digits_of(spec, cut.number, room);
+        copied = cut.end;
+    }
+    out_ += text.substr(copied);
+    return out_;
+}
+
+std::size_t CanonicalForms::serial() const {
+    return (*latest_)->serial;
+}
+
+std::string CanonicalForms::marked() const {
+    const Kept& kept = **latest_;
+    std::string out;
+    std::size_t copied = 0;
+    for (const CanonicalCut& cut : kept.cuts) {
+        out.append(kept.text, copied, cut.begin - copied);
+        out += mark_of(cut.number);
+        copied = cut.end;
+    }
+    return out.append(kept.text, copied);
+}
+
+std::string CanonicalForms::key(const JobSpec& spec) {
+    return sha256_hex(of(spec));
+}
+
 std::string canonical_json(const JobSpec& spec) {
-    return canonical(spec, Scope::cell);
+    return canonical(spec, Scope::cell, nullptr);
 }
 
 std::string series_key(const JobSpec& spec) {
-    return sha256_hex(canonical(spec, Scope::series));
+    return sha256_hex(canonical(spec, Scope::series, nullptr));
 }
 
 std::string setting_key(const JobSpec& spec) {
-    return sha256_hex(canonical(spec, Scope::setting));
+    return sha256_hex(canonical(spec, Scope::setting, nullptr));
 }
 
 std::string spec_key(const JobSpec& spec) {
@@ -253,13 +234,13 @@ std::string spec_key(const JobSpec& spec) {
 }
 
 // Most cells are the first repeat and have no quality: their series' form is their own.
-StoredKeys stored_keys(const JobSpec& spec, std::string_view spec_key) {
-    StoredKeys keys;
-    keys.canonical = canonical(spec, Scope::cell);
-    const std::string series = canonical(spec, Scope::series);
-    keys.series = series == keys.canonical ? std::string(spec_key) : sha256_hex(series);
-    keys.setting = setting_key(spec);
-    return keys;
+const StoredKeys& StoredForms::of(const JobSpec& spec, std::string_view spec_key) {
+    const std::string_view canonical = cell_.of(spec);
+    const std::string_view series = series_.of(spec);
+    keys_.serial = cell_.serial();
+    keys_.series = series == canonical ? std::string(spec_key) : sha256_hex(series);
+    keys_.setting = setting_.key(spec);
+    return keys_;
 }
 
 JobKey cell_key(const CellIdentity& identity) {

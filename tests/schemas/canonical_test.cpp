@@ -3,12 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "schemas/catalog/stored_keys.h"
+#include "schemas/cell_numbers.h"
 #include "schemas/codec.h"
 #include "schemas/content.h"
 
@@ -240,6 +243,7 @@ TEST(Canonical, SeriesAndSettingAreTheCellWithoutItsRepeatAndWithoutItsMethod) {
             specs.push_back(rich);
         }
     }
+    StoredForms forms;
     for (const JobSpec& spec : specs) {
         JobSpec series = spec;
         series.repeat = 0;
@@ -249,11 +253,89 @@ TEST(Canonical, SeriesAndSettingAreTheCellWithoutItsRepeatAndWithoutItsMethod) {
         setting.method = "fp16";
         setting.threshold.reset();
         EXPECT_EQ(setting_key(spec), spec_key(setting)) << spec.method;
-        const StoredKeys stored = stored_keys(spec, spec_key(spec));
-        EXPECT_EQ(stored.canonical, canonical_json(spec));
+        const StoredKeys& stored = forms.of(spec, spec_key(spec));
         EXPECT_EQ(stored.series, series_key(spec));
         EXPECT_EQ(stored.setting, setting_key(spec));
+        EXPECT_EQ(fill_marks(forms.marked(), spec), canonical_json(spec));
+        EXPECT_EQ(fill_marks(to_marked_json(spec), spec), to_json(spec));
     }
+}
+
+// Every member of a spec takes one of two values, alone and beside others, in an order that makes
+// every form follow every kind of other one.
+TEST(CanonicalForms, of_one_spec_after_another_are_those_of_each_alone) {
+    const std::vector<std::function<void(JobSpec&)>> changes = {
+        [](JobSpec& s) { s.model.name = "GPT2-xl"; },
+        [](JobSpec& s) { s.model.weights = WeightsSource::random; },
+        [](JobSpec& s) { s.model.weights_seed = 9; },
+        [](JobSpec& s) { s.model.path = "/elsewhere"; },
+        [](JobSpec& s) { s.method = "llmint8-bnb"; },
+        [](JobSpec& s) { s.method = "gptq-int4-g128"; },
+        [](JobSpec& s) { s.method = "smoothquant-o1"; },
+        [](JobSpec& s) { s.method = "mixed"; },
+        [](JobSpec& s) { s.threshold = 2.5; },
+        [](JobSpec& s) { s.calibration = CalibrationSpec{}; },
+        [](JobSpec& s) {
+            s.calibration = CalibrationSpec{"t", 1, 2, 3, 4};
+        },
+        [](JobSpec& s) { s.alpha = 0.75; },
+        [](JobSpec& s) { s.policy = "{}"; },
+        [](JobSpec& s) { s.head_bits = 8; },
+        [](JobSpec& s) { s.kv = "int8"; },
+        [](JobSpec& s) { s.gpu = "T4"; },
+        [](JobSpec& s) { s.batch = 1234567; },
+        [](JobSpec& s) { s.prompt = "\x01 and \x05, \"quoted\""; },
+        [](JobSpec& s) { s.prompt_tokens = 64; },
+        [](JobSpec& s) { s.new_tokens = 1; },
+        [](JobSpec& s) { s.stop_at_eos = true; },
+        [](JobSpec& s) { s.warmup = 7; },
+        [](JobSpec& s) { s.protocol = Protocol::quick; },
+        [](JobSpec& s) { s.quality.mode = QualityMode::layers; },
+        [](JobSpec& s) { s.quality.mode = QualityMode::off; },
+        [](JobSpec& s) { s.quality.text = "other"; },
+        [](JobSpec& s) { s.quality.tokens = 5; },
+        [](JobSpec& s) { s.quality.window = 6; },
+        [](JobSpec& s) { s.threads = 2; },
+        [](JobSpec& s) { s.seed = 0xffff'ffff'ffff'ffffu; },
+        [](JobSpec& s) { s.repeat = 3; },
+    };
+    StoredForms stored;
+    CanonicalForms forms;
+    std::map<std::size_t, std::string> by_serial;
+    for (std::size_t i = 0; i < changes.size(); ++i) {
+        for (std::size_t k = 0; k < changes.size(); ++k) {
+            for (const bool both : {false, true}) {
+                JobSpec spec = plain();
+                changes[i](spec);
+                if (both) {
+                    changes[k](spec);
+                }
+                const std::string alone = canonical_json(spec);
+                EXPECT_EQ(forms.of(spec), alone) << i << " " << k;
+                EXPECT_EQ(fill_marks(forms.marked(), spec), alone) << i << " " << k;
+                const std::string& marked =
+                    by_serial.try_emplace(forms.serial(), to_marked_json(spec)).first->second;
+                EXPECT_EQ(fill_marks(marked, spec), to_json(spec)) << i << " " << k;
+                const StoredKeys& keys = stored.of(spec, spec_key(spec));
+                EXPECT_EQ(keys.series, series_key(spec)) << i << " " << k;
+                EXPECT_EQ(keys.setting, setting_key(spec)) << i << " " << k;
+            }
+        }
+    }
+}
+
+TEST(CanonicalForms, of_one_serial_differ_in_their_numbers_only) {
+    CanonicalForms forms;
+    std::map<std::size_t, std::string> marked;
+    for (int i = 0; i < 64; ++i) {
+        JobSpec spec = plain();
+        spec.method = i % 2 == 0 ? "int8" : "fp16";
+        spec.batch = i;
+        spec.repeat = i % 4;
+        (void)forms.of(spec);
+        EXPECT_EQ(marked.emplace(forms.serial(), forms.marked()).first->second, forms.marked());
+    }
+    EXPECT_EQ(marked.size(), 3u);  // quality is in the first repeat of int8; fp16 has none
 }
 
 TEST(CanonicalForm, escapes_what_must_be_wherever_it_stands) {
