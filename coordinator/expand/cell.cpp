@@ -104,10 +104,11 @@ Status check_calibration(const Matrix& matrix, const Draft& draft, const JobSpec
                         "`: name the same text in both, at another offset");
 }
 
-Status check_model(const Matrix& matrix, const Draft& draft, const JobSpec& spec,
-                   const ModelShape* shape, Notes& notes) {
+// What is worth a note; empty: nothing.
+Result<std::string> check_model(const Matrix& matrix, const Draft& draft, const JobSpec& spec,
+                                const ModelShape* shape) {
     if (shape != nullptr) {
-        return {};
+        return std::string();
     }
     const std::string& name = spec.model.name;
     if (spec.model.weights == WeightsSource::random && spec.model.path.empty()) {
@@ -117,13 +118,12 @@ Status check_model(const Matrix& matrix, const Draft& draft, const JobSpec& spec
                             "weights have no shape; did you mean `" +
                             nearest_shape(name) + "`?");
     }
-    if (spec.model.path.empty()) {
-        notes.count("model " + shown(name) +
-                    " is not in the table of shapes: it runs only where a "
-                    "folder or GGUF file of that name is found (the nearest known name is " +
-                    nearest_shape(name) + ")");
-    }
-    return {};
+    return spec.model.path.empty()
+               ? "model " + shown(name) +
+                     " is not in the table of shapes: it runs only where a "
+                     "folder or GGUF file of that name is found (the nearest known name is " +
+                     nearest_shape(name) + ")"
+               : std::string();
 }
 
 Status check_method(const Matrix& matrix, const Draft& draft, const MethodId& method,
@@ -257,68 +257,111 @@ const std::vector<FieldValue>& built_in_values() {
 }
 
 void drop_unread(Draft& draft, Notes& notes) {
-    const auto drop = [&](Field field, const std::string& why) {
+    const auto drop = [&](Field field, const char* why) {
         // What the file never said is not worth a note.
         if (draft[field] != nullptr && draft[field]->at != At{}) {
-            notes.count(std::string(to_string(field)) + " dropped: " + why);
+            notes.count(std::string(to_string(field)) + " dropped: " + draft[Field::method]->key +
+                        " " + why);
         }
         draft[field] = nullptr;
     };
-    if (const Value* method = draft[Field::method]) {
-        const Result<MethodId> id = parse_method(method->key);
-        if (id && !method_row(*id).reads_threshold) {
-            drop(Field::threshold, id->text + " does not read it");
-        }
-        if (id && !method_row(*id).calibrates) {
-            drop(Field::calibration, id->text + " does not calibrate");
-        }
-        if (id && !method_row(*id).reads_alpha) {
-            drop(Field::alpha, id->text + " does not read it");
-        }
-        if (id && id->family != MethodFamily::mixed) {
-            drop(Field::policy, id->text + " stores every layer alike");
-        }
+    const Value* method = draft[Field::method];
+    if (method == nullptr) {
+        return;
+    }
+    const MethodRow& row = *method->method;
+    if (!row.reads_threshold) {
+        drop(Field::threshold, "does not read it");
+    }
+    if (!row.calibrates) {
+        drop(Field::calibration, "does not calibrate");
+    }
+    if (!row.reads_alpha) {
+        drop(Field::alpha, "does not read it");
+    }
+    if (row.family != MethodFamily::mixed) {
+        drop(Field::policy, "stores every layer alike");
     }
 }
 
-Result<JobSpec> spec_of(const Matrix& matrix, const Draft& draft, Notes& notes) {
-    TRY(check_complete(matrix, draft));
-    const MethodId method = TRY(parse_method(word(draft, Field::method)));
-    JobSpec spec;
-    spec.model = model_of(draft);
-    spec.method = method.text;
-    if (const Value* threshold = draft[Field::threshold]) {
-        spec.threshold = std::get<double>(threshold->data);
-    }
-    if (const Value* alpha = draft[Field::alpha]) {
-        spec.alpha = std::get<double>(alpha->data);
-    }
-    spec.policy = TRY(policy_of(matrix, draft, method));
+namespace {
+
+// Fields that become a number of the spec and decide nothing but whether the context is too long.
+constexpr std::array plain_numbers = {Field::threshold, Field::alpha,         Field::head,
+                                      Field::batch,     Field::prompt_tokens, Field::new_tokens,
+                                      Field::warmup,    Field::threads,       Field::seed};
+
+void set_numbers(const Draft& draft, JobSpec& spec) {
+    const Value* threshold = draft[Field::threshold];
+    spec.threshold = threshold ? std::optional(std::get<double>(threshold->data)) : std::nullopt;
+    const Value* alpha = draft[Field::alpha];
+    spec.alpha = alpha ? std::optional(std::get<double>(alpha->data)) : std::nullopt;
     spec.head_bits = static_cast<int>(whole(draft, Field::head));
-    spec.kv = word(draft, Field::kv);
-    spec.gpu = word(draft, Field::gpu);
     spec.batch = static_cast<int>(whole(draft, Field::batch));
-    spec.prompt = word(draft, Field::prompt);
     spec.prompt_tokens = whole(draft, Field::prompt_tokens);
     spec.new_tokens = whole(draft, Field::new_tokens);
-    spec.stop_at_eos = std::get<bool>(draft[Field::stop_at_eos]->data);
     spec.warmup = static_cast<int>(whole(draft, Field::warmup));
-    spec.protocol = *protocol_from_string(word(draft, Field::protocol));
     spec.threads = static_cast<int>(whole(draft, Field::threads));
     spec.seed = static_cast<std::uint64_t>(whole(draft, Field::seed));
     spec.repeat = draft.repeat;
+}
 
-    const ModelShape* shape = find_shape(spec.model.name);
-    spec.quality = quality_of(draft, spec, shape);
+// All values but the plain numbers.
+std::array<const Value*, field_count> others_of(const Draft& draft) {
+    std::array<const Value*, field_count> values = draft.values;
+    for (const Field field : plain_numbers) {
+        values[static_cast<std::size_t>(field)] = nullptr;
+    }
+    return values;
+}
+
+}  // namespace
+
+Result<const JobSpec*> Specs::of(const Draft& draft) {
+    const auto others = others_of(draft);
+    if (spec_ && others == others_) {
+        set_numbers(draft, *spec_);
+        for (const std::size_t note : spec_notes_) {
+            notes_.count(note);
+        }
+        TRY(check_context(matrix_, draft, *spec_, shape_));
+        return &*spec_;
+    }
+    spec_.reset();
+    spec_notes_.clear();
+    spec_ = TRY(make(draft));
+    others_ = others;
+    return &*spec_;
+}
+
+Result<JobSpec> Specs::make(const Draft& draft) {
+    TRY(check_complete(matrix_, draft));
+    const MethodId method = TRY(parse_method(word(draft, Field::method)));
+    const auto note = [&](const std::string& what) { spec_notes_.push_back(notes_.count(what)); };
+    JobSpec spec;
+    spec.model = model_of(draft);
+    spec.method = method.text;
+    set_numbers(draft, spec);
+    spec.policy = TRY(policy_of(matrix_, draft, method));
+    spec.kv = word(draft, Field::kv);
+    spec.gpu = word(draft, Field::gpu);
+    spec.prompt = word(draft, Field::prompt);
+    spec.stop_at_eos = std::get<bool>(draft[Field::stop_at_eos]->data);
+    spec.protocol = *protocol_from_string(word(draft, Field::protocol));
+
+    shape_ = find_shape(spec.model.name);
+    spec.quality = quality_of(draft, spec, shape_);
     if (spec.model.weights == WeightsSource::random && spec.quality.mode != QualityMode::off) {
         spec.quality.mode = QualityMode::off;
-        notes.count("quality dropped: random weights have none");
+        note("quality dropped: random weights have none");
     }
     spec.calibration = calibration_of(draft, method_row(method), spec);
-    TRY(check_calibration(matrix, draft, spec));
-    TRY(check_model(matrix, draft, spec, shape, notes));
-    TRY(check_method(matrix, draft, method, spec.gpu));
-    TRY(check_context(matrix, draft, spec, shape));
+    TRY(check_calibration(matrix_, draft, spec));
+    if (const std::string said = TRY(check_model(matrix_, draft, spec, shape_)); !said.empty()) {
+        note(said);
+    }
+    TRY(check_method(matrix_, draft, method, spec.gpu));
+    TRY(check_context(matrix_, draft, spec, shape_));
     return spec;
 }
 

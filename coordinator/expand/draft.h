@@ -15,6 +15,7 @@
 #include "coordinator/expand/expand.h"
 #include "coordinator/expand/fields.h"
 #include "coordinator/expand/matrix.h"
+#include "schemas/catalog/shapes.h"
 #include "schemas/job.h"
 #include "schemas/status.h"
 
@@ -37,7 +38,9 @@ const std::vector<FieldValue>& built_in_values();
 // Counts what happened to cells on the way, in the order of first appearance.
 class Notes {
  public:
-    void count(const std::string& what, std::int64_t cells = 1);
+    // The note's position.
+    std::size_t count(const std::string& what, std::int64_t cells = 1);
+    void count(std::size_t position) { ++notes_[position].cells; }
     std::vector<ExpansionNote> take() { return std::move(notes_); }
 
  private:
@@ -107,9 +110,25 @@ void extend_by_includes(const Matrix& matrix, Draft& draft, std::vector<bool>& u
 // Sets aside what the cell does not read (a threshold of fp16) and counts it.
 void drop_unread(Draft& draft, Notes& notes);
 
-// The JobSpec of a complete draft, with the defaults that depend on protocol and model.
-// invalid_input with the place of the value that does not fit the others.
-Result<JobSpec> spec_of(const Matrix& matrix, const Draft& draft, Notes& notes);
+// The JobSpecs of complete drafts, with the defaults that depend on protocol and model. Neighbours
+// of a matrix mostly differ in numbers: what else they have is made and checked once.
+class Specs {
+ public:
+    Specs(const Matrix& matrix, Notes& notes) : matrix_(matrix), notes_(notes) {}
+
+    // Until the next call. invalid_input with the place of the value that does not fit the others.
+    Result<const JobSpec*> of(const Draft& draft);
+
+ private:
+    Result<JobSpec> make(const Draft& draft);
+
+    const Matrix& matrix_;
+    Notes& notes_;
+    std::optional<JobSpec> spec_;  // of the draft before
+    std::array<const Value*, field_count> others_{};
+    const ModelShape* shape_ = nullptr;
+    std::vector<std::size_t> spec_notes_;  // what each such cell counts
+};
 
 // ---- expand.cpp
 

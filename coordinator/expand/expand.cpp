@@ -2,17 +2,16 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <map>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include "coordinator/expand/cell_facts.h"
 #include "coordinator/expand/draft.h"
 #include "coordinator/expand/text.h"
+#include "schemas/catalog/canonical_forms.h"
 #include "schemas/catalog/methods.h"
-#include "schemas/codec.h"
+#include "schemas/digest_index.h"
 
 namespace bitsweep {
 namespace {
@@ -101,25 +100,13 @@ Result<std::size_t> check_count(const Matrix& matrix, const Draft& base) {
     return too_many(matrix, expand_text::number_text(count));
 }
 
-// Of a SHA-256 in hex, any part is as good as a hash.
-struct KeyHash {
-    std::size_t operator()(std::string_view key) const {
-        std::size_t high = 0;
-        std::size_t low = 0;
-        std::memcpy(&high, key.data(), sizeof high);
-        std::memcpy(&low, key.data() + sizeof high, sizeof low);
-        return high * 31 + low * 0x9E3779B97F4A7C15u;
-    }
-};
-
 // Collects cells, merges equal ones, counts axes.
 class Collector {
  public:
     // `count`: at least of the product; inclusions may add to it.
     Collector(const Matrix& matrix, const FateObserver& observer, std::size_t count)
-        : matrix_(matrix), derived_(matrix), observer_(observer) {
+        : matrix_(matrix), derived_(matrix), observer_(observer), keys_(count) {
         cells_.reserve(count);
-        keys_.reserve(count);
         for (const AxisGroup& group : matrix.groups) {
             for (const Axis& axis : group.axes) {
                 axis_fields_.push_back(axis.field);
@@ -136,10 +123,13 @@ class Collector {
                   values_in_words(where->expression, CellFacts(draft).lookup())});
             return {};
         }
-        JobSpec spec = TRY(spec_of(matrix_, draft, notes_));
-        TRY(check_one_path(spec.model, draft[Field::model]->at));
-        std::string key = spec_key(spec);
-        if (keys_.contains(key)) {
+        const JobSpec& spec = *TRY(specs_.of(draft));
+        TRY(check_one_path(spec.model, *draft[Field::model]));
+        std::string key = forms_.key(spec);
+        const auto key_at = [this](std::uint32_t place) -> std::string_view {
+            return cells_[place].identity.spec_key;
+        };
+        if (keys_.add(key, static_cast<std::uint32_t>(cells_.size()), key_at)) {
             notes_.count("merged: equal to another cell once unread fields are dropped");
             tell({CellFate::Kind::merged, draft, draft.from, "", ""});
             return {};
@@ -147,16 +137,14 @@ class Collector {
         if (static_cast<std::int64_t>(cells_.size()) >= max_cells) {
             return too_many(matrix_, "more than " + std::to_string(max_cells));
         }
-        const MethodRow& row = method_row(TRY(parse_method(spec.method)));
-        Cell cell;
+        const MethodRow& row = *draft[Field::method]->method;
+        Cell& cell = cells_.emplace_back();
+        cell.spec = spec;
         cell.identity.spec_key = std::move(key);
         cell.identity.numerics_revision = spec.gpu == "cpu" ? row.numerics_cpu : row.numerics_cuda;
-        cell.spec = std::move(spec);
         cell.policy = matrix_.policy;
         cell.yaml_line = draft.from.line;
         cell.card_condition = left.empty() ? std::nullopt : std::optional(left);
-        cells_.push_back(std::move(cell));
-        keys_.insert(cells_.back().identity.spec_key);
         if (matrix_.order == OrderKind::interleaved) {
             const Value* value = draft[matrix_.interleave];
             interleave_keys_.push_back(matrix_.interleave == Field::repeat
@@ -198,16 +186,20 @@ class Collector {
 
  private:
     // The path is no part of a key: two folders under one name would silently become one model.
-    Status check_one_path(const ModelRef& model, At at) {
+    Status check_one_path(const ModelRef& model, const Value& said) {
+        if (&said == checked_) {
+            return {};
+        }
         const std::string name = expand_text::lower_case(model.name);
         const auto [found, added] = paths_.try_emplace(name, model.path);
         if (added || found->second == model.path) {
+            checked_ = &said;
             return {};
         }
         const auto shown = [](const std::string& path) {
             return path.empty() ? "its name" : "path `" + expand_text::shown(path) + "`";
         };
-        return error_at(matrix_.file, at,
+        return error_at(matrix_.file, said.at,
                         "two models are called `" + expand_text::shown(model.name) + "` (by " +
                             shown(found->second) + " and by " + shown(model.path) +
                             "): give one of them another `name`");
@@ -219,6 +211,8 @@ class Collector {
         std::vector<std::pair<std::string, std::int64_t>> cells;
         std::unordered_map<const Value*, std::size_t> by_address;
         std::unordered_map<std::string, std::size_t> by_key;
+        const Value* latest = nullptr;  // of a slow axis the next cell has the same
+        std::size_t latest_index = 0;
 
         std::size_t index_of(const std::string& key) {
             const auto [found, added] = by_key.try_emplace(key, cells.size());
@@ -236,11 +230,15 @@ class Collector {
             if (value == nullptr) {
                 continue;
             }
-            const auto [found, added] = count.by_address.try_emplace(value, 0);
-            if (added) {
-                found->second = count.index_of(value->key);
+            if (value != count.latest) {
+                const auto [found, added] = count.by_address.try_emplace(value, 0);
+                if (added) {
+                    found->second = count.index_of(value->key);
+                }
+                count.latest = value;
+                count.latest_index = found->second;
             }
-            ++count.cells[found->second].second;
+            ++count.cells[count.latest_index].second;
         }
         AxisCount& repeats = counts_[static_cast<std::size_t>(Field::repeat)];
         const auto repeat = static_cast<std::size_t>(draft.repeat);
@@ -256,9 +254,11 @@ class Collector {
     Notes notes_;
     std::vector<Cell> cells_;
     std::vector<std::string> interleave_keys_;
+    Specs specs_{matrix_, notes_};
+    CanonicalForms forms_;
+    DigestIndex keys_;
     std::map<std::string, std::string> paths_;  // model's name in lower case -> path
-    // Views of the cells' own keys: a string of 64 characters keeps its bytes when it is moved.
-    std::unordered_set<std::string_view, KeyHash> keys_;
+    const Value* checked_ = nullptr;            // the model whose path was looked at last
     std::vector<Field> axis_fields_;
     std::array<AxisCount, field_count> counts_;
 };
@@ -330,12 +330,13 @@ void add_last_notes(const Matrix& matrix, std::int64_t cells, Notes& notes) {
 
 }  // namespace
 
-void Notes::count(const std::string& what, std::int64_t cells) {
+std::size_t Notes::count(const std::string& what, std::int64_t cells) {
     const auto [found, added] = index_.try_emplace(what, notes_.size());
     if (added) {
         notes_.push_back({what, 0});
     }
     notes_[found->second].cells += cells;
+    return found->second;
 }
 
 Result<Expansion> expand(const Matrix& matrix) {

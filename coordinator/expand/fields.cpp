@@ -133,7 +133,7 @@ Result<Value> method_value(const Node& node, const Files& file) {
     if (!id) {
         return error_at(file, node.at, id.error().message);
     }
-    return Value{id->text, id->text, node.at};
+    return Value{id->text, id->text, node.at, &method_row(*id)};
 }
 
 std::string stem_of(std::string_view path) {
@@ -210,12 +210,11 @@ Result<Value> eval_value(const FieldRow& row, const Node& node, const Files& fil
         return wrong(node, quoted(row.name) + " must be a map of text, tokens and window", file);
     }
     static constexpr std::array<std::string_view, 3> eval_keys = {"text", "tokens", "window"};
-    static constexpr std::array<std::string_view, 5> calibration_keys = {
-        "text", "offset", "tokens", "window", "seed"};
+    static constexpr std::array<std::string_view, 5> calibration_keys = {"text", "offset", "tokens",
+                                                                         "window", "seed"};
     const bool evaluates = row.field == Field::eval;
-    TRY(check_keys(node,
-                   evaluates ? std::span<const std::string_view>(eval_keys) : calibration_keys,
-                   file));
+    TRY(check_keys(
+        node, evaluates ? std::span<const std::string_view>(eval_keys) : calibration_keys, file));
     EvalValue eval;
     std::string key;
     if (const Node* text = node.find("text")) {

@@ -14,6 +14,7 @@
 #include "coordinator/expand/extends.h"
 #include "coordinator/expand/field.h"
 #include "coordinator/expand/place.h"
+#include "schemas/catalog/methods.h"
 #include "schemas/job.h"
 #include "schemas/time.h"
 
@@ -39,6 +40,7 @@ struct Value {
     std::variant<std::int64_t, double, bool, std::string, ModelValue, EvalValue> data;
     std::string key;  // normal form: equal keys are equal values; patterns match it
     At at;
+    const MethodRow* method = nullptr;  // of a method's name: its row in the table
 };
 
 // `{when: EXPRESSION, values: [...]}`
