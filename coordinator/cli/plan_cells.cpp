@@ -1,7 +1,6 @@
 #include "coordinator/cli/plan_cells.h"
 
 #include <algorithm>
-#include <unordered_set>
 
 #include "coordinator/cli/plan_fit.h"
 #include "coordinator/cli/plan_why.h"
@@ -47,13 +46,15 @@ void describe_state(const KnownJob& job, PlannedCell& planned) {
     planned.state = job.state;
     if (job.state == "failed") {
         planned.failure = std::string(to_string(job.last_outcome));
-        planned.why = planned.failure + ": " + job.last_message +
-                      " (`bitsweep submit --retry-failed` runs it again)";
-    } else if (job.state == "done") {
-        planned.why = "measured already (`--force` measures it again)";
-    } else {
-        planned.why = "submitted already";
     }
+}
+
+std::string why_known(const KnownJob& job) {
+    return job.state == "failed"
+               ? std::string(to_string(job.last_outcome)) + ": " + job.last_message +
+                     " (`bitsweep submit --retry-failed` runs it again)"
+           : job.state == "done" ? "measured already (`--force` measures it again)"
+                                 : "submitted already";
 }
 
 bool is_template(const Cell& cell) {
@@ -108,18 +109,21 @@ Result<std::vector<PlannedCell>> plan_cells(const Expansion& expansion, std::vec
                                          : std::nullopt;
     }
     std::vector<PlannedCell> planned(cells.size());
+    JobMemories memories;
     for (std::size_t i = 0; i < cells.size(); ++i) {
         PlannedCell& one = planned[i];
+        const JobSpec& spec = cells[i].spec;
         one.state = "new";
-        one.why = "never measured";
-        one.memory_bytes = memory_of(cells[i].spec);
-        one.misfit = misfit(cells[i].spec, one.memory_bytes, attached);
+        one.memory_bytes = memory_of(spec, memories);
+        one.misfit = misfit(spec, one.memory_bytes, attached);
         if (known[i]) {
             describe_state(*known[i], one);
-        } else if (cells[i].spec.gpu == "*") {
-            one.why = "one for each kind of device that attaches";
-        } else if (why) {
-            one.why = why->why(cells[i]);
+        }
+        if (reasons == Reasons::fields) {
+            one.why = known[i]          ? why_known(*known[i])
+                      : spec.gpu == "*" ? "one for each kind of device that attaches"
+                      : why             ? why->why(cells[i])
+                                        : "never measured";
         }
         one.cell = std::move(cells[i]);
     }
@@ -164,16 +168,25 @@ Result<FormerCells> cells_left_over(const ExperimentName& experiment,
     if (store == nullptr) {
         return former;
     }
-    std::unordered_set<std::int64_t> kept;
+    std::vector<bool> kept;  // by row: rows are counted from 1
     for (const PlannedCell& one : cells) {
-        kept.insert(one.job);
+        const auto row = static_cast<std::size_t>(one.job);
+        kept.resize(std::max(kept.size(), row + 1));
+        kept[row] = true;
     }
-    const auto is_kept = [&](const auto& row) { return kept.contains(row.front().integer); };
-    // Mostly none has left: then the states need not be read.
-    const Table members =
-        TRY(store->query("SELECT job FROM experiment_jobs WHERE asked = 1 AND "
-                         "experiment = '" +
-                         experiment.value + "'"));
+    const auto is_kept = [&](const auto& row) {
+        const auto job = static_cast<std::size_t>(row.front().integer);
+        return job < kept.size() && kept[job];
+    };
+    // Mostly none has left: then the states need not be read, and members are counted by an index.
+    const std::string named = " FROM experiment_jobs WHERE experiment = '" + experiment.value + "'";
+    const Table past = TRY(store->query("SELECT job" + named + " AND asked = 0"));
+    for (const auto& row : past.rows) {
+        const auto job = static_cast<std::size_t>(row.front().integer);
+        kept.resize(std::max(kept.size(), job + 1));
+        kept[job] = true;
+    }
+    const Table members = TRY(store->query("SELECT job" + named));
     if (std::ranges::all_of(members.rows, is_kept)) {
         return former;
     }

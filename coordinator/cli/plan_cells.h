@@ -18,7 +18,7 @@ struct PlannedCell {
     Cell cell;
     std::string state;     // "new", or as the database has it: waiting, running, done, failed, ...
     std::int64_t job = 0;  // row of the database, 0: new
-    std::string why;       // in words
+    std::string why;       // in words, where reasons were asked for
     std::string failure;   // class of the failure before, "timeout"
     std::optional<std::uint64_t> memory_bytes;  // nullopt: a shape that the table does not know
     std::string misfit;                         // empty: it fits, or nobody knows

@@ -5,7 +5,6 @@
 
 #include "coordinator/scheduler/placement.h"
 #include "schemas/catalog/cards.h"
-#include "schemas/catalog/job_memory.h"
 
 namespace bitsweep {
 namespace {
@@ -46,20 +45,29 @@ Room largest_room(const JobSpec& spec, const std::vector<DeviceInfo>& attached) 
 
 }  // namespace
 
-std::optional<std::uint64_t> memory_of(const JobSpec& spec) {
-    std::optional<JobMemory> memory = job_memory(spec);
+std::optional<std::uint64_t> memory_of(const JobSpec& spec, JobMemories& memories) {
+    const std::optional<JobMemory>& memory = memories.of(spec);
     if (!memory) {
         return std::nullopt;
     }
-    memory->question.context = spec.prompt_tokens + spec.new_tokens;
-    return memory->bytes().total();
+    MemoryQuestion question = memory->question;
+    question.context = spec.prompt_tokens + spec.new_tokens;
+    return with_buffers(memory->weights, question, memory->layers).total();
+}
+
+std::optional<std::uint64_t> memory_of(const JobSpec& spec) {
+    JobMemories memories;
+    return memory_of(spec, memories);
 }
 
 std::string misfit(const JobSpec& spec, std::optional<std::uint64_t> bytes,
                    const std::vector<DeviceInfo>& attached) {
+    if (!bytes || (spec.gpu == "cpu" && attached.empty())) {
+        return "";
+    }
     const Room room = largest_room(spec, attached);
-    const double needs = bytes ? static_cast<double>(*bytes) / gib : 0;
-    if (!bytes || room.size == 0 || needs <= room.size) {
+    const double needs = static_cast<double>(*bytes) / gib;
+    if (room.size == 0 || needs <= room.size) {
         return "";
     }
     std::string text = "needs " + in_gib(needs) + ", " + room.who + " has " + in_gib(room.size);

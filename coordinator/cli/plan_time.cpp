@@ -5,7 +5,8 @@
 #include <cstdio>
 #include <map>
 #include <set>
-#include <tuple>
+#include <string_view>
+#include <unordered_map>
 
 #include "coordinator/scheduler/placement.h"
 #include "schemas/catalog/shapes.h"
@@ -36,11 +37,15 @@ class History {
  public:
     static Result<History> read(Store& store) {
         // Whole jobs, loading included: that is what a device is busy with.
+        // Summed up by what jobs share first, which sorts by a number instead of five texts.
         const Table table = TRY(
-            store.query("SELECT r.device_kind, r.device_name, j.model, j.method, j.protocol,"
-                        " AVG(r.finished_unix_ms - r.started_unix_ms) / 1000.0, COUNT(*)"
-                        " FROM jobs j JOIN runs r ON r.id = j.result"
-                        " GROUP BY r.device_kind, r.device_name, j.model, j.method, j.protocol"));
+            store.query("SELECT t.kind, t.name, p.model, p.method, p.protocol,"
+                        " SUM(t.ms) / 1000.0 / SUM(t.jobs), SUM(t.jobs) FROM"
+                        " (SELECT c.shared AS shared, r.device_kind AS kind, r.device_name AS name,"
+                        "  SUM(r.finished_unix_ms - r.started_unix_ms) AS ms, COUNT(*) AS jobs"
+                        "  FROM runs r CROSS JOIN job_states s ON s.id = r.job AND s.result = r.id"
+                        "  CROSS JOIN job_specs c ON c.id = s.id GROUP BY 1, 2, 3) t"
+                        " JOIN shared_specs p ON p.id = t.shared GROUP BY 1, 2, 3, 4, 5"));
         History history;
         for (const auto& row : table.rows) {
             DeviceInfo device;
@@ -106,6 +111,21 @@ class History {
     std::set<std::string> kinds_;
 };
 
+// What an estimate depends on; the texts are those of cells and kinds.
+struct Asked {
+    std::string_view kind;
+    std::string_view model;
+    std::string_view method;
+    Protocol protocol = Protocol::standard;
+    bool operator==(const Asked&) const = default;
+};
+struct AskedHash {
+    std::size_t operator()(const Asked& asked) const {
+        const std::hash<std::string_view> hash;
+        return (hash(asked.kind) * 31 + hash(asked.model)) * 31 + hash(asked.method);
+    }
+};
+
 bool will_run(const PlannedCell& cell) {
     return cell.state == "new" || cell.state == "waiting" || cell.state == "running";
 }
@@ -129,21 +149,29 @@ std::string basis_in_words(const std::array<std::int64_t, 4>& counts) {
 Result<std::vector<TimeEstimate>> estimate_times(const std::vector<PlannedCell>& cells,
                                                  Store* store) {
     const History history = store != nullptr ? TRY(History::read(*store)) : History();
-    using Asked = std::tuple<std::string, std::string, std::string, Protocol>;
-    std::map<Asked, std::pair<Basis, double>> known;  // many cells ask the same
-    std::map<std::string, std::pair<TimeEstimate, std::array<std::int64_t, 4>>> kinds;
+    using Counts = std::pair<TimeEstimate, std::array<std::int64_t, 4>>;
+    std::map<std::string, Counts> kinds;
+    struct Known {
+        Basis basis = none;
+        double seconds = 0;
+        Counts* counts = nullptr;
+    };
+    std::unordered_map<Asked, Known, AskedHash> known;  // many cells ask the same
     const auto count = [&](const JobSpec& spec, const std::string& kind) {
         const auto [found, added] =
             known.try_emplace({kind, spec.model.name, spec.method, spec.protocol});
+        Known& answer = found->second;
         if (added) {
-            found->second = history.seconds(spec, kind);
+            const auto [basis, seconds] = history.seconds(spec, kind);
+            answer = {basis, seconds, &kinds[kind]};
         }
-        auto& [estimate, counts] = kinds[kind];
+        auto& [estimate, counts] = *answer.counts;
         ++estimate.cells;
-        ++counts[found->second.first];
-        estimate.unknown += found->second.first == none ? 1 : 0;
-        estimate.seconds += found->second.second;
+        ++counts[answer.basis];
+        estimate.unknown += answer.basis == none ? 1 : 0;
+        estimate.seconds += answer.seconds;
     };
+    const std::string any = "any";
     for (const PlannedCell& one : cells) {
         const JobSpec& spec = one.cell.spec;
         if (!will_run(one)) {
@@ -152,7 +180,7 @@ Result<std::vector<TimeEstimate>> estimate_times(const std::vector<PlannedCell>&
         if (spec.gpu != "*") {
             count(spec, spec.gpu);
         } else if (history.kinds().empty()) {
-            count(spec, "any");
+            count(spec, any);
         }
         // A template becomes a cell of each kind that attaches: likely those that did before.
         for (const std::string& kind : history.kinds()) {

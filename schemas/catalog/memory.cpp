@@ -205,6 +205,10 @@ MemoryBytes estimate_memory(const MemoryQuestion& question) {
 }
 
 MemoryBytes estimate_memory(const MemoryQuestion& question, const LayerMethods& layers) {
+    return with_buffers(weight_memory(question, layers), question, layers);
+}
+
+MemoryBytes weight_memory(const MemoryQuestion& question, const LayerMethods& layers) {
     const ModelShape& shape = *question.shape;
     Sum sum;
     const auto add = [&](const Linear& linear, const std::string& prefix, std::int64_t times) {
@@ -231,6 +235,12 @@ MemoryBytes estimate_memory(const MemoryQuestion& question, const LayerMethods& 
     MemoryBytes bytes = sum.bytes;
     bytes.embeddings = embedding_bytes(shape, question.method, question.head_bits);
     bytes.other_weights = other_bytes(shape);
+    return bytes;
+}
+
+MemoryBytes with_buffers(MemoryBytes bytes, const MemoryQuestion& question,
+                         const LayerMethods& layers) {
+    const ModelShape& shape = *question.shape;
     const std::int64_t positions = (question.context + key_block - 1) / key_block * key_block;
     bytes.kv_cache = static_cast<std::uint64_t>(2 * shape.layers * question.batch * positions *
                                                 shape.kv_heads * kv_row_bytes(question));
