@@ -247,6 +247,31 @@ TEST(PlanFit, WhatFitsNoKnownCardNamesTheSmallestThatWouldDo) {
     EXPECT_EQ(misfit(spec, memory_of(spec), {}), "");  // nobody knows
 }
 
+// More kinds than are kept, each with other batches and lengths, twice.
+TEST(PlanFit, MemoryOfOneJobAfterAnotherIsThatOfEachAlone) {
+    JobMemories memories;
+    int batch = 0;
+    for (int round = 0; round < 2; ++round) {
+        for (const char* model : {"gpt2", "opt-350m", "llama-3.1-8b", "no-such-shape"}) {
+            for (const char* method : {"fp16", "fp32", "int8", "llmint8-paper", "int4-g64"}) {
+                for (const int head : {16, 8}) {
+                    for (const char* gpu : {"cpu", "T4"}) {
+                        JobSpec spec = large_job(gpu);
+                        spec.model.name = model;
+                        spec.method = method;
+                        spec.head_bits = head;
+                        spec.kv = batch % 3 == 0 ? "int8" : "16";
+                        spec.threshold = batch % 2 == 0 ? 0.0 : 6.0;
+                        spec.batch = 1 + batch++ % 7;
+                        spec.new_tokens = 100 + batch;
+                        EXPECT_EQ(memory_of(spec, memories), memory_of(spec)) << batch;
+                    }
+                }
+            }
+        }
+    }
+}
+
 TEST(PlanFit, AttachedDevicesCountBeforeTheTable) {
     DeviceInfo card;
     card.kind = "NVIDIA-T4-8GB";

@@ -71,6 +71,29 @@ struct PlanCommand : ::testing::Test {
     }
 };
 
+TEST_F(PlanCommand, membersThatTheFileNoLongerHasAreCountedUntilTheyHaveLeft) {
+    fill_database();
+    EXPECT_EQ(counts().count("no longer asked"), 0u);
+    std::string shorter = yaml;
+    shorter.replace(shorter.find("[fp16, int8, nf4]"), 17, "[fp16]");
+    std::ofstream(file) << shorter;
+    EXPECT_EQ(counts().at("no longer asked"), 2);
+    {
+        const auto store = open_store(db);
+        const auto jobs = store->jobs({"sweep"});
+        ASSERT_TRUE(jobs.ok());
+        for (const StoredJob& job : *jobs) {
+            if (job.state == "failed") {
+                const Status left = store->transact([&](StoreWriter& writer) {
+                    return writer.put_job({"sweep"}, job, Membership::former);
+                });
+                ASSERT_TRUE(left.ok()) << left.error().message;
+            }
+        }
+    }
+    EXPECT_EQ(counts().at("no longer asked"), 1);
+}
+
 TEST_F(PlanCommand, withoutADatabaseEverythingIsNewAndNoneIsMade) {
     const auto count = counts();
     EXPECT_EQ(count.at("cells"), 3);
