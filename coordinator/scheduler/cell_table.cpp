@@ -27,58 +27,56 @@ auto members(const CalibrationSpec& noun) {
     return std::tie(text, offset, tokens, window, seed);
 }
 
-auto members(const CellIdentity& noun) {
-    const auto& [spec_key, weights, dataset, revision] = noun;
-    return std::tie(spec_key, weights, dataset, revision);
-}
-
 bool same_calibration(const std::optional<CalibrationSpec>& a,
                       const std::optional<CalibrationSpec>& b) {
     return a && b ? members(*a) == members(*b) : !a && !b;
 }
 
+// All but the numbers that each job keeps, and the spec key, which follows from the spec.
 bool same_spec(const JobSpec& a, const JobSpec& b) {
     const auto parts = [](const JobSpec& spec) {
         const auto& [model, method, threshold, calibration, alpha, policy, head, kv, gpu, batch,
                      prompt, prompt_tokens, new_tokens, stop, warmup, protocol, quality, threads,
                      seed, repeat] = spec;
         (void)model, (void)calibration, (void)quality;  // nouns: below
-        return std::tie(method, threshold, alpha, policy, head, kv, gpu, batch, prompt,
-                        prompt_tokens, new_tokens, stop, warmup, protocol, threads, seed, repeat);
+        (void)threshold, (void)batch, (void)prompt_tokens, (void)new_tokens, (void)seed,
+            (void)repeat;  // numbers
+        return std::tie(method, alpha, policy, head, kv, gpu, prompt, stop, warmup, protocol,
+                        threads);
     };
     return parts(a) == parts(b) && members(a.model) == members(b.model) &&
            same_calibration(a.calibration, b.calibration) &&
            members(a.quality) == members(b.quality);
 }
 
-bool same_cell(const Cell& a, const Cell& b) {
-    const auto& [spec, identity, policy, line, condition] = a;
-    return line == b.yaml_line && condition == b.card_condition && same_spec(spec, b.spec) &&
-           members(identity) == members(b.identity) && same_policy(policy, b.policy);
+bool same_identity(const CellIdentity& a, const CellIdentity& b) {
+    const auto parts = [](const CellIdentity& identity) {
+        const auto& [spec_key, weights, dataset, revision] = identity;
+        (void)spec_key;
+        return std::tie(weights, dataset, revision);
+    };
+    return parts(a) == parts(b);
 }
 
-// The numbers leave the cell; give_back() is the other direction.
-CellNumbers take_numbers(Cell& cell) {
-    CellNumbers numbers;
-    std::swap(numbers.seed, cell.spec.seed);
-    std::swap(numbers.prompt_tokens, cell.spec.prompt_tokens);
-    std::swap(numbers.new_tokens, cell.spec.new_tokens);
-    numbers.has_threshold = cell.spec.threshold.has_value();
-    numbers.threshold = cell.spec.threshold.value_or(0);
-    cell.spec.threshold.reset();
-    std::swap(numbers.batch, cell.spec.batch);
-    std::swap(numbers.repeat, cell.spec.repeat);
-    std::swap(numbers.yaml_line, cell.yaml_line);
-    return numbers;
+bool same_but_numbers(const Cell& a, const Cell& b) {
+    const auto& [spec, identity, policy, line, condition] = a;
+    (void)line;  // a number
+    return same_spec(spec, b.spec) && same_identity(identity, b.identity) &&
+           same_policy(policy, b.policy) && condition == b.card_condition;
+}
+
+// give_back() is the other direction.
+CellNumbers numbers_of(const Cell& cell) {
+    const JobSpec& spec = cell.spec;
+    return {spec.seed,  spec.prompt_tokens, spec.new_tokens, spec.threshold.value_or(0),
+            spec.batch, spec.repeat,        cell.yaml_line,  spec.threshold.has_value()};
 }
 
 void give_back(const CellNumbers& numbers, JobSpec& spec) {
     spec.seed = numbers.seed;
     spec.prompt_tokens = numbers.prompt_tokens;
     spec.new_tokens = numbers.new_tokens;
-    if (numbers.has_threshold) {
-        spec.threshold = numbers.threshold;
-    }
+    spec.threshold = numbers.has_threshold ? std::optional(numbers.threshold) : std::nullopt;
     spec.batch = numbers.batch;
     spec.repeat = numbers.repeat;
 }
@@ -112,11 +110,11 @@ std::size_t CellTable::Hash::operator()(const Cell& cell) const {
     const auto mix = [&](std::size_t more) {
         hash ^= more + 0x9e3779b97f4a7c15u + (hash << 6) + (hash >> 2);
     };
-    for (const std::string* text :
-         {&cell.spec.model.name, &cell.spec.method, &cell.spec.gpu, &cell.spec.kv,
-          &cell.spec.prompt, &cell.spec.policy, &cell.identity.weights_digest}) {
-        mix(std::hash<std::string>{}(*text));
+    for (const std::string* text : {&cell.spec.model.name, &cell.spec.method, &cell.spec.gpu,
+                                    &cell.spec.prompt, &cell.spec.policy}) {
+        mix(text->empty() ? 0 : std::hash<std::string>{}(*text));
     }
+    mix(cell.spec.kv.size());
     mix(static_cast<std::size_t>(cell.spec.head_bits));
     mix(static_cast<std::size_t>(cell.spec.protocol));
     mix(static_cast<std::size_t>(cell.spec.quality.tokens));
@@ -125,16 +123,21 @@ std::size_t CellTable::Hash::operator()(const Cell& cell) const {
 }
 
 bool CellTable::Equal::operator()(const Cell& a, const Cell& b) const {
-    return same_cell(a, b);
+    return same_but_numbers(a, b);
 }
 
-PackedCell CellTable::pack(Cell cell) {
-    cell.identity.spec_key.clear();
-    PackedCell packed;
-    packed.numbers_ = take_numbers(cell);
-    if (latest_ == nullptr || !same_cell(*latest_, cell)) {
-        latest_ = &*shared_.insert(std::move(cell)).first;
+PackedCell CellTable::pack(const Cell& cell) {
+    if (latest_ == nullptr || !same_but_numbers(*latest_, cell)) {
+        auto known = shared_.find(cell);
+        if (known == shared_.end()) {
+            Cell shared = cell;
+            shared.identity.spec_key.clear();
+            known = shared_.insert(std::move(shared)).first;
+        }
+        latest_ = &*known;
     }
+    PackedCell packed;
+    packed.numbers_ = numbers_of(cell);
     packed.shared_ = latest_;
     return packed;
 }

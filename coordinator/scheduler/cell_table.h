@@ -52,7 +52,7 @@ bool same_policy(const JobPolicy& a, const JobPolicy& b);
 class CellTable {
  public:
     // What it gives is good as long as the table. Nothing is ever dropped: jobs are not either.
-    PackedCell pack(Cell cell);
+    PackedCell pack(const Cell& cell);
     std::size_t size() const { return shared_.size(); }
 
  private:

@@ -93,7 +93,7 @@ std::optional<JobIndex> State::find(const JobKey& key) const {
 void State::set_policy(JobIndex index, const JobPolicy& policy) {
     Cell cell = jobs_[index].cell().unpack();
     cell.policy = policy;
-    edit(index, [&](Job& job) { job.set_cell(cells_.pack(std::move(cell))); });
+    edit(index, [&](Job& job) { job.set_cell(cells_.pack(cell)); });
 }
 
 void State::set_owners(JobIndex index, Owners owners) {

@@ -73,14 +73,14 @@ Result<scheduler::JobRecord> from_stored(StoredJob job) {
                                                   "` is no key of a job: 64 hex digits");
     }
     scheduler::JobRecord record;
-    record.key = job.key;
+    record.key = std::move(job.key);
     record.cell = std::make_shared<const Cell>(std::move(job.cell));
     record.attempt = job.attempt;
     record.crashes = job.crashes;
     record.failures = job.failures;
     record.last_outcome = job.last_outcome;
-    record.last_message = job.last_message;
-    record.kinds_tried = job.kinds_tried;
+    record.last_message = std::move(job.last_message);
+    record.kinds_tried = std::move(job.kinds_tried);
     record.outgrew_bytes = job.outgrew_bytes;
     record.windows_again = job.windows_again;
     if (!job.reference.empty()) {
@@ -98,13 +98,13 @@ Result<scheduler::JobRecord> from_stored(StoredJob job) {
     } else if (job.state == "done") {
         record.state = scheduler::Done{};
     } else if (job.state == "failed") {
-        record.state = scheduler::Failed{job.last_outcome, job.last_message};
+        record.state = scheduler::Failed{record.last_outcome, record.last_message};
     } else if (job.state == "cancelled") {
-        record.state = scheduler::Cancelled{job.last_message};
+        record.state = scheduler::Cancelled{record.last_message};
     } else {
         return make_error(ErrorCode::corrupt,
-                          "job " + job.key.value + " is stored in the unknown state `" + job.state +
-                              "`: open this database with the release that wrote it");
+                          "job " + record.key.value + " is stored in the unknown state `" +
+                              job.state + "`: open this database with the release that wrote it");
     }
     return record;
 }

@@ -37,12 +37,12 @@ Result<std::unordered_map<std::string, std::map<std::string, std::int64_t>>> rea
 
 // Which jobs each experiment wants, in run order.
 Result<std::unordered_map<std::string, std::vector<JobKey>>> read_members(Store& store) {
-    const Table table = TRY(
+    Table table = TRY(
         store.query("SELECT l.experiment, c.key FROM experiment_jobs l CROSS JOIN job_specs c ON "
                     "c.id = l.job WHERE l.asked = 1 ORDER BY l.id"));
     std::unordered_map<std::string, std::vector<JobKey>> members;
-    for (const auto& row : table.rows) {
-        members[row.at(0).text].push_back(JobKey{row.at(1).text});
+    for (auto& row : table.rows) {
+        members[row.at(0).text].push_back(JobKey{std::move(row.at(1).text)});
     }
     return members;
 }

@@ -1,8 +1,10 @@
 #include "coordinator/server/resolve.h"
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "coordinator/server/pieces.h"
+#include "schemas/catalog/canonical_forms.h"
 #include "schemas/catalog/methods.h"
 #include "schemas/codec.h"
 
@@ -25,15 +27,30 @@ Error flaw(const Cell& cell, const std::string& what) {
                                                     std::to_string(cell.yaml_line) + "): " + what);
 }
 
-}  // namespace
+// The row of a method; nullptr: there is none. Cells of an experiment have few.
+class MethodRows {
+ public:
+    const MethodRow* find(const std::string& method) {
+        const auto [known, is_new] = rows_.try_emplace(method, nullptr);
+        if (is_new) {
+            const Result<MethodId> id = parse_method(method);
+            known->second = id ? &method_row(*id) : nullptr;
+        }
+        return known->second;
+    }
 
-Status check_cell(const Cell& cell) {
+ private:
+    std::unordered_map<std::string, const MethodRow*> rows_;
+};
+
+Status check_cell(const Cell& cell, const MethodRow* row) {
     const JobPolicy& policy = cell.policy;
+    const CellIdentity& identity = cell.identity;
     if (cell.spec.model.name.empty() || cell.spec.gpu.empty()) {
         return flaw(cell, "a cell needs a model and a gpu");
     }
-    if (const auto method = parse_method(cell.spec.method); !method) {
-        return flaw(cell, method.error().message);
+    if (row == nullptr) {
+        return flaw(cell, parse_method(cell.spec.method).error().message);
     }
     if (policy.timeout.ms <= 0 || policy.timeout.ms > longest_timeout_ms) {
         return flaw(cell, "the timeout must be between 1 ms and 30 days");
@@ -42,12 +59,18 @@ Status check_cell(const Cell& cell) {
         policy.retries_fail < 0 || policy.retries_fail > most_retries) {
         return flaw(cell, "retries must be between 0 and 1000");
     }
-    for (const std::string& digest : {cell.identity.weights_digest, cell.identity.dataset_digest}) {
-        if (!digest.empty() && !is_digest(digest)) {
-            return flaw(cell, "a digest is 64 hex digits, not `" + digest.substr(0, 80) + "`");
+    for (const std::string* digest : {&identity.weights_digest, &identity.dataset_digest}) {
+        if (!digest->empty() && !is_digest(*digest)) {
+            return flaw(cell, "a digest is 64 hex digits, not `" + digest->substr(0, 80) + "`");
         }
     }
     return {};
+}
+
+}  // namespace
+
+Status check_cell(const Cell& cell) {
+    return check_cell(cell, MethodRows().find(cell.spec.method));
 }
 
 Result<std::vector<scheduler::ResolvedCell>> resolve_cells(Store& store, std::vector<Cell> cells) {
@@ -55,12 +78,14 @@ Result<std::vector<scheduler::ResolvedCell>> resolve_cells(Store& store, std::ve
         return make_error(ErrorCode::invalid_input,
                           std::to_string(cells.size()) + " cells; the most is 1,000,000");
     }
+    MethodRows rows;
+    CanonicalForms forms;
     for (Cell& cell : cells) {
-        TRY(check_cell(cell));
-        const MethodRow& row = method_row(TRY(parse_method(cell.spec.method)));
-        cell.identity.spec_key = spec_key(cell.spec);
+        const MethodRow* row = rows.find(cell.spec.method);
+        TRY(check_cell(cell, row));
+        cell.identity.spec_key = forms.key(cell.spec);
         cell.identity.numerics_revision =
-            cell.spec.gpu == "cpu" ? row.numerics_cpu : row.numerics_cuda;
+            cell.spec.gpu == "cpu" ? row->numerics_cpu : row->numerics_cuda;
     }
     const std::vector<std::optional<KnownJob>> known = TRY(store.find(cells));
     std::vector<scheduler::ResolvedCell> resolved;

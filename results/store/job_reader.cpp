@@ -101,9 +101,10 @@ Result<StoredJob> job_of_row(const Statement& row, CellReader& cells) {
 
 }  // namespace
 
-Result<std::vector<StoredJob>> read_jobs(Statement& rows) {
+Result<std::vector<StoredJob>> read_jobs(Statement& rows, std::size_t expected) {
     CellReader cells;
     std::vector<StoredJob> all;
+    all.reserve(expected);
     while (TRY(rows.step())) {
         all.push_back(TRY(job_of_row(rows, cells)));
     }

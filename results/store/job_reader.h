@@ -1,6 +1,7 @@
 // Rows of sql::jobs_of and sql::all_jobs -> jobs.
 #pragma once
 
+#include <cstddef>
 #include <vector>
 
 #include "results/store/sqlite.h"
@@ -8,7 +9,8 @@
 
 namespace bitsweep {
 
-// To the end. corrupt: a word or a specification that this release does not know.
-Result<std::vector<StoredJob>> read_jobs(Statement& rows);
+// To the end; about `expected` of them. corrupt: a word or a specification that this release does
+// not know.
+Result<std::vector<StoredJob>> read_jobs(Statement& rows, std::size_t expected);
 
 }  // namespace bitsweep

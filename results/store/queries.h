@@ -18,7 +18,7 @@ inline constexpr const char* writer_settings =
     "PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF;";
 // The indexes of 200,000 new jobs are filled in no order, and have 48 MiB.
 inline constexpr const char* large_cache = "PRAGMA cache_size = -65536";
-// 100,000 new jobs change 164 MiB of pages; what is written out before the commit may be written
+// 100,000 new jobs change 48 MiB of pages; what is written out before the commit may be written
 // again.
 inline constexpr const char* huge_cache = "PRAGMA cache_size = -262144";
 // What bulk_indexes.h drops and makes again.

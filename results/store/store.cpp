@@ -153,7 +153,10 @@ Result<std::vector<StoredJob>> SqliteStore::jobs(const ExperimentName& experimen
     if (!experiment.empty()) {
         rows.bind_all(experiment.value);
     }
-    return read_jobs(rows);
+    // Rows are never deleted, so the last id is their number.
+    const std::int64_t jobs =
+        experiment.empty() ? TRY(connection_.integer("SELECT MAX(id) FROM job_specs")) : 0;
+    return read_jobs(rows, static_cast<std::size_t>(jobs));
 }
 
 Result<Table> SqliteStore::query(const std::string& sql) {

@@ -74,7 +74,7 @@ TEST(CellTable, gives_every_cell_back_as_it_was_and_shares_what_is_equal) {
     for (int i = 0; i < 60; ++i) {
         Cell cell = peculiar(i);
         cell.identity.spec_key = "follows from the spec";
-        packed.push_back(table.pack(std::move(cell)));
+        packed.push_back(table.pack(cell));
     }
     for (int i = 0; i < 60; ++i) {
         const Cell cell = packed[static_cast<std::size_t>(i)].unpack();
