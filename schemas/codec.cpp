@@ -172,8 +172,8 @@ std::string tail_of(std::string_view text, std::size_t most) {
 struct MarkingWriter {
     codec::Writer plain;
 
-    template <class T>
-    void operator()(const char* name, const T& value) {
+    template <std::size_t N, class T>
+    void operator()(const char (&name)[N], const T& value) {
         const auto number = std::ranges::find(cell_number_names, std::string_view(name));
         if (number == cell_number_names.end()) {
             plain(name, value);
