@@ -80,6 +80,7 @@ void Loop::turn() {
     }
     if (shrink_) {
         incoming.clear();
+        pending_.writes.shrink_to_fit();
         give_memory_back();
         shrink_ = false;
     }
