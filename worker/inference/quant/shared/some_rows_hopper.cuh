@@ -17,7 +17,7 @@
 //      -> 40 / 122 / 337, 45 / 133 / 349
 //   2  activations once for 128 outputs, mma.sync of 16 x 8 (predicted 12 / 35 / 75)
 //      -> 22 / 94 / 121, 29 / 110 / 148. Below 8,192 outputs no faster than version 1
-//   3  this, wgmma: a stage of version 2 took some 3,500 cycles, of which its instructions were
+//   3  wgmma: a stage of version 2 took some 3,500 cycles, of which its instructions were
 //      1,000; the rest was waiting for fragments of activations and for products of 16 x 8
 //      (predicted 12 / 32 / 70, 11 / 25 / 50) -> 22 / 126 / 120, 25 / 134 / 148: no faster, and
 //      worse at 4,096 inputs, where the rule for splits now took clusters of eight with four stages
