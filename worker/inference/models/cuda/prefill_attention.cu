@@ -11,6 +11,7 @@
 #include "worker/inference/models/cuda/prefill_attention.h"
 
 #include "worker/inference/models/cuda/kv_types.cuh"
+#include "worker/inference/models/cuda/powers.cuh"
 #include "worker/inference/models/cuda/typed_store.cuh"
 #include "worker/inference/quant/shared/mma.cuh"
 
@@ -61,12 +62,6 @@ __device__ __forceinline__ void wait_for_copies() {
 #if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.wait_group %0;" ::"n"(younger) : "memory");
 #endif
-}
-
-__device__ __forceinline__ float power_of_two(float v) {
-    float result;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(v));
-    return result;
 }
 
 // Rows [first, first + keys) of one head's keys or values, zeros beyond `last` and head_dim.
@@ -146,7 +141,7 @@ __global__ void __launch_bounds__(warps * 32) prefill_kernel(AttentionCall call)
     const int first_token = static_cast<int>(gridDim.x - 1 - blockIdx.x) * tile_queries;
     const int token[2] = {first_token + warp * 16 + g, first_token + warp * 16 + g + 8};
     // 1. Queries as fragments, scaled so that exponentials are powers of two.
-    const float scale = call.shape.scale * 1.4426950408889634f;
+    const float scale = call.shape.scale * log2_e;
     std::uint32_t q[dim / 16][4];
 #pragma unroll
     for (int d = 0; d < dim / 16; ++d) {
