@@ -13,7 +13,7 @@ namespace bitsweep::scheduler {
 // A cell whose job key is settled: the key of the stored job of the same cell, else a new one.
 struct ResolvedCell {
     JobKey key;
-    Cell cell;
+    std::shared_ptr<const Cell> cell;  // never null
 };
 
 // One attempt of a job ended on a worker. The scheduler reads outcome and digests only.

@@ -23,7 +23,7 @@ bool must_run_again(const JobState& state, Wishes wishes) {
 JobIndex add_new(Step& step, const ResolvedCell& resolved) {
     JobRecord job;
     job.key = resolved.key;
-    return step.state.add(job, resolved.cell, step.options.needs(resolved.cell.spec));
+    return step.state.add(job, *resolved.cell, step.options.needs(resolved.cell->spec));
 }
 
 // The policy of the newest request holds, but nobody's request makes a job less urgent.
@@ -96,7 +96,7 @@ Submitted add_cells(Step& step, const ExperimentName& experiment,
             index = add_new(step, resolved);
             state.link(experiment, *index);
             StoreNewJob added{experiment, state.job(*index).record()};
-            added.job.cell = std::make_shared<const Cell>(resolved.cell);
+            added.job.cell = resolved.cell;
             step.out.push_back(std::move(added));
             ++counts.new_cells;
         }
@@ -106,7 +106,7 @@ Submitted add_cells(Step& step, const ExperimentName& experiment,
         named[*index] = true;
         ++counts.cells;
         if (!is_new) {
-            merge(step, experiment, *index, resolved.cell, wishes, counts);
+            merge(step, experiment, *index, *resolved.cell, wishes, counts);
         }
         const Job& job = state.job(*index);
         if (std::holds_alternative<Waiting>(job.state())) {
@@ -235,7 +235,7 @@ void on(Step& step, const CellsResolved& resolved) {
     Experiment& experiment = step.state.experiment(resolved.experiment);
     if (!experiment.stopped.empty()) {
         for (const ResolvedCell& late : resolved.cells) {
-            experiment.kinds.erase(late.cell.spec.gpu);  // met again when it goes on
+            experiment.kinds.erase(late.cell->spec.gpu);  // met again when it goes on
         }
         return;
     }
@@ -249,7 +249,7 @@ void on(Step& step, const CellsResolved& resolved) {
         others.insert(step.state.job(index).cell().gpu());
     }
     for (const ResolvedCell& one : resolved.cells) {
-        others.erase(one.cell.spec.gpu);
+        others.erase(one.cell->spec.gpu);
     }
     counts.former = withdraw_the_unnamed(step, owner, others);
     step.out.push_back(Answer{counts});

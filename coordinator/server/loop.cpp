@@ -237,7 +237,9 @@ Status Loop::write(StoreWriter& writer, const Write& write) {
         return writer.put_experiment(*experiment);
     }
     if (const auto* new_job = std::get_if<scheduler::StoreNewJob>(&write)) {
-        return writer.put_job(new_job->experiment, to_stored(new_job->job));
+        return writer.put_job(new_job->experiment,
+                              JobView{to_stored_state(new_job->job), *new_job->job.cell},
+                              Membership::asked);
     }
     if (const auto* former = std::get_if<scheduler::StoreFormer>(&write)) {
         StoredJob job;

@@ -1,6 +1,7 @@
 #include "coordinator/server/resolve.h"
 
 #include <algorithm>
+#include <memory>
 #include <unordered_map>
 
 #include "coordinator/server/pieces.h"
@@ -92,7 +93,7 @@ Result<std::vector<scheduler::ResolvedCell>> resolve_cells(Store& store, std::ve
     resolved.reserve(cells.size());
     for (std::size_t i = 0; i < cells.size(); ++i) {
         JobKey key = known[i] ? known[i]->key : cell_key(cells[i].identity);
-        resolved.push_back({std::move(key), std::move(cells[i])});
+        resolved.push_back({std::move(key), std::make_shared<const Cell>(std::move(cells[i]))});
     }
     return resolved;
 }

@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "results/analysis/labels.h"
+#include "schemas/catalog/baseline.h"
 #include "schemas/catalog/methods.h"
 #include "schemas/catalog/windows.h"
 
@@ -124,10 +125,6 @@ std::string cell_key(const Row& row) {
            "\n" + row.label("numerics_revision");
 }
 
-bool is_sixteen_bits(const MeasuredCell& cell) {
-    return cell.method_name == "fp16" || cell.method_name == "bf16";
-}
-
 // Run order is shuffled; people read models as they began, the baseline first, then from many bits
 // to few.
 void sort_for_reading(std::vector<MeasuredCell>& cells) {
@@ -136,7 +133,7 @@ void sort_for_reading(std::vector<MeasuredCell>& cells) {
         models.try_emplace(cell.model, models.size());
     }
     const auto key = [&](const MeasuredCell& cell) {
-        return std::tuple(models.at(cell.model), !is_sixteen_bits(cell), -cell.weight_bits,
+        return std::tuple(models.at(cell.model), !is_baseline(cell.method_name), -cell.weight_bits,
                           std::string_view(cell.method_name), cell.threshold.value_or(0));
     };
     std::stable_sort(cells.begin(), cells.end(),
@@ -229,7 +226,8 @@ const MeasuredCell* Evidence::partner_of(const MeasuredCell& cell,
 }
 
 const MeasuredCell* Evidence::baseline_of(const MeasuredCell& cell) const {
-    return best_partner(cells, cell, is_sixteen_bits);
+    return best_partner(cells, cell,
+                        [](const MeasuredCell& other) { return is_baseline(other.method_name); });
 }
 
 std::vector<std::string> Evidence::devices() const {

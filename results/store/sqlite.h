@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <unordered_map>
 
@@ -45,6 +46,23 @@ class Statement {
     Status execute(const Values&... values) {
         int index = 0;
         (bind_in_place(++index, values), ...);
+        while (TRY(step())) {
+        }
+        sqlite3_reset(raw());
+        return {};
+    }
+
+    // The same for one statement that takes the values of several rows, one behind the other.
+    // `values_of(row)` is a tuple of them.
+    template <class Rows, class ValuesOf>
+    Status execute_rows(const Rows& rows, const ValuesOf& values_of) {
+        int index = 0;
+        for (const auto& row : rows) {
+            const auto bind_row = [&](const auto&... values) {
+                (bind_in_place(++index, values), ...);
+            };
+            std::apply(bind_row, values_of(row));
+        }
         while (TRY(step())) {
         }
         sqlite3_reset(raw());

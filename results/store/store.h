@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "schemas/job.h"
@@ -41,6 +42,14 @@ struct StoredJob : StoredState {
     Cell cell;
     JobKey reference = {};  // of a sentinel: the cell that it measures again
     std::string card = {};  // of a sentinel: where
+};
+
+// The same on its way into the database: what it refers to lives as long as the call.
+struct JobView {
+    const StoredState& state;
+    const Cell& cell;
+    std::string_view reference = {};
+    std::string_view card = {};
 };
 
 struct StoredExperiment {
@@ -77,8 +86,13 @@ class StoreWriter {
     // Inserts the job if its key is new, and links it to the experiment either way; its policy
     // becomes that of every link, since a job has one. As a former member: only says so of its
     // link. As a sentinel: it is no member and in no view of cells.
-    virtual Status put_job(const ExperimentName& experiment, const StoredJob& job,
-                           Membership membership = Membership::asked) = 0;
+    virtual Status put_job(const ExperimentName& experiment, const JobView& job,
+                           Membership membership) = 0;
+    Status put_job(const ExperimentName& experiment, const StoredJob& job,
+                   Membership membership = Membership::asked) {
+        return put_job(experiment, JobView{job, job.cell, job.reference.value, job.card},
+                       membership);
+    }
     // How an existing job stands now.
     virtual Status set_job(const StoredState& job) = 0;
     // One finished attempt with all its measurements. A second result of the same (key, attempt)

@@ -1,11 +1,11 @@
 #include "results/store/writer.h"
 
 #include <algorithm>
-#include <bit>
 #include <iterator>
 
 #include "results/store/json_text.h"
 #include "results/store/queries.h"
+#include "schemas/catalog/baseline.h"
 #include "schemas/codec.h"
 
 namespace bitsweep {
@@ -32,6 +32,18 @@ Status check_words(const StoredState& job) {
     }
     return make_error(ErrorCode::internal, "job " + job.key.value + " cannot be stored as `" +
                                                job.state + "`, `" + job.shown + "`");
+}
+
+// As fresh_jobs.h writes it. The bindings name every member: a new one does not compile before it
+// is looked at here.
+bool is_fresh(const StoredState& job) {
+    const auto& [key, state, attempt, crashes, failures, worker, session, device, outcome, message,
+                 kinds, outgrew, windows, shown] = job;
+    (void)key;
+    return state == "waiting" && attempt.value == 0 && crashes == 0 && failures == 0 &&
+           worker.value.empty() && session.value.empty() && device.empty() &&
+           outcome == OutcomeClass::done && message.empty() && kinds.empty() && outgrew == 0 &&
+           windows == 0 && shown == "nothing";
 }
 
 std::int64_t sql_attempt(Attempt attempt) {
@@ -63,39 +75,63 @@ Status SqliteWriter::put_experiment(const StoredExperiment& experiment) {
     return {};
 }
 
-Result<std::int64_t> SqliteWriter::add_job(const StoredJob& job, Membership membership) {
+Status SqliteWriter::describe(const JobView& job, Membership membership, FreshJob& fresh) {
     const JobSpec& spec = job.cell.spec;
-    // A sentinel stands beside no cell: it shares neither series nor setting with one.
-    const bool sentinel = membership == Membership::sentinel;
     const CellIdentity& identity = job.cell.identity;
     if (forms_ == nullptr) {
         forms_ = std::make_unique<Forms>();
     }
     const StoredKeys& keys = forms_->keys.of(spec, identity.spec_key);
-    const std::string& series = sentinel ? job.key.value : keys.series;
-    const std::string& setting = sentinel ? job.key.value : keys.setting;
-    const std::int64_t shared =
-        TRY(forms_->shared.row_of(connection_, job.cell, keys, forms_->keys));
-    TRY(TRY(connection_.cached(sql::put_spec))
-            ->execute(shared, job.key.value, spec.batch, spec.prompt_tokens, spec.new_tokens,
-                      spec.threads, std::bit_cast<std::int64_t>(spec.seed), spec.repeat,
-                      spec.method == "fp16" || spec.method == "bf16" ? 1 : 0, series, setting,
-                      identity.spec_key));
-    const std::int64_t row = connection_.last_rowid();
-    rows_.add(job.key.value, row);
-    TRY(add_state(row, job));
-    TRY(indexes_.added(connection_, row));
+    fresh.shared = TRY(forms_->shared.row_of(connection_, job.cell, keys, forms_->keys));
+    if (last_row_ < 0) {
+        last_row_ = TRY(connection_.integer(sql::last_job));
+    }
+    fresh.row = ++last_row_;
+    fresh.key = job.state.key.value;
+    fresh.batch = spec.batch;
+    fresh.prompt_tokens = spec.prompt_tokens;
+    fresh.new_tokens = spec.new_tokens;
+    fresh.threads = spec.threads;
+    fresh.seed = spec.seed;
+    fresh.repeat = spec.repeat;
+    fresh.baseline = is_baseline(spec.method);
+    // A sentinel stands beside no cell: it shares neither series nor setting with one.
+    const bool sentinel = membership == Membership::sentinel;
+    fresh.series = sentinel ? job.state.key.value : keys.series;
+    fresh.setting = sentinel ? job.state.key.value : keys.setting;
+    fresh.spec_key = identity.spec_key;
+    rows_.add(fresh.key, fresh.row);
     grown_ = true;
-    return row;
+    return indexes_.added(connection_, fresh.row);
 }
 
-Status SqliteWriter::add_state(std::int64_t row, const StoredState& job) {
-    TRY(check_words(job));
-    return TRY(connection_.cached(sql::put_state))
-        ->execute(row, job.state, sql_attempt(job.attempt), job.crashes, job.failures,
-                  job.worker.value, job.session.value, job.device, to_string(job.last_outcome),
-                  job.last_message, lines(job.kinds_tried),
-                  static_cast<std::int64_t>(job.outgrew_bytes));
+Status SqliteWriter::add_member(const ExperimentName& experiment, const JobView& job) {
+    FreshMember& fresh = *TRY(fresh_.next(connection_));
+    TRY(describe(job, Membership::asked, fresh));
+    fresh.experiment = experiment.value;
+    fresh.yaml_line = job.cell.yaml_line;
+    fresh.policy = job.cell.policy;
+    return is_fresh(job.state) ? Status{} : set_job(job.state);
+}
+
+Status SqliteWriter::put_sentinel(const ExperimentName& experiment, const JobView& job,
+                                  bool is_new) {
+    if (is_new) {
+        FreshJob fresh;
+        TRY(describe(job, Membership::sentinel, fresh));
+        TRY(write_fresh(connection_, fresh));
+        if (!is_fresh(job.state)) {
+            TRY(set_job(job.state));
+        }
+    }
+    const auto row = TRY(rows_.find(connection_, job.state.key.value));
+    const auto reference = TRY(rows_.find(connection_, job.reference));
+    if (!reference) {
+        return make_error(ErrorCode::not_found, "a sentinel of job " + std::string(job.reference) +
+                                                    ", which is not in the database");
+    }
+    return TRY(connection_.cached(sql::put_sentinel))
+        ->execute(*row, experiment.value, *reference, job.card);
 }
 
 Status SqliteWriter::check_experiment(const ExperimentName& experiment) {
@@ -113,34 +149,25 @@ Status SqliteWriter::check_experiment(const ExperimentName& experiment) {
     return {};
 }
 
-Status SqliteWriter::put_job(const ExperimentName& experiment, const StoredJob& job,
+Status SqliteWriter::put_job(const ExperimentName& experiment, const JobView& job,
                              Membership membership) {
     TRY(check_experiment(experiment));
-    std::optional<std::int64_t> row = TRY(rows_.find(connection_, job.key.value));
+    const std::optional<std::int64_t> row = TRY(rows_.find(connection_, job.state.key.value));
+    if (!row && membership == Membership::asked) {
+        return add_member(experiment, job);
+    }
+    TRY(fresh_.write(connection_));
     if (membership == Membership::former) {
         return row ? TRY(connection_.cached(sql::unlink_job))->execute(experiment.value, *row)
                    : Status{};
     }
-    const bool is_new = !row;
-    if (is_new) {
-        row = TRY(add_job(job, membership));
-    }
     if (membership == Membership::sentinel) {
-        const auto reference = TRY(rows_.find(connection_, job.reference.value));
-        if (!reference) {
-            return make_error(ErrorCode::not_found, "a sentinel of job " + job.reference.value +
-                                                        ", which is not in the database");
-        }
-        return TRY(connection_.cached(sql::put_sentinel))
-            ->execute(*row, experiment.value, *reference, job.card);
+        return put_sentinel(experiment, job, !row);
     }
     const JobPolicy& policy = job.cell.policy;
     TRY(TRY(connection_.cached(sql::link_job))
             ->execute(experiment.value, *row, job.cell.yaml_line, policy.priority,
                       policy.timeout.ms, policy.retries_crash, policy.retries_fail));
-    if (is_new) {
-        return {};
-    }
     return TRY(connection_.cached(sql::share_policy))
         ->execute(*row, policy.priority, policy.timeout.ms, policy.retries_crash,
                   policy.retries_fail);
@@ -148,6 +175,7 @@ Status SqliteWriter::put_job(const ExperimentName& experiment, const StoredJob& 
 
 Status SqliteWriter::set_job(const StoredState& job) {
     TRY(check_words(job));
+    TRY(fresh_.write(connection_));
     const std::optional<std::int64_t> row = TRY(rows_.find(connection_, job.key.value));
     if (!row) {
         return make_error(ErrorCode::not_found, "job " + job.key.value + " is not in the database");
@@ -172,6 +200,7 @@ Status SqliteWriter::set_job(const StoredState& job) {
 }
 
 Status SqliteWriter::finish() {
+    TRY(fresh_.write(connection_));
     TRY(show_pending());
     return indexes_.build(connection_);
 }
@@ -193,6 +222,7 @@ Status SqliteWriter::show_pending() {
 }
 
 Status SqliteWriter::put_run(const FinishedRun& run) {
+    TRY(fresh_.write(connection_));
     const RunResult& result = run.result;
     const std::optional<std::int64_t> row = TRY(rows_.find(connection_, result.key.value));
     if (!row) {

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "results/store/bulk_indexes.h"
+#include "results/store/fresh_jobs.h"
 #include "results/store/job_rows.h"
 #include "results/store/shared_specs.h"
 #include "results/store/sqlite.h"
@@ -15,7 +16,7 @@ class SqliteWriter final : public StoreWriter {
  public:
     SqliteWriter(Connection& connection, JobRows& rows) : connection_(connection), rows_(rows) {}
     Status put_experiment(const StoredExperiment& experiment) override;
-    Status put_job(const ExperimentName& experiment, const StoredJob& job,
+    Status put_job(const ExperimentName& experiment, const JobView& job,
                    Membership membership) override;
     Status set_job(const StoredState& job) override;
     Status put_run(const FinishedRun& run) override;
@@ -26,9 +27,10 @@ class SqliteWriter final : public StoreWriter {
     void shrink();
 
  private:
-    // The row of the job, whose key is new.
-    Result<std::int64_t> add_job(const StoredJob& job, Membership membership);
-    Status add_state(std::int64_t row, const StoredState& job);
+    // The job's key is new: everything of the row but its membership.
+    Status describe(const JobView& job, Membership membership, FreshJob& fresh);
+    Status add_member(const ExperimentName& experiment, const JobView& job);
+    Status put_sentinel(const ExperimentName& experiment, const JobView& job, bool is_new);
     Status put_verdict(std::int64_t row, const RunResult& result);
     Status put_details(std::int64_t run_id, const RunResult& result);
     // What the result's model and text are bound to, where nothing is bound yet.
@@ -47,7 +49,9 @@ class SqliteWriter final : public StoreWriter {
     Connection& connection_;
     JobRows& rows_;
     std::optional<Shown> shown_;
-    ExperimentName known_;  // an experiment that is there
+    ExperimentName known_;        // an experiment that is there
+    FreshMembers fresh_;          // not written yet
+    std::int64_t last_row_ = -1;  // of job_specs; -1: not asked yet
     BulkIndexes indexes_;
     struct Forms {
         StoredForms keys;

@@ -1,5 +1,6 @@
 // The canonical form of a cell: what identifies it. It asks the method table which axes are read,
 // so it lives in the catalog; the contract is in schemas/codec.h.
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <memory>
@@ -175,19 +176,23 @@ std::size_t hash_of(const JobSpec& spec) {
 }  // namespace
 
 std::string_view CanonicalForms::of(const JobSpec& spec) {
-    std::unique_ptr<Kept>& kept = kept_[hash_of(spec) % kept_.size()];
-    latest_ = &kept;
-    if (kept == nullptr || !same_but_numbers(kept->spec, spec)) {
-        kept = std::make_unique<Kept>();
-        kept->serial = ++made_;
-        kept->spec = spec;
-        kept->text = canonical(spec, scope_, &kept->cuts);
-        return kept->text;
+    Set& set = kept_[hash_of(spec) % kept_.size()];
+    const auto known = std::ranges::find_if(set, [&](const std::unique_ptr<Kept>& one) {
+        return one != nullptr && same_but_numbers(one->spec, spec);
+    });
+    if (known == set.end()) {
+        Kept& kept = *(set[made_ % set.size()] = std::make_unique<Kept>());
+        kept.serial = ++made_;
+        kept.spec = spec;
+        kept.text = canonical(spec, scope_, &kept.cuts);
+        latest_ = &kept;
+        return kept.text;
     }
-    const std::string_view text = kept->text;
+    latest_ = known->get();
+    const std::string_view text = latest_->text;
     std::size_t copied = 0;
     out_.clear();
-    for (const CanonicalCut& cut : kept->cuts) {
+    for (const CanonicalCut& cut : latest_->cuts) {
         Digits room{};
         out_ += text.substr(copied, cut.begin - copied);
         out_ += digits_of(spec, cut.number, room);
@@ -198,11 +203,11 @@ std::string_view CanonicalForms::of(const JobSpec& spec) {
 }
 
 std::size_t CanonicalForms::serial() const {
-    return (*latest_)->serial;
+    return latest_->serial;
 }
 
 std::string CanonicalForms::marked() const {
-    const Kept& kept = **latest_;
+    const Kept& kept = *latest_;
     std::string out;
     std::size_t copied = 0;
     for (const CanonicalCut& cut : kept.cuts) {

@@ -44,12 +44,14 @@ class CanonicalForms {
         std::string text;
         std::vector<CanonicalCut> cuts;
     };
-    // Models x methods x thresholds of an experiment: a few dozen.
-    static constexpr std::size_t most_kept = 256;
+    // Models x methods x thresholds of an experiment: a few dozen. Two of them have one hash now
+    // and then, and come by turns: each finds its place among four.
+    static constexpr std::size_t sets = 64;
+    using Set = std::array<std::unique_ptr<Kept>, 4>;
 
     CanonicalScope scope_;
-    std::array<std::unique_ptr<Kept>, most_kept> kept_;
-    const std::unique_ptr<Kept>* latest_ = nullptr;
+    std::array<Set, sets> kept_;
+    const Kept* latest_ = nullptr;
     std::size_t made_ = 0;
     std::string out_;
 };

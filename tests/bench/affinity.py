@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """What it saves that jobs of the same model go to the runner that has it open.
 
-Runs one experiment twice, with and without affinity, each with a coordinator, a database and a worker of its own, and
+Submits an experiment in parts, one for each combination of the axes --parts: what a script does that asks for one
+setting after another. Inside a part jobs of one model stand together, so that without affinity each part opens every
+model again. Does it twice, with and without affinity, each with a coordinator, a database and a worker of its own, and
 prints for both: how long it took, the share of that time in which the device had a job, models opened, openings saved.
 Cards side by side (--gpus 0,1: one for each) measure at the same time, one card or a CPU one after the other.
 
-usage: affinity.py BIN [--experiment experiments/affinity.yaml] [--gpus 0,1] [--set 'gpu=[H200]'] [--folder DIR]
+usage: affinity.py BIN [--experiment experiments/affinity.yaml] [--parts batch,new_tokens] [--gpus 0,1]
+                   [--set 'gpu=[H200]'] [--folder DIR]
 BIN: the folder of the programs. Ends with 1 when a run failed.
 """
 import argparse
@@ -55,6 +58,38 @@ def busy_seconds(database):
     return busy / 1000, (end - runs[0][0]) / 1000 if runs else 0
 
 
+def run(words, environment, folder):
+    done = subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def experiment_of(arguments):
+    return str(pathlib.Path(arguments.experiment).resolve())
+
+
+def parts_of(bitsweep, arguments, environment):
+    """The words that make the experiment each of its parts: a name of its own and one value of every axis in --parts."""
+    overrides = [word for override in arguments.set for word in ("--set", override)]
+    axes = arguments.parts.split(",") if arguments.parts else []
+    listed = run([bitsweep, "plan", experiment_of(arguments), "--list", "--format", "json", *overrides], environment, None)
+    settings = sorted({tuple(cell[axis] for axis in axes) for cell in json.loads(listed)})
+    for number, setting in enumerate(settings):
+        yield overrides + ["--set", f"experiment=part-{number:03}"] + [
+            word for axis, value in zip(axes, setting) for word in ("--set", f"{axis}=[{value}]")]
+
+
+def wait_for_all(status_of, seconds_between=0.5):
+    """Until every job of every experiment has ended; the last status."""
+    while True:
+        status = status_of()
+        states = [count for experiment in status["experiments"] for count in experiment["jobs"].items()]
+        if not any(state in ("waiting", "running") and jobs for state, jobs in states):
+            return status
+        time.sleep(seconds_between)
+
+
 def measure(arguments, affinity, gpu, port):
     folder = pathlib.Path(arguments.folder) / ("with" if affinity else "without")
     folder.mkdir(parents=True)
@@ -72,20 +107,16 @@ def measure(arguments, affinity, gpu, port):
                                     str(ROOT / "experiments/models")], folder, "worker", environment)
         wait_for("waiting for jobs", worker_log, worker)
         begin = time.monotonic()
-        words = [bitsweep, "submit", str(pathlib.Path(arguments.experiment).resolve()), "--coordinator", url, "--wait"]
-        for override in arguments.set:
-            words += ["--set", override]
-        submit = subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True)
+        for part in parts_of(bitsweep, arguments, environment):
+            run([bitsweep, "submit", experiment_of(arguments), "--coordinator", url, *part], environment, folder)
+        status = wait_for_all(lambda: json.loads(run(
+            [bitsweep, "status", "--coordinator", url, "--format", "json"], environment, folder)))
         wall = time.monotonic() - begin
-        if submit.returncode != 0:
-            raise RuntimeError(f"submit ended with {submit.returncode}:\n{submit.stdout}{submit.stderr}")
-        status = subprocess.run([bitsweep, "status", "--coordinator", url, "--format", "json"], env=environment,
-                                capture_output=True, text=True, check=True)
     finally:
         for process in (worker, server):
             if process is not None:
                 stop(process)
-    workers = json.loads(status.stdout)["workers"]
+    workers = status["workers"]
     busy, span = busy_seconds(folder / "results.db")
     return {"affinity": affinity, "wall_s": wall, "busy_share": busy / span if span else 0,
             "loads": sum(w["loads"] for w in workers), "loads_saved": sum(w["loads_saved"] for w in workers)}
@@ -95,6 +126,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bin")
     parser.add_argument("--experiment", default=str(ROOT / "experiments/affinity.yaml"))
+    parser.add_argument("--parts", default="batch,new_tokens", help="axes; '': the whole experiment at once")
     parser.add_argument("--gpus", default="", help="one card, or two that measure at the same time")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--folder", help="where databases and logs stay (default: nowhere)")

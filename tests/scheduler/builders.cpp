@@ -112,7 +112,13 @@ Cell cell(const std::string& words) {
 
 ResolvedCell resolved(const std::string& words) {
     const std::vector<std::string> parts = split(words, '=');
-    return {JobKey{parts.at(0)}, cell(parts.at(1))};
+    return {JobKey{parts.at(0)}, std::make_shared<const Cell>(cell(parts.at(1)))};
+}
+
+Cell& edit(ResolvedCell& one) {
+    auto own = std::make_shared<Cell>(*one.cell);
+    one.cell = own;
+    return *own;
 }
 
 DeviceInfo device(const std::string& words) {

@@ -17,6 +17,7 @@ Cell cell(const std::string& words);
 
 // "a=llama-nano/fp16" -> job key "a".
 ResolvedCell resolved(const std::string& words);
+Cell& edit(ResolvedCell& one);  // a cell of its own, to be changed
 
 // One device from "cpu", "cuda:0=T4" or "cuda:0=A100=80"; 16 GiB when not said.
 DeviceInfo device(const std::string& words);

@@ -146,7 +146,7 @@ class Scenario {
         for (const std::string& word : list(option(words, "cells", ""))) {
             made.cells.push_back(
                 resolved(word.substr(0, word.find(':')) + "=" + word.substr(word.find(':') + 1)));
-            made.cells.back().cell.policy = policy;
+            edit(made.cells.back()).policy = policy;
         }
         for (const std::string& word : list(option(words, "templates", ""))) {
             made.templates.push_back(cell(word + "/*"));

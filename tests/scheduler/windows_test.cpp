@@ -25,7 +25,7 @@ class Windows : public SchedulerTest {
     void submit_headline(const std::vector<std::string>& cells) {
         Submission made = submission("sweep", cells);
         for (ResolvedCell& one : made.cells) {
-            one.cell.spec.protocol = Protocol::headline;
+            edit(one).spec.protocol = Protocol::headline;
         }
         persisted_.submitted(made);
         step(made);
@@ -307,8 +307,8 @@ TEST_F(Windows, an_experiment_that_fails_too_often_lets_a_running_sentinel_end_b
     Submission made = submission("sweep", {"a=m/fp16", "b=m/int8"});
     made.max_fails = 1;
     for (ResolvedCell& one : made.cells) {
-        one.cell.spec.protocol = Protocol::headline;
-        one.cell.policy.retries_crash = 0;
+        edit(one).spec.protocol = Protocol::headline;
+        edit(one).policy.retries_crash = 0;
     }
     step(made);
     const Experiment* sweep = state().find_experiment(ExperimentName{"sweep"});

@@ -102,8 +102,10 @@ class FakeStore::Writer : public StoreWriter {
         return {};
     }
 
-    Status put_job(const ExperimentName& experiment, const StoredJob& job,
+    Status put_job(const ExperimentName& experiment, const JobView& view,
                    Membership membership) override {
+        const StoredJob job{view.state, view.cell, JobKey{std::string(view.reference)},
+                            std::string(view.card)};
         if (membership == Membership::former) {
             std::erase(c_.members[experiment], job.key);
             return {};
