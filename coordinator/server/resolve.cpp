@@ -91,8 +91,9 @@ Result<std::vector<scheduler::ResolvedCell>> resolve_cells(Store& store, std::ve
     const std::vector<std::optional<KnownJob>> known = TRY(store.find(cells));
     std::vector<scheduler::ResolvedCell> resolved;
     resolved.reserve(cells.size());
+    CellKeys keys;
     for (std::size_t i = 0; i < cells.size(); ++i) {
-        JobKey key = known[i] ? known[i]->key : cell_key(cells[i].identity);
+        JobKey key = known[i] ? known[i]->key : keys.of(cells[i].identity);
         resolved.push_back({std::move(key), std::make_shared<const Cell>(std::move(cells[i]))});
     }
     return resolved;

@@ -248,13 +248,27 @@ const StoredKeys& StoredForms::of(const JobSpec& spec, std::string_view spec_key
     return keys_;
 }
 
+JobKey CellKeys::of(const CellIdentity& identity) {
+    if (before_.empty() || identity.dataset_digest != like_.dataset_digest ||
+        identity.weights_digest != like_.weights_digest ||
+        identity.numerics_revision != like_.numerics_revision) {
+        like_ = identity;
+        CanonicalObject before;
+        before.text("dataset_digest", identity.dataset_digest);
+        before.integer("numerics_revision", identity.numerics_revision);
+        before.text("spec_key", "");
+        before_ = before.close();
+        before_.resize(before_.size() - std::string_view("\"}").size());
+        CanonicalObject behind;
+        behind.text("weights_digest", identity.weights_digest);
+        behind_ = "\"," + behind.close().substr(1);
+    }
+    text_.assign(before_).append(identity.spec_key).append(behind_);
+    return JobKey{sha256_hex(text_)};
+}
+
 JobKey cell_key(const CellIdentity& identity) {
-    CanonicalObject key;
-    key.text("dataset_digest", identity.dataset_digest);
-    key.integer("numerics_revision", identity.numerics_revision);
-    key.text("spec_key", identity.spec_key);
-    key.text("weights_digest", identity.weights_digest);
-    return JobKey{sha256_hex(key.close())};
+    return CellKeys().of(identity);
 }
 
 }  // namespace bitsweep

@@ -56,4 +56,17 @@ class CanonicalForms {
     std::string out_;
 };
 
+// cell_key() of one cell after another: mostly they have all but the spec key in common, which is
+// hex digits.
+class CellKeys {
+ public:
+    JobKey of(const CellIdentity& identity);
+
+ private:
+    CellIdentity like_;   // what the texts were made of
+    std::string before_;  // the canonical form up to the spec key, "": not made yet
+    std::string behind_;
+    std::string text_;
+};
+
 }  // namespace bitsweep

@@ -373,5 +373,23 @@ TEST(CellKey, EachOfItsFourPartsCounts) {
     EXPECT_EQ(cell_key(base).value.size(), 64u);
 }
 
+TEST(CellKey, OneAfterAnotherIsWhatEachIsAlone) {
+    CellKeys keys;
+    for (const char* dataset : {"", "d"}) {
+        for (const char* weights : {"", "w"}) {
+            for (const int revision : {1, 12}) {
+                for (const char* spec : {"s", "another"}) {
+                    const std::string form = std::string(R"({"dataset_digest":")") + dataset +
+                                             R"(","numerics_revision":)" +
+                                             std::to_string(revision) + R"(,"spec_key":")" + spec +
+                                             R"(","weights_digest":")" + weights + "\"}";
+                    EXPECT_EQ(keys.of({spec, weights, dataset, revision}).value, sha256_hex(form))
+                        << form;
+                }
+            }
+        }
+    }
+}
+
 }  // namespace
 }  // namespace bitsweep
