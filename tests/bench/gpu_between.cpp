@@ -1,9 +1,10 @@
 // What stands between the weight products of a decoder layer on a card, a kernel at a time: norms,
-// keys and values into the cache, attention, the gate. Medians by CUDA events of eight calls in a
-// row, beside what the bytes alone would take at `--read` GB/s.
+// keys and values into the cache, attention, the gate, the choice of a token. Medians by CUDA
+// events of eight calls in a row, beside what the bytes alone would take at `--read` GB/s.
 //
 // usage: bench_gpu_between [--sequences 1] [--tokens 2048] [--position 0] [--width 4096]
 //                          [--ffn 14336] [--heads 32] [--kv-heads 8] [--dim 128] [--read 4500]
+//                          [--vocabulary 128256]
 #include <cuda_fp16.h>
 #include <cuda_runtime_api.h>
 
@@ -26,11 +27,13 @@ namespace {
 
 using namespace bitsweep;
 
+static_assert(sizeof(device::ArgmaxState) == 16);
+
 constexpr int repeats = 9, in_a_row = 8;
 
 struct Options {
     std::int64_t sequences = 1, tokens = 2048, position = 0, width = 4096, ffn = 14336, heads = 32,
-                 kv_heads = 8, dim = 128, read = 4500;
+                 kv_heads = 8, dim = 128, read = 4500, vocabulary = 128256;
 };
 
 void require(cudaError_t error, const char* what) {
@@ -165,6 +168,21 @@ void bench_attention(const Options& o, const std::int32_t* position) {
     }
 }
 
+// The choice of a token from the logits of each sequence.
+void bench_argmax(const Options& o) {
+    const Values<float> logits(o.sequences * o.vocabulary), states(4 * o.sequences);
+    require(cudaMemset(states.data(), 0, static_cast<std::size_t>(o.sequences) * 16), "memory");
+    std::int32_t* ids = nullptr;
+    const auto bytes = static_cast<std::size_t>(o.sequences + 1) * sizeof *ids;
+    require(cudaMalloc(reinterpret_cast<void**>(&ids), bytes), "memory");
+    row(o, "argmax", static_cast<double>(o.sequences * o.vocabulary) * 4, [&] {
+        return device::argmax(logits.data(), o.sequences, o.vocabulary,
+                              reinterpret_cast<device::ArgmaxState*>(states.data()), ids,
+                              ids + o.sequences, nullptr);
+    });
+    require(cudaFree(ids), "memory");
+}
+
 void bench(const Options& o) {
     const std::int64_t rows = o.sequences * o.tokens;
     const Values<float> x(rows * o.width), weight(o.width), up(rows * 2 * o.ffn);
@@ -188,6 +206,7 @@ void bench(const Options& o) {
         return device::gate(Activation::silu, up.data(), true, rows, o.ffn,
                             {typed.data(), o.ffn, InputType::f16}, nullptr);
     });
+    bench_argmax(o);
     require(cudaFree(position), "memory");
 }
 
@@ -203,7 +222,8 @@ int main(int count, char** words) {
                                                        {"--heads", &options.heads},
                                                        {"--kv-heads", &options.kv_heads},
                                                        {"--dim", &options.dim},
-                                                       {"--read", &options.read}};
+                                                       {"--read", &options.read},
+                                                       {"--vocabulary", &options.vocabulary}};
     for (int i = 1; i < count; i += 2) {
         if (i + 1 == count || !numbers.contains(words[i])) {
             std::fprintf(stderr, "usage: bench_gpu_between");

@@ -83,6 +83,10 @@ Status CudaEngine::load(const WeightSource& weights, LoadTrace* trace) {
     too_many_ = TRY(backend_->allocate(sizeof(std::int32_t), MemoryCategory::activations));
     choice_ =
         TRY(backend_->allocate(bytes_of_floats(options_.batch + 1), MemoryCategory::activations));
+    const auto states = static_cast<std::size_t>(options_.batch) * sizeof(device::ArgmaxState);
+    choosing_ = TRY(backend_->allocate(states, MemoryCategory::activations));
+    TRY(cuda_status(cudaMemsetAsync(choosing_->data(), 0, states, backend_->stream()),
+                    "choosing a token"));
     const std::int64_t words =
         std::max(rows + DeviceActivations::ids_offset, steps_at_once * options_.batch);
     pinned_ = TRY(PinnedBlock::allocate(bytes_of_floats(words)));
@@ -195,7 +199,8 @@ Status CudaEngine::prefill(std::span<const std::int32_t> ids, std::int64_t token
 
 Status CudaEngine::queue_choice() {
     auto* ids = choice_->as<std::int32_t>();
-    return cuda_status(device::argmax(logits_->as<float>(), options_.batch, config_.vocabulary, ids,
+    return cuda_status(device::argmax(logits_->as<float>(), options_.batch, config_.vocabulary,
+                                      choosing_->as<device::ArgmaxState>(), ids,
                                       ids + options_.batch, backend_->stream()),
                        "choosing a token");
 }

@@ -71,6 +71,7 @@ class CudaEngine : public Engine, public SequenceGenerator {
     DeviceActivations act_;
     std::unique_ptr<Buffer> logits_;  // [batch, vocabulary]
     std::unique_ptr<Buffer> choice_;  // int32 next ids [batch], then 1 where logits were not finite
+    std::unique_ptr<Buffer> choosing_;  // [batch] of the choice between its launches
     std::unique_ptr<Buffer> too_many_;  // int32, DeviceCall::too_many of a prefill
     bool counts_columns_ = false;       // a guess about outlier columns was wrong
     PinnedBlock pinned_;                // ids on their way in, chosen ids on their way out

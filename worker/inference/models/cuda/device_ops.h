@@ -97,10 +97,17 @@ cudaError_t gate(Activation activation, const float* y, bool paired, std::int64_
 cudaError_t last_rows(const float* x, const Stretch& stretch, std::int64_t width, float* y,
                       cudaStream_t stream);
 
-// ids[row] = the smallest index among the largest of logits [rows][vocabulary]; *not_finite becomes
-// 1 where one of them is NaN or infinite.
+// What the blocks of a row share: zero before the first argmax, which leaves zeros behind.
+struct ArgmaxState {
+    unsigned long long best;
+    unsigned arrived;
+};
+
+// ids[row] = the smallest index among the largest of logits [rows][vocabulary], 0 where all are
+// NaN; *not_finite becomes 1 where one of them is NaN or infinite. states [rows].
 cudaError_t argmax(const float* logits, std::int64_t rows, std::int64_t vocabulary,
-                   std::int32_t* ids, std::int32_t* not_finite, cudaStream_t stream);
+                   ArgmaxState* states, std::int32_t* ids, std::int32_t* not_finite,
+                   cudaStream_t stream);
 
 // ++*position, ids = chosen [rows].
 cudaError_t advance(std::int32_t* position, std::int32_t* ids, const std::int32_t* chosen,

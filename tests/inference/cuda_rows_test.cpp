@@ -1,0 +1,128 @@
+// What works row by row between the weight products, on a card against plain loops.
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "tests/inference/cuda_support.h"
+#include "worker/inference/models/cuda/device_ops.h"
+
+namespace bitsweep::testing_inference {
+namespace {
+
+constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+
+std::unique_ptr<Buffer> on_card(CudaBackend& backend, const void* from, std::size_t bytes) {
+    auto buffer = backend.allocate(bytes, MemoryCategory::workspace).value();
+    EXPECT_TRUE(backend.copy_to_device(*buffer, 0, from, bytes).ok());
+    return buffer;
+}
+
+// The first of the largest, NaN apart; 0 where all are NaN.
+std::int32_t first_of_largest(std::span<const float> row) {
+    std::int32_t best = -1;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+        if (!std::isnan(row[i]) && (best < 0 || row[i] > row[static_cast<std::size_t>(best)])) {
+            best = static_cast<std::int32_t>(i);
+        }
+    }
+    return std::max(best, 0);
+}
+
+struct Choice {
+    std::vector<std::int32_t> ids;
+    std::int32_t not_finite = 0;
+};
+
+// Calls argmax `times` on the same states; every answer must be the same.
+Choice chosen(CudaBackend& backend, const std::vector<float>& logits, std::int64_t rows,
+              int times = 2) {
+    const auto count = static_cast<std::size_t>(rows);
+    const auto vocabulary = static_cast<std::int64_t>(logits.size()) / rows;
+    const std::vector<device::ArgmaxState> zeros(count);
+    const auto on_device = on_card(backend, logits.data(), logits.size() * 4);
+    const auto states = on_card(backend, zeros.data(), count * sizeof(device::ArgmaxState));
+    Choice first;
+    for (int i = 0; i < times; ++i) {
+        std::vector<std::int32_t> host(count + 2, 0);
+        std::fill_n(host.begin(), count, -7);
+        host.back() = -7;  // behind the flag: must stay
+        const auto out = on_card(backend, host.data(), host.size() * 4);
+        auto* ids = out->as<std::int32_t>();
+        EXPECT_EQ(
+            device::argmax(on_device->as<float>(), rows, vocabulary,
+                           states->as<device::ArgmaxState>(), ids, ids + rows, backend.stream()),
+            cudaSuccess);
+        EXPECT_TRUE(backend.copy_to_host(host.data(), *out, 0, host.size() * 4).ok());
+        EXPECT_EQ(host.back(), -7);
+        const Choice now{{host.begin(), host.begin() + rows}, host[count]};
+        if (i == 0) {
+            first = now;
+        }
+        EXPECT_EQ(now.ids, first.ids) << "call " << i;
+        EXPECT_EQ(now.not_finite, first.not_finite) << "call " << i;
+    }
+    return first;
+}
+
+TEST_F(Cuda, argmax_is_the_first_of_the_largest_of_every_row) {
+    std::mt19937 generator(11);
+    for (const std::int64_t vocabulary : {1, 3, 1023, 4096, 4100, 50257, 128256}) {
+        for (const std::int64_t rows : {1, 5, 32}) {
+            // Few different values, so that every row has ties, over many blocks where it is long.
+            std::uniform_int_distribution<int> value(-3, vocabulary % 2 == 0 ? 3 : -1);
+            std::vector<float> logits(static_cast<std::size_t>(rows * vocabulary));
+            std::ranges::generate(logits, [&] { return static_cast<float>(value(generator)); });
+            const std::size_t width = static_cast<std::size_t>(vocabulary);
+            // One row whose largest is alone, in the last place.
+            logits[width - 1] = 7;
+            const Choice got = chosen(*backend_, logits, rows);
+            EXPECT_EQ(got.not_finite, 0);
+            for (std::int64_t row = 0; row < rows; ++row) {
+                const auto of_row =
+                    std::span(logits).subspan(static_cast<std::size_t>(row) * width, width);
+                EXPECT_EQ(got.ids[static_cast<std::size_t>(row)], first_of_largest(of_row))
+                    << vocabulary << " logits, row " << row;
+            }
+        }
+    }
+}
+
+TEST_F(Cuda, argmax_takes_both_zeros_for_one_value_and_sees_what_is_not_finite) {
+    const std::size_t width = 9001;
+    const auto row_of = [width](float all) { return std::vector<float>(width, all); };
+    std::vector<float> zeros = row_of(-1.0f);
+    zeros[8000] = 0.0f;
+    zeros[37] = -0.0f;
+    EXPECT_EQ(chosen(*backend_, zeros, 1).ids, std::vector<std::int32_t>{37});
+    EXPECT_EQ(chosen(*backend_, zeros, 1).not_finite, 0);
+
+    std::vector<float> some = row_of(nan);
+    some[8999] = -2.5f;
+    EXPECT_EQ(chosen(*backend_, some, 1).ids, std::vector<std::int32_t>{8999});
+    EXPECT_EQ(chosen(*backend_, some, 1).not_finite, 1);
+
+    const Choice none = chosen(*backend_, row_of(nan), 1);
+    EXPECT_EQ(none.ids, std::vector<std::int32_t>{0});
+    EXPECT_EQ(none.not_finite, 1);
+
+    std::vector<float> infinite = row_of(-INFINITY);
+    EXPECT_EQ(chosen(*backend_, infinite, 1).ids, std::vector<std::int32_t>{0});
+    EXPECT_EQ(chosen(*backend_, infinite, 1).not_finite, 1);
+    infinite[5000] = INFINITY, infinite[6000] = INFINITY;
+    EXPECT_EQ(chosen(*backend_, infinite, 1).ids, std::vector<std::int32_t>{5000});
+
+    // One NaN in one of many rows, in a block of its own.
+    std::vector<float> rows;
+    for (int i = 0; i < 4; ++i) {
+        std::vector<float> row = row_of(1.0f);
+        row[static_cast<std::size_t>(100 * i)] = 2.0f;
+        rows.insert(rows.end(), row.begin(), row.end());
+    }
+    rows[2 * width + 7777] = nan;
+    const Choice got = chosen(*backend_, rows, 4);
+    EXPECT_EQ(got.ids, (std::vector<std::int32_t>{0, 100, 200, 300}));
+    EXPECT_EQ(got.not_finite, 1);
+}
+
+}  // namespace
+}  // namespace bitsweep::testing_inference
