@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "worker/inference/models/cuda/decode_attention.h"
 #include "worker/inference/models/cuda/device_ops.h"
 #include "worker/inference/models/cuda/hopper_attention.h"
 #include "worker/inference/models/cuda/prefill_attention.h"
@@ -145,11 +146,11 @@ void bench_attention(const Options& o, const std::int32_t* position) {
                                .partial = partial.data(),
                                .splits = splits,
                                .compute_capability = 0};
+    const device::QkvRows rows_of_qkv{qkv.data(), true, angles.data(),
+                                      angles.data() + context * o.dim / 2};
     const auto r = static_cast<double>(rows), wide = static_cast<double>(q);
-    row(o, "keys and values", r * static_cast<double>((q + 2 * kv) * 4 + q * 4 + 2 * kv * 2), [&] {
-        return device::store_qkv(call, qkv.data(), true, angles.data(),
-                                 angles.data() + context * o.dim / 2, nullptr);
-    });
+    row(o, "keys and values", r * static_cast<double>((q + 2 * kv) * 4 + q * 4 + 2 * kv * 2),
+        [&] { return device::store_qkv(call, rows_of_qkv, nullptr); });
     // Scores and sums of what a row sees, a product each.
     const auto tokens = static_cast<double>(o.tokens);
     const double operations = 4 * r * (static_cast<double>(o.position) + (tokens + 1) / 2) * wide;
@@ -158,6 +159,10 @@ void bench_attention(const Options& o, const std::int32_t* position) {
     const auto attend = [&] { return device::attend(call, nullptr); };
     const double any = row(o, "attention", bytes, attend);
     std::printf("%-26s %9.1f TFLOP/s\n", "", operations / any / 1e6);
+    if (device::attends_while_storing(call)) {
+        row(o, "both in one kernel", bytes + r * static_cast<double>(q + 2 * kv) * 4,
+            [&] { return device::store_and_attend(call, rows_of_qkv, nullptr); });
+    }
     call.compute_capability = 90;
     if (device::hopper_attends(call)) {
         call.out.data = again.data();

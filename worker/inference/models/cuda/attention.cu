@@ -12,8 +12,11 @@
 //      in a run where the host queued a kernel that does next to nothing every 5.5 us, not 4.8
 #include <algorithm>
 
+#include "worker/inference/models/cuda/decode_attention.h"
 #include "worker/inference/models/cuda/device_ops.h"
+#include "worker/inference/models/cuda/head_pairs.cuh"
 #include "worker/inference/models/cuda/hopper_attention.h"
+#include "worker/inference/models/cuda/key_span.cuh"
 #include "worker/inference/models/cuda/kv_types.cuh"
 #include "worker/inference/models/cuda/prefill_attention.h"
 #include "worker/inference/models/cuda/typed_store.cuh"
@@ -21,60 +24,9 @@
 namespace bitsweep::device {
 namespace {
 
-constexpr int threads = 128;      // also the keys of a tile
-constexpr int least_split = 128;  // keys worth a block of their own
+constexpr int threads = 128;  // also the keys of a tile
 
 const dim3 store_threads(32, 8);  // one or two pairs of a head each, heads
-
-// Elements i and i + head_dim / 2 of a head, rotated where there are angles.
-struct HeadPairs {
-    const float* from;
-    int half;
-    bool paired;
-    const float *cos, *sin;  // of the position; null: none
-
-    __device__ __forceinline__ float2 at(int i) const {
-        const float a = paired ? from[2 * i] : from[i];
-        const float b = paired ? from[2 * i + 1] : from[i + half];
-        if (cos == nullptr) {
-            return {a, b};
-        }
-        return {a * cos[i] - b * sin[i], b * cos[i] + a * sin[i]};
-    }
-
-    // at(i) and at(i + 1): first elements, then second ones. i, half and the head's place are even.
-    __device__ __forceinline__ float4 two_at(int i) const {
-        float2 a, b;
-        if (paired) {
-            const float4 both = *reinterpret_cast<const float4*>(from + 2 * i);
-            a = {both.x, both.z}, b = {both.y, both.w};
-        } else {
-            a = *reinterpret_cast<const float2*>(from + i);
-            b = *reinterpret_cast<const float2*>(from + i + half);
-        }
-        if (cos == nullptr) {
-            return {a.x, a.y, b.x, b.y};
-        }
-        const float2 c = *reinterpret_cast<const float2*>(cos + i);
-        const float2 s = *reinterpret_cast<const float2*>(sin + i);
-        return {a.x * c.x - b.x * s.x, a.y * c.y - b.y * s.y, b.x * c.x + a.x * s.x,
-                b.y * c.y + a.y * s.y};
-    }
-};
-
-__device__ __forceinline__ void store_two(float a, float b, float* to) {
-    *reinterpret_cast<float2*>(to) = {a, b};
-}
-template <class T>
-__device__ __forceinline__ void store_two(float a, float b, T* to) {
-    alignas(2 * sizeof(T)) T both[2];
-    from_float(a, both), from_float(b, both + 1);
-    if constexpr (sizeof(T) == 2) {
-        *reinterpret_cast<std::uint32_t*>(to) = *reinterpret_cast<const std::uint32_t*>(both);
-    } else {
-        *reinterpret_cast<std::uint16_t*>(to) = *reinterpret_cast<const std::uint16_t*>(both);
-    }
-}
 
 template <class Op>
 __device__ __forceinline__ float over_warp(float value, Op op) {
@@ -114,8 +66,7 @@ __device__ float scale_of_head(const HeadPairs& pairs, int dim, float* scales, s
 // A block a row and the heads of threadIdx.y, a warp a head; a thread the elements i and i +
 // head_dim / 2 of it, and where it can their neighbours.
 template <class T>
-__global__ void store_qkv_kernel(AttentionCall call, const float* qkv, bool paired,
-                                 const float* cos, const float* sin) {
+__global__ void store_qkv_kernel(AttentionCall call, QkvRows qkv) {
     const int dim = static_cast<int>(call.shape.head_dim), half = dim / 2;
     const int heads = static_cast<int>(call.shape.heads);
     const int kv_heads = static_cast<int>(call.shape.kv_heads);
@@ -124,15 +75,15 @@ __global__ void store_qkv_kernel(AttentionCall call, const float* qkv, bool pair
     const std::int64_t position = *call.stretch.position + row % call.stretch.tokens;
     for (int head = blockIdx.y * blockDim.y + threadIdx.y; head < heads + 2 * kv_heads;
          head += gridDim.y * blockDim.y) {
-        const float* from = qkv + (row * (heads + 2 * kv_heads) + head) * dim;
+        const float* from = qkv.rows + (row * (heads + 2 * kv_heads) + head) * dim;
         const bool query = head < heads, key = !query && head < heads + kv_heads;
         const int kv_head = head - heads - (key ? 0 : kv_heads);
         float* q = call.q + (row * heads + head) * dim;
         T* cache = static_cast<T*>(key ? call.kv.keys : call.kv.values) +
                    (sequence * kv_heads + kv_head) * call.kv.head_stride + position * dim;
-        const bool rotated = cos != nullptr && (query || key);
-        const HeadPairs pairs{from, half, paired, rotated ? cos + position * half : nullptr,
-                              rotated ? sin + position * half : nullptr};
+        const bool rotated = qkv.cos != nullptr && (query || key);
+        const HeadPairs pairs{from, half, qkv.paired, rotated ? qkv.cos + position * half : nullptr,
+                              rotated ? qkv.sin + position * half : nullptr};
         [[maybe_unused]] float factor = 1;
         if constexpr (needs_scale<T>) {  // as store_codes of ops_kernels.inc
             if (!query) {
@@ -173,21 +124,6 @@ __global__ void store_qkv_kernel(AttentionCall call, const float* qkv, bool pair
             store(dim - 1, from[dim - 1]);
         }
     }
-}
-
-__device__ __forceinline__ int split_count(int keys, int most) {
-    const int wanted = (keys + least_split - 1) / least_split;
-    return max(1, min(wanted, most));
-}
-
-// The keys that a row sees.
-struct Span {
-    int first, last;
-};
-__device__ __forceinline__ Span span_of(const AttentionCall& call, std::int64_t row) {
-    const int last = *call.stretch.position + static_cast<int>(row % call.stretch.tokens) + 1;
-    const int window = static_cast<int>(call.shape.window);
-    return {window > 0 ? max(0, last - window) : 0, last};
 }
 
 // 16 bytes of a row, floats; `inside` of them where the row ends or is no multiple of 16 bytes.
@@ -446,6 +382,14 @@ __global__ void combine_kernel(AttentionCall call) {
     }
 }
 
+void combine(const AttentionCall& call, cudaStream_t stream) {
+    if (call.splits > 1) {
+        const dim3 rows(static_cast<unsigned>(call.stretch.rows()),
+                        static_cast<unsigned>(call.shape.heads));
+        combine_kernel<<<rows, 64, 0, stream>>>(call);
+    }
+}
+
 template <class T, int group, int dims>
 cudaError_t few_queries(const AttentionCall& call, cudaStream_t stream) {
     const std::int64_t per_kv = call.shape.heads / call.shape.kv_heads;
@@ -453,11 +397,7 @@ cudaError_t few_queries(const AttentionCall& call, cudaStream_t stream) {
                     static_cast<unsigned>(call.shape.kv_heads * ((per_kv + group - 1) / group)),
                     static_cast<unsigned>(call.stretch.rows()));
     few_queries_kernel<T, group, dims><<<grid, threads, 0, stream>>>(call);
-    if (call.splits > 1) {
-        const dim3 rows(static_cast<unsigned>(call.stretch.rows()),
-                        static_cast<unsigned>(call.shape.heads));
-        combine_kernel<<<rows, 64, 0, stream>>>(call);
-    }
+    combine(call, stream);
     return cudaGetLastError();
 }
 
@@ -479,24 +419,23 @@ cudaError_t few_queries(const AttentionCall& call, cudaStream_t stream) {
 
 }  // namespace
 
-cudaError_t store_qkv(const AttentionCall& call, const float* qkv, bool paired, const float* cos,
-                      const float* sin, cudaStream_t stream) {
+cudaError_t store_qkv(const AttentionCall& call, const QkvRows& qkv, cudaStream_t stream) {
     const std::int64_t heads = call.shape.heads + 2 * call.shape.kv_heads;
     const dim3 block = store_threads;  // a warp a head: of codes, it finds their scale
     const dim3 grid(static_cast<unsigned>(call.stretch.rows()),
                     static_cast<unsigned>((heads + block.y - 1) / block.y));
     switch (call.kv.type) {
         case KvType::f32:
-            store_qkv_kernel<float><<<grid, block, 0, stream>>>(call, qkv, paired, cos, sin);
+            store_qkv_kernel<float><<<grid, block, 0, stream>>>(call, qkv);
             break;
         case KvType::f16:
-            store_qkv_kernel<__half><<<grid, block, 0, stream>>>(call, qkv, paired, cos, sin);
+            store_qkv_kernel<__half><<<grid, block, 0, stream>>>(call, qkv);
             break;
         case KvType::i8:
-            store_qkv_kernel<std::int8_t><<<grid, block, 0, stream>>>(call, qkv, paired, cos, sin);
+            store_qkv_kernel<std::int8_t><<<grid, block, 0, stream>>>(call, qkv);
             break;
         case KvType::e4m3:
-            store_qkv_kernel<E4m3><<<grid, block, 0, stream>>>(call, qkv, paired, cos, sin);
+            store_qkv_kernel<E4m3><<<grid, block, 0, stream>>>(call, qkv);
             break;
     }
     return cudaGetLastError();
@@ -520,6 +459,16 @@ cudaError_t attend(const AttentionCall& call, cudaStream_t stream) {
             return few_queries<E4m3>(call, stream);
     }
     return cudaErrorInvalidValue;
+}
+
+cudaError_t store_and_attend(const AttentionCall& call, const QkvRows& qkv, cudaStream_t stream) {
+    if (!attends_while_storing(call)) {
+        const cudaError_t stored = store_qkv(call, qkv, stream);
+        return stored == cudaSuccess ? attend(call, stream) : stored;
+    }
+    const cudaError_t queued = decode_attention(call, qkv, stream);
+    combine(call, stream);
+    return queued == cudaSuccess ? cudaGetLastError() : queued;
 }
 
 }  // namespace bitsweep::device

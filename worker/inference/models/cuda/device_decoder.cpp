@@ -120,7 +120,6 @@ Status embed(const Decoder& decoder, const DevicePass& pass, const device::Stret
 Status attend(const DecoderLayer& layer, const DevicePass& pass, const device::Stretch& stretch,
               std::int64_t index) {
     const DeviceActivations& act = pass.act;
-    const cudaStream_t stream = pass.backend.stream();
     const KvHead first = pass.kv.head(index, 0, 0);
     const device::AttentionCall call{.shape = layer.attention,
                                      .stretch = stretch,
@@ -136,10 +135,8 @@ Status attend(const DecoderLayer& layer, const DevicePass& pass, const device::S
                                      .partial = act.partial,
                                      .splits = stretch.rows() <= act.partial_rows ? act.splits : 1,
                                      .compute_capability = pass.backend.compute_capability()};
-    TRY(queued(device::store_qkv(call, act.qkv, layer.qkv.paired, pass.angles.cos, pass.angles.sin,
-                                 stream),
-               "keys and values"));
-    return queued(device::attend(call, stream), "attention");
+    const device::QkvRows qkv{act.qkv, layer.qkv.paired, pass.angles.cos, pass.angles.sin};
+    return queued(device::store_and_attend(call, qkv, pass.backend.stream()), "attention");
 }
 
 Status run_mlp(const Decoder& decoder, const DecoderLayer& layer, const DevicePass& pass,
@@ -189,11 +186,12 @@ std::size_t type_bytes(InputType type) {
     return type == InputType::f32 ? 4 : 2;
 }
 
-// Splits of the sequence that keep the chip busy while decoding: two blocks a multiprocessor.
+// Splits of the sequence that keep the chip busy while decoding: up to two blocks a multiprocessor.
+// A batch that fills it as it is stays whole, since splits must be combined by one more kernel.
 std::int64_t splits_for(const CudaBackend& backend, const ModelConfig& config, std::int64_t batch,
                         std::int64_t context) {
     const std::int64_t blocks = batch * config.kv_heads;
-    const std::int64_t wanted = (2 * backend.multiprocessors() + blocks - 1) / blocks;
+    const std::int64_t wanted = 2 * backend.multiprocessors() / blocks;
     return std::clamp<std::int64_t>(std::min(wanted, (context + 255) / 256), 1, 64);
 }
 

@@ -76,14 +76,23 @@ struct AttentionCall {
     int compute_capability = 0;  // of the card, 90: 9.0
 };
 
-// qkv [rows][(heads + 2 kv_heads) * head_dim] -> call.q and the cache, in the order of the files.
-// `paired`: rows as RowOrder::head_halves. cos and sin [positions][head_dim / 2]; null: none.
-cudaError_t store_qkv(const AttentionCall& call, const float* qkv, bool paired, const float* cos,
-                      const float* sin, cudaStream_t stream);
+// What the product of q, k and v left: rows [rows][(heads + 2 kv_heads) * head_dim].
+struct QkvRows {
+    const float* rows = nullptr;
+    bool paired = false;         // RowOrder::head_halves
+    const float* cos = nullptr;  // [positions][head_dim / 2], and sin; null: no rotation
+    const float* sin = nullptr;
+};
+
+// qkv -> call.q and the cache, in the order of the files.
+cudaError_t store_qkv(const AttentionCall& call, const QkvRows& qkv, cudaStream_t stream);
 
 // Attention of call.q over the cache. head_dim <= max_device_head_dim.
 inline constexpr std::int64_t max_device_head_dim = 256;
 cudaError_t attend(const AttentionCall& call, cudaStream_t stream);
+
+// Both; one kernel where a step decodes from halves, which leaves call.q alone.
+cudaError_t store_and_attend(const AttentionCall& call, const QkvRows& qkv, cudaStream_t stream);
 
 // act(y) -> to, y [rows][width].
 cudaError_t activate(Activation activation, const float* y, std::int64_t rows, std::int64_t width,
