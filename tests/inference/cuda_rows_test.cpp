@@ -124,5 +124,90 @@ TEST_F(Cuda, argmax_takes_both_zeros_for_one_value_and_sees_what_is_not_finite) 
     EXPECT_EQ(got.not_finite, 1);
 }
 
+struct NormCase {
+    std::int64_t rows, width;
+    Norm::Kind kind;
+    bool weighted;
+};
+
+// In double, element by element.
+std::vector<double> normed(const NormCase& c, std::span<const float> x,
+                           std::span<const float> weight, double eps) {
+    const bool layer = c.kind == Norm::Kind::layer;
+    double mean = 0, squares = 0;
+    for (const float v : x) {
+        mean += layer ? v / static_cast<double>(c.width) : 0;
+    }
+    for (const float v : x) {
+        squares += (v - mean) * (v - mean) / static_cast<double>(c.width);
+    }
+    std::vector<double> out;
+    for (std::size_t k = 0; k < x.size(); ++k) {
+        const double v = (x[k] - mean) / std::sqrt(squares + eps);
+        const double bias = layer && c.weighted ? weight[x.size() + k] : 0;
+        out.push_back(c.weighted ? v * weight[k] + bias : v);
+    }
+    return out;
+}
+
+TEST_F(Cuda, norms_of_few_and_many_rows_are_those_of_double_precision) {
+    constexpr double eps = 1e-5;
+    std::mt19937 generator(5);
+    std::normal_distribution<float> normal;
+    const auto normals = [&](std::int64_t count) {
+        std::vector<float> values(static_cast<std::size_t>(count));
+        std::ranges::generate(values, [&] { return 0.5f + 3 * normal(generator); });
+        return values;
+    };
+    for (const NormCase& c : std::vector<NormCase>{{1, 64, Norm::Kind::rms, true},
+                                                   {3, 333, Norm::Kind::layer, true},
+                                                   {32, 2048, Norm::Kind::rms, true},
+                                                   {32, 768, Norm::Kind::layer, true},
+                                                   {5, 1026, Norm::Kind::rms, true},
+                                                   {8, 4096, Norm::Kind::rms, false},
+                                                   {8, 4096, Norm::Kind::layer, true},
+                                                   {2, 8192, Norm::Kind::layer, false},
+                                                   {2, 9001, Norm::Kind::layer, true},
+                                                   {2, 12288, Norm::Kind::rms, true},
+                                                   {128, 2048, Norm::Kind::rms, true},
+                                                   {129, 2048, Norm::Kind::rms, true},
+                                                   {130, 5120, Norm::Kind::layer, true}}) {
+        const auto x = normals(c.rows * c.width), weight = normals(2 * c.width);
+        const std::int64_t stride = input_stride(c.width) + 4;
+        const auto count = static_cast<std::size_t>(c.rows * stride);
+        const std::vector<float> empty(count, poison);
+        const auto in = on_card(*backend_, x.data(), x.size() * 4);
+        const auto factors = on_card(*backend_, weight.data(), weight.size() * 4);
+        const auto typed = on_card(*backend_, empty.data(), count * 4);
+        const device::NormCall call{.kind = c.kind,
+                                    .weight = c.weighted ? factors->as<float>() : nullptr,
+                                    .eps = eps,
+                                    .x = in->as<float>(),
+                                    .rows = c.rows,
+                                    .width = c.width,
+                                    .typed = {typed->data(), stride, InputType::f32},
+                                    .same = in->as<float>()};
+        ASSERT_EQ(device::norm(call, backend_->stream()), cudaSuccess);
+        std::vector<float> got(count), same(x.size());
+        ASSERT_TRUE(backend_->copy_to_host(got.data(), *typed, 0, count * 4).ok());
+        ASSERT_TRUE(backend_->copy_to_host(same.data(), *in, 0, same.size() * 4).ok());
+        for (std::int64_t row = 0; row < c.rows; ++row) {
+            const auto width = static_cast<std::size_t>(c.width);
+            const auto first = static_cast<std::size_t>(row * c.width);
+            const auto want = normed(c, std::span(x).subspan(first, width), weight, eps);
+            const float* of_row = got.data() + row * stride;
+            for (std::size_t k = 0; k < width; ++k) {
+                // A few units of float32 in values up to about 4 times a weight.
+                ASSERT_NEAR(of_row[k], want[k], 4e-6 * (1 + std::fabs(want[k])))
+                    << c.rows << " x " << c.width << ", row " << row << ", element " << k;
+                ASSERT_EQ(of_row[k], same[first + k]);
+            }
+            for (std::int64_t k = c.width; k < stride; ++k) {
+                ASSERT_EQ(of_row[k], poison) << c.width;
+            }
+        }
+    }
+}
+
 }  // namespace
 }  // namespace bitsweep::testing_inference

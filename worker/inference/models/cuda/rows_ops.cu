@@ -4,6 +4,10 @@
 //   1  a norm reads its row three times, an activation is a thread an output   norm 28.6 (11.2),
 //   gate 106 (65) 2  the row stays in registers, four outputs a thread and store (predicted 15, 75)
 //                                                                             norm 16.0, gate 69
+// Ladder of a norm of 32 rows of 2,048 (NVIDIA H200, cold caches, us):
+//   2  as above                                                                                4.2
+//   3  up to 128 rows: a load of 16 bytes a thread, weights under way beside the row, the root in
+//      float32 (predicted 2.5, and 15 for the 2,048 rows; measured: not yet)
 // Ladder of argmax (NVIDIA H200, 32 rows of 128,256 logits, cold caches, us; 3.7 the bytes alone):
 //   1  a block of 1,024 threads a row, a logit at a time                                      62.6
 //   2  a block 4,096 logits, 64 bytes of a thread in flight, rows joined by one atomic
@@ -40,7 +44,9 @@ __global__ void add_kernel(float* x, const float* y, std::int64_t count) {
     }
 }
 
-__device__ float block_sum(float value, float* scratch) {
+// `scratch` of its own for every sum of a kernel.
+template <int block>
+__device__ __forceinline__ float block_sum(float value, float (&scratch)[block / 32]) {
 #pragma unroll
     for (int offset = 16; offset > 0; offset /= 2) {
         value += __shfl_xor_sync(0xffffffffu, value, offset);
@@ -51,10 +57,9 @@ __device__ float block_sum(float value, float* scratch) {
     __syncthreads();
     float total = 0;
 #pragma unroll
-    for (int i = 0; i < threads / 32; ++i) {
+    for (int i = 0; i < block / 32; ++i) {
         total += scratch[i];
     }
-    __syncthreads();
     return total;
 }
 
@@ -74,67 +79,78 @@ struct Run {
     }
 };
 
-// Runs of a row that a thread keeps in registers; what is beyond them is read again.
-constexpr int held_runs = 4;
+// Rows that a card takes at once: the time of each is what counts, not how many fit beside it.
+constexpr std::int64_t few_norm_rows = 128;
 
-// A block a row; the variance from differences to the mean, as on the CPU.
-template <int run>
-__global__ void __launch_bounds__(threads) norm_kernel(NormCall call) {
-    __shared__ float scratch[threads / 32];
-    constexpr int step = run * threads;
+// A block a row; the variance from differences to the mean, as on the CPU. A thread keeps `held`
+// runs of its row in registers, what is beyond them is read again; with `ahead` their weights too,
+// on their way before the sums are known.
+template <int run, int block, int held, bool ahead>
+__global__ void __launch_bounds__(block) norm_kernel(NormCall call) {
+    __shared__ float sums[block / 32], squares_of[block / 32];
+    constexpr int step = run * block;
     const std::int64_t row = blockIdx.x;
     const float* x = call.x + row * call.width;
-    const bool layer = call.kind == Norm::Kind::layer;
+    const bool layer = call.kind == Norm::Kind::layer, weighted = call.weight != nullptr;
     const auto width = static_cast<float>(call.width);
     const int begin = run * static_cast<int>(threadIdx.x), end = static_cast<int>(call.width);
-    Run<run> held[held_runs];
+    const auto load = [&](const float* from, int k, bool wanted) {
+        return wanted && k < end ? Run<run>::load(from + k) : Run<run>{};
+    };
+    const auto weight_at = [&](int k) { return load(call.weight, k, weighted); };
+    const auto bias_at = [&](int k) {
+        return load(call.weight + call.width, k, weighted && layer);
+    };
+    constexpr int early = ahead ? held : 1;
+    Run<run> kept[held], weights[early] = {}, biases[early] = {};
 #pragma unroll
-    for (int i = 0; i < held_runs; ++i) {
-        held[i] = begin + i * step < end ? Run<run>::load(x + begin + i * step) : Run<run>{};
+    for (int i = 0; i < held; ++i) {
+        kept[i] = load(x, begin + i * step, true);
+        if constexpr (ahead) {
+            weights[i] = weight_at(begin + i * step), biases[i] = bias_at(begin + i * step);
+        }
     }
     const auto each = [&](const auto& take) {
 #pragma unroll
-        for (int i = 0; i < held_runs; ++i) {
+        for (int i = 0; i < held; ++i) {
             if (begin + i * step < end) {
-                take(held[i], begin + i * step);
+                take(kept[i], begin + i * step, i);
             }
         }
-        for (int k = begin + held_runs * step; k < end; k += step) {
-            take(Run<run>::load(x + k), k);
+        for (int k = begin + held * step; k < end; k += step) {
+            take(Run<run>::load(x + k), k, held);
         }
     };
     float mean = 0;
     if (layer) {
         float sum = 0;
-        each([&](const Run<run>& r, int) {
+        each([&](const Run<run>& r, int, int) {
 #pragma unroll
             for (int j = 0; j < run; ++j) {
                 sum += r.v[j];
             }
         });
-        mean = block_sum(sum, scratch) / width;
+        mean = block_sum<block>(sum, sums) / width;
     }
     float squares = 0;
-    each([&](const Run<run>& r, int) {
+    each([&](const Run<run>& r, int, int) {
 #pragma unroll
         for (int j = 0; j < run; ++j) {
             const float centred = r.v[j] - mean;
             squares = fmaf(centred, centred, squares);
         }
     });
-    squares = block_sum(squares, scratch) / width;
-    const auto scale = static_cast<float>(1.0 / sqrt(static_cast<double>(squares) + call.eps));
-    each([&](Run<run> r, int k) {
-        Run<run> weight{}, bias{};
-        if (call.weight != nullptr) {
-            weight = Run<run>::load(call.weight + k);
-            bias = layer ? Run<run>::load(call.weight + call.width + k) : bias;
-        }
+    squares = block_sum<block>(squares, squares_of) / width;
+    const float scale = __frcp_rn(__fsqrt_rn(squares + static_cast<float>(call.eps)));
+    each([&](Run<run> r, int k, int i) {
+        const bool here = ahead && i < held;
+        const Run<run> weight = here ? weights[i % early] : weight_at(k);
+        const Run<run> bias = here ? biases[i % early] : bias_at(k);
 #pragma unroll
         for (int j = 0; j < run; ++j) {
             float& v = r.v[j];
             v = (v - mean) * scale;
-            if (call.weight != nullptr) {
+            if (weighted) {
                 v = layer ? fmaf(v, weight.v[j], bias.v[j]) : v * weight.v[j];
             }
         }
@@ -145,6 +161,20 @@ __global__ void __launch_bounds__(threads) norm_kernel(NormCall call) {
             store_run({call.same, call.width, InputType::f32}, row, k, r.v);
         }
     });
+}
+
+template <int run>
+void queue_norm(const NormCall& call, cudaStream_t stream) {
+    const auto rows = static_cast<unsigned>(call.rows);
+    if (call.rows > few_norm_rows) {
+        norm_kernel<run, threads, 4, false><<<rows, threads, 0, stream>>>(call);
+    } else if (call.width <= run * 256) {
+        norm_kernel<run, 256, 1, true><<<rows, 256, 0, stream>>>(call);
+    } else if (call.width <= run * 512) {
+        norm_kernel<run, 512, 1, true><<<rows, 512, 0, stream>>>(call);
+    } else {
+        norm_kernel<run, 1024, 2, true><<<rows, 1024, 0, stream>>>(call);
+    }
 }
 
 __global__ void convert_kernel(const float* x, std::int64_t rows, std::int64_t width, Rows to) {
@@ -327,8 +357,8 @@ cudaError_t add(float* x, const float* y, std::int64_t count, cudaStream_t strea
 }
 
 cudaError_t norm(const NormCall& call, cudaStream_t stream) {
-    const auto kernel = runs_of_four(call.width, call.typed) ? norm_kernel<4> : norm_kernel<1>;
-    kernel<<<static_cast<unsigned>(call.rows), threads, 0, stream>>>(call);
+    const auto queue = runs_of_four(call.width, call.typed) ? queue_norm<4> : queue_norm<1>;
+    queue(call, stream);
     return cudaGetLastError();
 }
 
