@@ -108,6 +108,63 @@ TEST(RandomWeights, planted_columns_reach_the_magnitude_in_the_inputs_of_every_l
     }
 }
 
+// One layer as wide as Llama-3.1-8B, few of everything else.
+ModelFiles wide_model(int outlier_columns) {
+    ModelShape shape = *find_shape("llama-nano");
+    shape.layers = 1;
+    shape.width = shape.embed_width = 4096;
+    shape.heads = 4;
+    shape.kv_heads = 1;
+    shape.head_dim = 64;
+    shape.ffn = 512;
+    ModelFiles files;
+    files.config = config_from_shape(shape);
+    files.weights = random_weights(files.config, {.outlier_columns = outlier_columns});
+    return files;
+}
+
+TEST(RandomWeights, of_wide_gated_models_have_no_outliers_but_the_planted_ones) {
+    std::vector<std::int32_t> ids(256);
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+        ids[i] = static_cast<std::int32_t>(i * 61 % 4096);
+    }
+    const auto ignore = [](std::int64_t, std::int64_t, const float*) -> Status { return {}; };
+    for (const int columns : {0, 6}) {
+        const ModelFiles files = wide_model(columns);
+        const auto engine = engine_or_die(files, {.threshold = 6, .context = 256});
+        std::vector<LayerOutliers> outliers;
+        ASSERT_TRUE(engine->score(ids, ignore, &outliers).ok());
+        const auto down = std::ranges::find_if(outliers, [](const LayerOutliers& layer) {
+            return layer.layer.ends_with("down_proj");
+        });
+        ASSERT_NE(down, outliers.end());
+        EXPECT_EQ(down->columns, columns);
+        if (columns == 0) {  // 512 x 256 values of an RMS of 0.2, a heavy tail
+            EXPECT_GT(down->max_abs, 2);
+            EXPECT_LT(down->max_abs, 6);
+        }
+    }
+}
+
+TEST(RandomWeights, of_ups_are_smaller_where_the_model_is_wide) {
+    const auto deviation = [](const char* shape, const std::string& name, std::int64_t columns) {
+        const auto source =
+            random_weights(config_from_shape(*find_shape(shape)), {.outlier_columns = 0});
+        double squares = 0;
+        const auto rows = rows_of(*source, name, 100, 120, columns);
+        for (const float v : rows) {
+            squares += static_cast<double>(v) * v;
+        }
+        return std::sqrt(squares / static_cast<double>(rows.size()));
+    };
+    const std::string up = "model.layers.1.mlp.up_proj.weight";
+    const std::string gate = "model.layers.1.mlp.gate_proj.weight";
+    EXPECT_NEAR(deviation("llama-3.1-8b", up, 4096), 0.02 * 0.2 / (0.6 * 0.0004 * 4096), 1e-4);
+    EXPECT_NEAR(deviation("llama-3.1-8b", gate, 4096), 0.02, 4e-4);
+    EXPECT_NEAR(deviation("llama-micro", up, 256), 0.02, 1e-3);
+    EXPECT_NEAR(deviation("opt-6.7b", "decoder.layers.1.fc1.weight", 4096), 0.02, 4e-4);
+}
+
 TEST(RandomWeights, planted_columns_change_the_model_little_and_the_sum_of_int8_much) {
     const ModelConfig config = config_from_shape(*find_shape("llama-nano"));
     const std::vector<std::int32_t> ids{1, 500, 77, 4000, 2, 9, 1234};

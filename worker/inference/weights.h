@@ -48,9 +48,11 @@ std::string input_absmax_name(std::string_view weight);
 Result<std::unique_ptr<WeightSource>> open_safetensors(const std::filesystem::path& folder,
                                                        const ModelConfig& config);
 
-// Seeded random weights of a shape: N(0, 0.02)-like rows, with `outlier_columns` input features per
+// Seeded random weights of a shape: N(0, 0.02)-like rows (of `up`, smaller in wide models, so that
+// what `down` reads is as large as in trained ones), with `outlier_columns` input features per
 // layer that make activations exceed `outlier_magnitude` (0 columns: none). Deterministic in (seed,
-// name).
+// name). Raise the generation when the weights of any shape change: it is part of their digest.
+inline constexpr int random_weights_generation = 2;
 struct RandomWeightsOptions {
     std::uint64_t seed = 0;
     int outlier_columns = 6;

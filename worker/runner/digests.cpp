@@ -63,9 +63,9 @@ Result<std::string> Digests::of_file(const fs::path& file) {
 }
 
 std::string random_weights_digest(const std::string& shape, const RandomWeightsOptions& options) {
-    return sha256_hex("random:" + shape + ":" + std::to_string(options.seed) + ":" +
-                      std::to_string(options.outlier_columns) + ":" +
-                      shortest(options.outlier_magnitude));
+    return sha256_hex("random:" + std::to_string(random_weights_generation) + ":" + shape + ":" +
+                      std::to_string(options.seed) + ":" + std::to_string(options.outlier_columns) +
+                      ":" + shortest(options.outlier_magnitude));
 }
 
 }  // namespace bitsweep

@@ -21,7 +21,8 @@ class Digests {
     std::map<std::string, std::string> known_;  // stamp of the files -> digest
 };
 
-// Random weights have no files: SHA-256 of "random:<shape>:<seed>:<columns>:<magnitude>".
+// Random weights have no files: SHA-256 of
+// "random:<random_weights_generation>:<shape>:<seed>:<columns>:<magnitude>".
 std::string random_weights_digest(const std::string& shape, const RandomWeightsOptions& options);
 
 }  // namespace bitsweep
