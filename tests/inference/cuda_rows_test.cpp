@@ -209,5 +209,82 @@ TEST_F(Cuda, norms_of_few_and_many_rows_are_those_of_double_precision) {
     }
 }
 
+// Gates and norms that read what the one before wrote, 90 in a chain; a [rows][2 width] at the end.
+class Chain {
+ public:
+    static constexpr std::int64_t rows = 32, width = 2048, count = rows * 2 * width;
+
+    explicit Chain(CudaBackend& backend) : backend_(backend), start_(count) {
+        std::mt19937 generator(2);
+        std::normal_distribution<float> normal;
+        std::ranges::generate(start_, [&] { return normal(generator); });
+        weights_ = on_card(backend, start_.data(), 3 * width * 4);  // and biases
+        a_ = on_card(backend, start_.data(), count * 4);
+        b_ = on_card(backend, start_.data(), count * 2);
+    }
+
+    cudaError_t queue(device::Follow follow) {
+        const cudaStream_t stream = backend_.stream();
+        auto* a = a_->as<float>();
+        auto* b = b_->as<float>();
+        cudaError_t error = cudaSuccess;
+        for (int i = 0; i < 30 && error == cudaSuccess; ++i) {
+            error = device::gate(Activation::silu, a, i % 2 == 0, rows, width,
+                                 {b, width, InputType::f32}, stream, follow);
+            for (const std::int64_t side : {std::int64_t{0}, width}) {
+                const device::NormCall call{.kind = Norm::Kind::layer,
+                                            .weight = weights_->as<float>() + side,
+                                            .x = b,
+                                            .rows = rows,
+                                            .width = width,
+                                            .typed = {a + side, 2 * width, InputType::f32},
+                                            .follow = follow};
+                error = error == cudaSuccess ? device::norm(call, stream) : error;
+            }
+        }
+        return error;
+    }
+
+    void begin_again() {
+        EXPECT_TRUE(backend_.copy_to_device(*a_, 0, start_.data(), count * 4).ok());
+    }
+    std::vector<float> result() {
+        std::vector<float> host(count);
+        EXPECT_TRUE(backend_.copy_to_host(host.data(), *a_, 0, count * 4).ok());
+        return host;
+    }
+
+ private:
+    CudaBackend& backend_;
+    std::vector<float> start_;
+    std::unique_ptr<Buffer> weights_, a_, b_;
+};
+
+TEST_F(Cuda, kernels_that_follow_early_read_what_the_one_before_wrote) {
+    Chain chain(*backend_);
+    ASSERT_EQ(chain.queue(device::Follow::complete), cudaSuccess);
+    const auto want = chain.result();
+    ASSERT_TRUE(std::ranges::all_of(want, [](float v) { return std::isfinite(v) && v != 0; }));
+    chain.begin_again();
+    ASSERT_EQ(chain.queue(device::Follow::early), cudaSuccess);
+    EXPECT_EQ(chain.result(), want);
+
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t replay = nullptr;
+    const cudaStream_t stream = backend_->stream();
+    ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+    const cudaError_t queued = chain.queue(device::Follow::early);
+    ASSERT_EQ(cudaStreamEndCapture(stream, &graph), cudaSuccess);
+    ASSERT_EQ(queued, cudaSuccess);
+    ASSERT_EQ(cudaGraphInstantiate(&replay, graph, 0), cudaSuccess);
+    for (int i = 0; i < 20; ++i) {
+        chain.begin_again();
+        ASSERT_EQ(cudaGraphLaunch(replay, stream), cudaSuccess);
+        ASSERT_EQ(chain.result(), want) << "replay " << i;
+    }
+    cudaGraphExecDestroy(replay);
+    cudaGraphDestroy(graph);
+}
+
 }  // namespace
 }  // namespace bitsweep::testing_inference

@@ -211,6 +211,9 @@ Status CudaEngine::queue_step() {
     };
     DevicePass now = pass();
     now.mark = options_.clock != nullptr ? &mark : nullptr;
+    if (now.mark == nullptr && queues_only(decoder_, options_.batch)) {
+        now.follow = device::Follow::early;
+    }
     TRY(run_decoder(decoder_, now, options_.batch, 1));
     TRY(decoder_logits(decoder_, now, act_.x, options_.batch, logits_->as<float>()));
     return queue_choice();

@@ -7,10 +7,13 @@
 //   2  one kernel; 16 bytes of a key and of a value a lane, eight of each in flight before the
 //      first is used; a softmax of its own for every few lanes, so that no thread waits for another
 //      until all keys are seen (predicted: 5; measured: not yet)
+//   3  placed before the product ahead is done, cached keys on their way meanwhile (predicted, of
+//      a step of a replayed graph: 1 us less; measured: not yet)
 #include "worker/inference/models/cuda/decode_attention.h"
 
 #include <cuda_fp16.h>
 
+#include "worker/inference/models/cuda/follow.cuh"
 #include "worker/inference/models/cuda/head_pairs.cuh"
 #include "worker/inference/models/cuda/key_span.cuh"
 #include "worker/inference/models/cuda/powers.cuh"
@@ -181,7 +184,8 @@ __global__ void __launch_bounds__(threads)
     uint4 k[held], v[held];
     load(keys, part.begin, k);
     load(values, part.begin, v);
-    // 2. The token's own rows.
+    // 2. The token's own rows. Position and older keys were there before this pass.
+    wait_for_previous();
     take_token<group, dims>(call, qkv, part, keys, values, shared);
     __syncthreads();
     float q[group][run], top[group], total[group], sum[group][run];
@@ -330,8 +334,8 @@ cudaError_t launch(const AttentionCall& call, const QkvRows& qkv, cudaStream_t s
     const dim3 grid(static_cast<unsigned>(call.splits),
                     static_cast<unsigned>(call.shape.kv_heads * ((per_kv + group - 1) / group)),
                     static_cast<unsigned>(call.stretch.sequences));
-    decode_attention_kernel<group, dims><<<grid, threads, 0, stream>>>(call, qkv);
-    return cudaGetLastError();
+    return launch_behind<decode_attention_kernel<group, dims>>(call.follow, grid, threads, stream,
+                                                               call, qkv);
 }
 
 }  // namespace

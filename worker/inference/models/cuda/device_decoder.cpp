@@ -89,7 +89,8 @@ Status apply(const Norm& norm, const DevicePass& pass, const float* x, std::int6
                                 .rows = rows,
                                 .width = norm.width,
                                 .typed = typed,
-                                .same = same},
+                                .same = same,
+                                .follow = pass.follow},
                                pass.backend.stream()),
                   "a norm");
 }
@@ -134,7 +135,8 @@ Status attend(const DecoderLayer& layer, const DevicePass& pass, const device::S
                                      .out = act.in_attention.of(layer.o),
                                      .partial = act.partial,
                                      .splits = stretch.rows() <= act.partial_rows ? act.splits : 1,
-                                     .compute_capability = pass.backend.compute_capability()};
+                                     .compute_capability = pass.backend.compute_capability(),
+                                     .follow = pass.follow};
     const device::QkvRows qkv{act.qkv, layer.qkv.paired, pass.angles.cos, pass.angles.sin};
     return queued(device::store_and_attend(call, qkv, pass.backend.stream()), "attention");
 }
@@ -147,7 +149,7 @@ Status run_mlp(const Decoder& decoder, const DecoderLayer& layer, const DevicePa
     const device::Rows& to = act.in_mlp.of(layer.down);
     TRY(apply(layer.up, pass, act.in_width, act.mlp, rows));
     TRY(queued(decoder.gated ? device::gate(decoder.activation, act.mlp, layer.up.paired, rows, ffn,
-                                            to, stream)
+                                            to, stream, pass.follow)
                              : device::activate(decoder.activation, act.mlp, rows, ffn, to, stream),
                "an activation"));
     return apply(layer.down, pass, act.in_mlp, act.x, rows, Into::residual);

@@ -77,6 +77,9 @@ struct DevicePass {
     // Told on the stream before (2 x Projection::index) and behind (one more) each product; or
     // null.
     const std::function<Status(std::int64_t)>* mark = nullptr;
+    // Of norms, attention and gates behind the products. Early: only kernels are queued, without
+    // marks.
+    device::Follow follow = device::Follow::complete;
 };
 
 // Embeds act.ids and runs every layer at *act.position; the residual rows stay in act.x.

@@ -29,6 +29,11 @@ struct Stretch {
     std::int64_t rows() const { return sequences * tokens; }
 };
 
+// How a kernel follows what is queued before it. `early`: its blocks may take their places, and
+// read what no kernel of this pass writes, before the kernel ahead is done. That one must be a
+// kernel.
+enum class Follow { complete, early };
+
 // ids[row] = position of the row + offset.
 cudaError_t position_ids(const Stretch& stretch, std::int64_t offset, std::int32_t* ids,
                          cudaStream_t stream);
@@ -46,6 +51,7 @@ struct NormCall {
     std::int64_t width = 0;
     Rows typed;
     float* same = nullptr;
+    Follow follow = Follow::complete;
 };
 cudaError_t norm(const NormCall& call, cudaStream_t stream);
 
@@ -74,6 +80,7 @@ struct AttentionCall {
     float* partial = nullptr;    // [rows][heads][splits][head_dim + 2]; null: one split
     std::int64_t splits = 1;     // most of them
     int compute_capability = 0;  // of the card, 90: 9.0
+    Follow follow = Follow::complete;
 };
 
 // What the product of q, k and v left: rows [rows][(heads + 2 kv_heads) * head_dim].
@@ -100,7 +107,8 @@ cudaError_t activate(Activation activation, const float* y, std::int64_t rows, s
 
 // act(gate) * up -> to, y [rows][2 width]: pairs (gate, up), or all gates and then all ups.
 cudaError_t gate(Activation activation, const float* y, bool paired, std::int64_t rows,
-                 std::int64_t width, const Rows& to, cudaStream_t stream);
+                 std::int64_t width, const Rows& to, cudaStream_t stream,
+                 Follow follow = Follow::complete);
 
 // y[i] = x[(i + 1) * tokens - 1]: the last row of each sequence.
 cudaError_t last_rows(const float* x, const Stretch& stretch, std::int64_t width, float* y,

@@ -8,6 +8,8 @@
 //   2  as above                                                                                4.2
 //   3  up to 128 rows: a load of 16 bytes a thread, weights under way beside the row, the root in
 //      float32 (predicted 2.5, and 15 for the 2,048 rows; measured: not yet)
+//   4  norms and gates placed before the product ahead is done, weights of few rows on their way
+//      meanwhile (predicted, of a step of a replayed graph: 0.7 less each; measured: not yet)
 // Ladder of argmax (NVIDIA H200, 32 rows of 128,256 logits, cold caches, us; 3.7 the bytes alone):
 //   1  a block of 1,024 threads a row, a logit at a time                                      62.6
 //   2  a block 4,096 logits, 64 bytes of a thread in flight, rows joined by one atomic
@@ -18,6 +20,7 @@
 #include <type_traits>
 
 #include "worker/inference/models/cuda/device_ops.h"
+#include "worker/inference/models/cuda/follow.cuh"
 #include "worker/inference/models/cuda/typed_store.cuh"
 
 namespace bitsweep::device {
@@ -103,12 +106,16 @@ __global__ void __launch_bounds__(block) norm_kernel(NormCall call) {
     };
     constexpr int early = ahead ? held : 1;
     Run<run> kept[held], weights[early] = {}, biases[early] = {};
+    if constexpr (ahead) {
+#pragma unroll
+        for (int i = 0; i < held; ++i) {
+            weights[i] = weight_at(begin + i * step), biases[i] = bias_at(begin + i * step);
+        }
+    }
+    wait_for_previous();
 #pragma unroll
     for (int i = 0; i < held; ++i) {
         kept[i] = load(x, begin + i * step, true);
-        if constexpr (ahead) {
-            weights[i] = weight_at(begin + i * step), biases[i] = bias_at(begin + i * step);
-        }
     }
     const auto each = [&](const auto& take) {
 #pragma unroll
@@ -164,17 +171,19 @@ __global__ void __launch_bounds__(block) norm_kernel(NormCall call) {
 }
 
 template <int run>
-void queue_norm(const NormCall& call, cudaStream_t stream) {
+cudaError_t queue_norm(const NormCall& call, cudaStream_t stream) {
     const auto rows = static_cast<unsigned>(call.rows);
     if (call.rows > few_norm_rows) {
-        norm_kernel<run, threads, 4, false><<<rows, threads, 0, stream>>>(call);
-    } else if (call.width <= run * 256) {
-        norm_kernel<run, 256, 1, true><<<rows, 256, 0, stream>>>(call);
-    } else if (call.width <= run * 512) {
-        norm_kernel<run, 512, 1, true><<<rows, 512, 0, stream>>>(call);
-    } else {
-        norm_kernel<run, 1024, 2, true><<<rows, 1024, 0, stream>>>(call);
+        return launch_behind<norm_kernel<run, threads, 4, false>>(call.follow, rows, threads,
+                                                                  stream, call);
     }
+    if (call.width <= run * 256) {
+        return launch_behind<norm_kernel<run, 256, 1, true>>(call.follow, rows, 256, stream, call);
+    }
+    if (call.width <= run * 512) {
+        return launch_behind<norm_kernel<run, 512, 1, true>>(call.follow, rows, 512, stream, call);
+    }
+    return launch_behind<norm_kernel<run, 1024, 2, true>>(call.follow, rows, 1024, stream, call);
 }
 
 __global__ void convert_kernel(const float* x, std::int64_t rows, std::int64_t width, Rows to) {
@@ -214,6 +223,7 @@ __global__ void gate_kernel(Activation activation, const float* y, bool paired, 
     const std::int64_t k =
         run * (static_cast<std::int64_t>(blockIdx.x) * threads + static_cast<int>(threadIdx.x));
     const std::int64_t row = blockIdx.y;
+    wait_for_previous();
     if (k >= width) {
         return;
     }
@@ -357,9 +367,8 @@ cudaError_t add(float* x, const float* y, std::int64_t count, cudaStream_t strea
 }
 
 cudaError_t norm(const NormCall& call, cudaStream_t stream) {
-    const auto queue = runs_of_four(call.width, call.typed) ? queue_norm<4> : queue_norm<1>;
-    queue(call, stream);
-    return cudaGetLastError();
+    return runs_of_four(call.width, call.typed) ? queue_norm<4>(call, stream)
+                                                : queue_norm<1>(call, stream);
 }
 
 cudaError_t convert(const float* x, std::int64_t rows, std::int64_t width, const Rows& to,
@@ -376,12 +385,13 @@ cudaError_t activate(Activation activation, const float* y, std::int64_t rows, s
 }
 
 cudaError_t gate(Activation activation, const float* y, bool paired, std::int64_t rows,
-                 std::int64_t width, const Rows& to, cudaStream_t stream) {
+                 std::int64_t width, const Rows& to, cudaStream_t stream, Follow follow) {
     const int run = runs_of_four(width, to) ? 4 : 1;
     const dim3 grid(blocks_for(width / run), static_cast<unsigned>(rows));
-    const auto kernel = run == 4 ? gate_kernel<4> : gate_kernel<1>;
-    kernel<<<grid, threads, 0, stream>>>(activation, y, paired, width, to);
-    return cudaGetLastError();
+    return run == 4 ? launch_behind<gate_kernel<4>>(follow, grid, threads, stream, activation, y,
+                                                    paired, width, to)
+                    : launch_behind<gate_kernel<1>>(follow, grid, threads, stream, activation, y,
+                                                    paired, width, to);
 }
 
 cudaError_t last_rows(const float* x, const Stretch& stretch, std::int64_t width, float* y,
