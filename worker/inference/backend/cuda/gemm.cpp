@@ -24,6 +24,23 @@ constexpr int products_timed = 3;
 // Multiply-adds from which a choice is worth timing: about a microsecond of an H100.
 constexpr std::int64_t least_tuned = 100'000'000;
 
+// A product of a decode step takes as long as its weights take to arrive from device memory:
+// between two steps the other layers push them out of the second-level cache. So it is timed with
+// that cache overwritten; repeated products of a matrix that fits (50 MB of an H100) would choose
+// by arithmetic. The library's guesses are worse here, and more of them worth a look.
+constexpr std::int64_t most_step_rows = 64;
+constexpr std::int64_t least_tuned_weights = 1'500'000;  // about a microsecond of halves
+constexpr int most_step_candidates = 24;
+
+bool is_of_step(const GemmCall& call) {
+    return call.rows <= most_step_rows;
+}
+
+bool worth_timing(const GemmCall& call) {
+    return is_of_step(call) ? call.out >= least_tuned_weights / call.in
+                            : call.out * call.rows >= least_tuned / call.in;
+}
+
 Status lt_status(cublasStatus_t status, const std::string& what) {
     if (status == CUBLAS_STATUS_SUCCESS) {
         return {};
@@ -137,10 +154,12 @@ Result<std::vector<cublasLtMatmulAlgo_t>> Plan::candidates(const GemmCall& call,
     TRY(preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(call.x)));
     TRY(preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(call.y)));
     TRY(preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(call.y)));
-    std::array<cublasLtMatmulHeuristicResult_t, most_candidates> found{};
+    std::array<cublasLtMatmulHeuristicResult_t, std::max(most_candidates, most_step_candidates)>
+        found{};
     int count = 0;
     const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
-        handle, operation, w, x, y, y, preference.value, most_candidates, found.data(), &count);
+        handle, operation, w, x, y, y, preference.value,
+        is_of_step(call) ? most_step_candidates : most_candidates, found.data(), &count);
     TRY(lt_status(
         count == 0 && status == CUBLAS_STATUS_SUCCESS ? CUBLAS_STATUS_NOT_SUPPORTED : status,
         "a kernel for " + std::to_string(call.out) + " x " + std::to_string(call.in) + " times " +
@@ -185,6 +204,9 @@ struct Gemm::Plans {
     Status run(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm, const GemmCall& call) const;
     Result<float> time_ms(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm,
                           const GemmCall& call) const;
+    Result<float> time_cold_ms(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm,
+                               const GemmCall& call, Buffer& eviction) const;
+    std::unique_ptr<Buffer> eviction_for(const GemmCall& call) const;
     Status choose(Plan& plan, const GemmCall& call);
 };
 
@@ -218,13 +240,47 @@ Result<float> Gemm::Plans::time_ms(const Plan& plan, const cublasLtMatmulAlgo_t&
     return ms;
 }
 
+// The shortest of single products, each after `eviction` has been written.
+Result<float> Gemm::Plans::time_cold_ms(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm,
+                                        const GemmCall& call, Buffer& eviction) const {
+    Watch watch;
+    TRY(cuda_status(cudaEventCreate(&watch.from), "an event"));
+    TRY(cuda_status(cudaEventCreate(&watch.to), "an event"));
+    TRY(run(plan, algorithm, call));  // loads the kernel
+    float best = std::numeric_limits<float>::infinity();
+    for (int i = 0; i < products_timed; ++i) {
+        TRY(cuda_status(cudaMemsetAsync(eviction.data(), 0, eviction.bytes(), stream),
+                        "timing a product"));
+        TRY(cuda_status(cudaEventRecord(watch.from, stream), "an event"));
+        TRY(run(plan, algorithm, call));
+        TRY(cuda_status(cudaEventRecord(watch.to, stream), "an event"));
+        TRY(cuda_status(cudaEventSynchronize(watch.to), "timing a product"));
+        float ms = 0;
+        TRY(cuda_status(cudaEventElapsedTime(&ms, watch.from, watch.to), "timing a product"));
+        best = std::min(best, ms);
+    }
+    return best;
+}
+
+// More than the second-level cache holds, for a product of a step; null: not wanted, or no room.
+std::unique_ptr<Buffer> Gemm::Plans::eviction_for(const GemmCall& call) const {
+    int device = 0, cache_bytes = 0;
+    if (!is_of_step(call) || cudaGetDevice(&device) != cudaSuccess ||
+        cudaDeviceGetAttribute(&cache_bytes, cudaDevAttrL2CacheSize, device) != cudaSuccess) {
+        return nullptr;
+    }
+    const auto bytes = static_cast<std::size_t>(cache_bytes) * 3 / 2;
+    auto buffer = backend.allocate(bytes, MemoryCategory::workspace);
+    return buffer.ok() ? std::move(buffer).value() : nullptr;
+}
+
 // The library's first guess where a product is small; else the fastest of its guesses, timed into
 // memory of their own, where there is room for that.
 Status Gemm::Plans::choose(Plan& plan, const GemmCall& call) {
     const auto algorithms = TRY(plan.candidates(call, handle));
     ASSERT(!algorithms.empty());
     plan.algorithm = algorithms.front();
-    if (call.out * call.rows < least_tuned / call.in || algorithms.size() == 1) {
+    if (!worth_timing(call) || algorithms.size() == 1) {
         return {};
     }
     auto scratch = backend.allocate(static_cast<std::size_t>(call.rows * call.y_stride) * 4,
@@ -234,9 +290,11 @@ Status Gemm::Plans::choose(Plan& plan, const GemmCall& call) {
     }
     GemmCall trial = call;
     trial.y = (*scratch)->data();
+    const auto eviction = eviction_for(call);
     float best = std::numeric_limits<float>::infinity();
     for (const cublasLtMatmulAlgo_t& algorithm : algorithms) {
-        const auto ms = time_ms(plan, algorithm, trial);
+        const auto ms = eviction ? time_cold_ms(plan, algorithm, trial, *eviction)
+                                 : time_ms(plan, algorithm, trial);
         if (!ms.ok() && ms.error().code != ErrorCode::unsupported) {
             return ms.error();
         }
