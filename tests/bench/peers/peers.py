@@ -63,7 +63,7 @@ def build(shape, device, outliers):
             model = transformers.AutoModelForCausalLM.from_config(shapes.SHAPES[shape](), attn_implementation="sdpa")
     finally:
         torch.set_default_dtype(before)
-    quantize.plant_outliers(model, outliers, 60.0)
+    quantize.plant_outliers(model, outliers)
     return model.eval()
 
 

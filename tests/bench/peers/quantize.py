@@ -38,9 +38,33 @@ def replace_linears(model, make):
     return model
 
 
-def plant_outliers(model, columns, scale):
-    """Scales `columns` input features of every norm, so that a threshold finds that many outlier columns a layer."""
+def rows_of(module):
+    """The weight as [out, in], in place."""
+    return module.weight.data.t() if isinstance(module, Conv1D) else module.weight.data
+
+
+def plant_outliers(model, columns, magnitude=6.0):
+    """Random weights as random_weights.cpp makes them: the MLP of a gated family is as small in RMS as in trained models
+    (0.2), and `columns` features of what each product of a layer reads exceed `magnitude`. Their readers are divided by
+    as much: but for a GELU of the planted features, the model computes what it would without them."""
+    width, deviation = model.config.hidden_size, 0.02
+    gated = any(name.endswith("up_proj") for name, _ in model.named_modules())
+    factor = min(1.0, 0.2 / (0.6 * deviation ** 2 * width)) if gated else 1.0
+    gain = 4 * magnitude
+    inner_gain = 8 * magnitude / (deviation * factor * width ** 0.5)
     for name, module in model.named_modules():
-        if "norm" in name.lower() or ".ln_" in name:
-            if getattr(module, "weight", None) is not None and columns > 0:
-                module.weight.data[:columns] *= scale
+        if "layers." not in name and ".h." not in name or getattr(module, "weight", None) is None:
+            continue
+        leaf = name.rpartition(".")[2]
+        if leaf == "up_proj":
+            module.weight.data *= factor
+        if columns <= 0:
+            continue
+        if "norm" in leaf or leaf.startswith("ln_"):
+            module.weight.data[:columns] *= gain
+        elif leaf in ("q_proj", "k_proj", "v_proj", "c_attn", "gate_proj", "up_proj", "c_fc", "fc1"):
+            rows_of(module)[:, :columns] /= gain
+        elif leaf in ("down_proj", "fc2") or name.endswith("mlp.c_proj"):
+            rows_of(module)[:, :columns] /= inner_gain
+        if leaf in ("up_proj", "c_fc", "fc1"):
+            rows_of(module)[:columns] *= inner_gain

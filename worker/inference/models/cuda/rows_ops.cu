@@ -1,19 +1,20 @@
 // Row by row: norms, activations, positions, the choice of a token.
 //
-// Ladder (NVIDIA H200, 2,048 rows of Llama-3.1-8B, us; in brackets what the bytes alone take):
-//   1  a norm reads its row three times, an activation is a thread an output   norm 28.6 (11.2),
-//   gate 106 (65) 2  the row stays in registers, four outputs a thread and store (predicted 15, 75)
-//                                                                             norm 16.0, gate 69
+// Ladder (NVIDIA H200, 2,048 rows of Llama-3.1-8B, us; the bytes alone take 11.2 and 65):
+//   1  a norm reads its row three times, an activation is a thread an output   norm 28.6, gate 106
+//   2  the row stays in registers, four outputs a thread (predicted 15, 75)    norm 16.0, gate 69
 // Ladder of a norm of 32 rows of 2,048 (NVIDIA H200, cold caches, us):
 //   2  as above                                                                                4.2
 //   3  up to 128 rows: a load of 16 bytes a thread, weights under way beside the row, the root in
-//      float32 (predicted 2.5, and 15 for the 2,048 rows; measured: not yet)
+//      float32 (predicted 2.5) -> not resolved: 4.4 queued by the host, which needs 4.2 for a gate
 //   4  norms and gates placed before the product ahead is done, weights of few rows on their way
-//      meanwhile (predicted, of a step of a replayed graph: 0.7 less each; measured: not yet)
+//      meanwhile (predicted, of a step of a replayed graph: 0.7 less each)
+//   Step of 32 sequences of Llama-3.2-1B with all of it, argmax 2, decode_attention.cu 3 and
+//   products chosen with cold caches (gemm.cpp): 1,346 -> 1,131 (predicted 1,025 to 1,050)
 // Ladder of argmax (NVIDIA H200, 32 rows of 128,256 logits, cold caches, us; 3.7 the bytes alone):
 //   1  a block of 1,024 threads a row, a logit at a time                                      62.6
 //   2  a block 4,096 logits, 64 bytes of a thread in flight, rows joined by one atomic
-//      (predicted 6; measured: not yet)
+//      (predicted 6)                                                                         7.8
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 

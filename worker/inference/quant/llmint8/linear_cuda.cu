@@ -35,7 +35,9 @@
 //      6 (silu(g) u of two normals of deviation 1.28, simulated), in 2,048 rows 99.9 % of its
 //      14,336 columns, so that product is made in half precision as a whole, by the rule of
 //      LLM.int8() and not by this kernel. With faster attention (hopper_attention.cu) 33,670
-//      against 59,220. Not measured: weights for which the guess is right
+//      against 59,220. Random weights have only the planted outliers since (random_weights.cpp),
+//      and the guess is right: six columns, 52,130 against 59,720, 1.146 times threshold 0. What
+//      trained models have is between: half the layers of SmolLM2 have more than 16 in `down`
 #include <algorithm>
 #include <vector>
 
