@@ -259,11 +259,17 @@ class World {
     }
     void kill_coordinator() { coordinator_.end(SIGKILL); }
 
-    // Seconds until everything was acknowledged.
-    double submit(int jobs) {
-        auto client =
+    struct SubmitCost {
+        double s = 0;  // until everything was acknowledged
+        double client_cpu_s = 0;
+        double coordinator_cpu_s = 0;
+    };
+    SubmitCost submit(int jobs) {
+        auto dealer =
             must(Dealer::connect(must(read_access(folder_ / "keys/access/client.json"), "access")),
                  "connect");
+        const double client = cpu_seconds(getpid());
+        const double coordinator = cpu_seconds(coordinator_.pid);
         const auto began = Clock::now();
         for (int from = 0; from < jobs; from += cells_per_submission) {
             Submit submit;
@@ -276,12 +282,12 @@ class World {
                 cell.spec.seed = static_cast<std::uint64_t>(i);
                 submit.cells.push_back(std::move(cell));
             }
-            if (Status sent = client->send(submit); !sent) {
+            if (Status sent = dealer->send(submit); !sent) {
                 std::fprintf(stderr, "bench_dispatch: %s\n", sent.error().message.c_str());
                 std::exit(2);
             }
             for (;;) {
-                auto answer = must(client->receive(Duration{60'000}), "answer");
+                auto answer = must(dealer->receive(Duration{60'000}), "answer");
                 if (answer && std::holds_alternative<Submitted>(*answer)) {
                     break;
                 }
@@ -292,7 +298,8 @@ class World {
                 }
             }
         }
-        return seconds_since(began);
+        return {seconds_since(began), cpu_seconds(getpid()) - client,
+                cpu_seconds(coordinator_.pid) - coordinator};
     }
 
     void start_workers(int count, int window) {
@@ -390,7 +397,7 @@ void figure(const std::string& name, double value) {
 void measure_throughput(const Settings& settings, int jobs) {
     World world;
     world.start_coordinator();
-    const double submit_s = world.submit(jobs);
+    const World::SubmitCost submit = world.submit(jobs);
     // The answer leaves before the memory is given back.
     std::this_thread::sleep_for(std::chrono::milliseconds(500));
     const double rss = rss_mib(world.coordinator());
@@ -414,16 +421,19 @@ void measure_throughput(const Settings& settings, int jobs) {
     const double worker_us = world.workers_cpu_seconds() / jobs * 1e6;
     std::printf(
         "%9d jobs | %8.0f jobs/s | us of CPU a job: coordinator %5.1f, workers %5.1f | submit "
-        "%6.2f s | "
+        "%6.2f s (CPU: client %.2f s, coordinator %.2f s) | "
         "RSS %6.0f MiB queued, %6.0f MiB after a restart | killed and back: listens after %.2f s, "
         "first result %.2f s later\n",
-        jobs, rate, cpu_us, worker_us, submit_s, rss, restarted_rss, listen_s, first_s);
+        jobs, rate, cpu_us, worker_us, submit.s, submit.client_cpu_s, submit.coordinator_cpu_s, rss,
+        restarted_rss, listen_s, first_s);
     std::fflush(stdout);
     const std::string suffix = "_" + std::to_string(jobs);
     figure("jobs_per_s" + suffix, rate);
     figure("cpu_us_per_job" + suffix, cpu_us);
     figure("worker_cpu_us_per_job" + suffix, worker_us);
-    figure("submit_s" + suffix, submit_s);
+    figure("submit_s" + suffix, submit.s);
+    figure("submit_client_cpu_s" + suffix, submit.client_cpu_s);
+    figure("submit_coordinator_cpu_s" + suffix, submit.coordinator_cpu_s);
     figure("rss_mib" + suffix, rss);
     figure("rss_restarted_mib" + suffix, restarted_rss);
     figure("restart_s" + suffix, listen_s);
