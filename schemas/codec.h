@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -21,11 +22,13 @@
 
 namespace bitsweep {
 
-inline constexpr std::size_t max_json_bytes = 64u << 20;  // one frame: 80,000 cells of 800 bytes
+inline constexpr std::size_t max_json_bytes = 64u << 20;  // one frame
 inline constexpr int max_json_depth = 16;                 // the deepest noun has 7
-// Counted as the marks , : [ { outside of strings: a cell has 73, so that 64 MiB of cells pass. An
-// empty object costs two marks and 80 bytes: 320 MiB for the worst frame.
+// Counted as the marks , : [ { outside of strings: a cell has 73 and a row 10 at most, so that 64
+// MiB of either pass. An empty object costs two marks and 80 bytes: 320 MiB for the worst frame.
 inline constexpr std::size_t max_json_values = 8'000'000;
+// Of the cells of one message in memory, however few bytes their rows were: 250,000 of them.
+inline constexpr std::size_t max_unpacked_bytes = 256u << 20;
 inline constexpr std::size_t max_evidence_bytes = 16'384;
 inline constexpr std::size_t max_line_bytes = 2'048;
 
@@ -44,6 +47,13 @@ std::string to_marked_json(const JobSpec& spec);
 std::string to_json(const RunResult& result);
 std::string to_json(const Message& message);
 void append_json(std::string& out, const Message& message);  // to_json() behind what is there
+
+// What cells take in memory: 1 KiB each for nouns and digests, and the texts that may be long.
+std::size_t unpacked_bytes(const Cell& cell);
+std::size_t unpacked_bytes(std::span<const Cell> cells);
+
+// How many of these, from the first on and at least one, one Submit may hold.
+std::size_t cells_of_a_message(std::span<const Cell> cells);
 
 Result<JobSpec> job_from_json(std::string_view json);
 Result<RunResult> result_from_json(std::string_view json);

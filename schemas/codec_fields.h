@@ -87,6 +87,7 @@ void write(std::string& out, const std::vector<T>& values) {
     }
     values.empty() ? out.push_back(']') : void(out.back() = ']');
 }
+void write(std::string& out, const std::vector<Cell>& cells);  // in rows: codec_cells.cpp
 template <class T>
 void write(std::string& out, const std::map<std::string, T>& values) {
     out += '{';
@@ -170,6 +171,7 @@ void decode(const Json& in, std::vector<T>& out) {
         decode(value, out.emplace_back());
     }
 }
+void decode(const Json& in, std::vector<Cell>& out);
 template <class T>
 void decode(const Json& in, std::map<std::string, T>& out) {
     out.clear();
@@ -281,8 +283,7 @@ void fields(F& f, M& m) {
 
 template <class F, Like<CellIdentity> M>
 void fields(F& f, M& m) {
-    f("spec_key", m.spec_key);
-    f("weights_digest", m.weights_digest);
+    f("weights_digest", m.weights_digest);  // the spec key follows from the spec
     f("dataset_digest", m.dataset_digest);
     f("numerics_revision", m.numerics_revision);
 }

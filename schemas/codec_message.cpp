@@ -260,7 +260,7 @@ const std::vector<const SchemaNode*>& message_nodes() {
     return nodes;
 }
 
-// {"protocol":2,"type":"..." at the start, as write_message() puts it. The type's position, or the
+// {"protocol":3,"type":"..." at the start, as write_message() puts it. The type's position, or the
 // number of types.
 std::size_t read_type(Scanner& in) {
     const std::vector<std::string>& types = message_types();

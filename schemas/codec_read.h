@@ -73,6 +73,8 @@ bool read(Scanner& in, const SchemaNode& at, std::vector<T>& out) {
     return out.size() >= node.min_size;
 }
 
+bool read(Scanner& in, const SchemaNode& at, std::vector<Cell>& out);  // codec_cells.cpp
+
 template <class T>
 bool read(Scanner& in, const SchemaNode& at, std::map<std::string, T>& out) {
     const SchemaNode& node = at.target();

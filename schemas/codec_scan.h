@@ -3,6 +3,7 @@
 // judges and explains it.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -57,6 +58,11 @@ class Scanner {
     bool integer(std::uint64_t& out);
     // Any number that a double can hold; whether it was written as an integer.
     bool number(double& out, bool& as_integer);
+
+    // How often it stands in what is not read yet, in texts too.
+    std::size_t count_ahead(char mark) const {
+        return static_cast<std::size_t>(std::count(at_, end_, mark));
+    }
 
     // The marks , : [ { taken so far, as codec.h counts values.
     std::size_t marks() const { return marks_; }

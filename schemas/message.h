@@ -1,5 +1,5 @@
 // Everything that travels between client, coordinator and worker. One JSON object per message:
-// {"protocol": 2, "type": "hello", ...}. Unknown types and versions are refused with a reason.
+// {"protocol": 3, "type": "hello", ...}. Unknown types and versions are refused with a reason.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,8 @@
 
 namespace bitsweep {
 
-inline constexpr int protocol_version = 2;  // 2: several messages a frame (sequence.h)
+// 2: several messages a frame (sequence.h); 3: cells in rows (cell_rows.h).
+inline constexpr int protocol_version = 3;
 
 // A device that can run one job at a time.
 struct DeviceInfo {
@@ -105,7 +106,8 @@ struct Drain {};
 struct Submit {
     ExperimentName experiment;
     std::string yaml;         // the file as typed, kept for `explain`
-    std::vector<Cell> cells;  // gpu kind "*" marks a template for `gpu: {each: any}`
+    std::vector<Cell> cells;  // gpu kind "*" marks a template for `gpu: {each: any}`. Their spec
+                              // keys do not travel.
     bool force = false;       // run again what is done
     bool retry_failed = false;
     std::map<std::string, std::string> tags;

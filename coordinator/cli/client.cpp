@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <iterator>
+#include <span>
 #include <utility>
 
 #include "schemas/codec.h"
@@ -14,25 +15,6 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr Duration glance{20};
-constexpr std::size_t piece_bytes = max_json_bytes / 2;
-// Of a cell without its texts: 700 measured; each byte of a text may be escaped as six.
-constexpr std::size_t cell_bytes = 2'048;
-constexpr std::size_t escaped = 6;
-
-std::size_t most_bytes_of(const JobSpec& spec) {
-    return cell_bytes + escaped * (spec.prompt.size() + spec.policy.size() +
-                                   spec.model.name.size() + spec.model.path.size());
-}
-
-// The cells from `first` on that one message holds.
-std::size_t end_of_piece(const std::vector<Cell>& cells, std::size_t first) {
-    std::size_t bytes = 0;
-    std::size_t end = first;
-    while (end < cells.size() && (end == first || bytes < piece_bytes)) {
-        bytes += most_bytes_of(cells[end++].spec);
-    }
-    return end;
-}
 
 }  // namespace
 
@@ -114,16 +96,17 @@ Result<Submitted> Client::submit(Submit whole, Duration patience) {
     // Every piece is the whole but for what is too long to be sent with each.
     std::vector<Cell> cells = std::move(whole.cells);
     const std::string yaml = std::move(whole.yaml);
-    Submit piece = std::move(whole);
+    Message message = std::move(whole);
+    auto& piece = std::get<Submit>(message);
     for (std::size_t first = 0;; ++piece.piece) {
-        const std::size_t end = end_of_piece(cells, first);
+        const std::size_t end = first + cells_of_a_message(std::span(cells).subspan(first));
         const auto at = [&](std::size_t i) {
             return std::make_move_iterator(cells.begin() + static_cast<std::ptrdiff_t>(i));
         };
         piece.cells.assign(at(first), at(end));
         piece.continues = end < cells.size();
         piece.yaml = piece.continues ? "" : yaml;
-        const Submitted answer = TRY(ask_for<Submitted>(piece, patience));
+        const Submitted answer = TRY(ask_for<Submitted>(message, patience));
         if (!piece.continues) {
             return answer;
         }

@@ -1,75 +1,25 @@
 #include "coordinator/scheduler/cell_table.h"
 
-#include <functional>
-#include <string>
-#include <tuple>
 #include <utility>
 
 namespace bitsweep::scheduler {
 
 namespace {
 
-// Equality of the nouns, here because nobody else compares them. The bindings name every member: a
-// new one does not compile before it is compared.
-
-auto members(const ModelRef& noun) {
-    const auto& [name, weights, seed, path] = noun;
-    return std::tie(name, weights, seed, path);
-}
-
-auto members(const QualitySpec& noun) {
-    const auto& [mode, text, tokens, window] = noun;
-    return std::tie(mode, text, tokens, window);
-}
-
-auto members(const CalibrationSpec& noun) {
-    const auto& [text, offset, tokens, window, seed] = noun;
-    return std::tie(text, offset, tokens, window, seed);
-}
-
-bool same_calibration(const std::optional<CalibrationSpec>& a,
-                      const std::optional<CalibrationSpec>& b) {
-    return a && b ? members(*a) == members(*b) : !a && !b;
-}
-
-// All but the numbers that each job keeps, and the spec key, which follows from the spec.
-bool same_spec(const JobSpec& a, const JobSpec& b) {
-    const auto parts = [](const JobSpec& spec) {
-        const auto& [model, method, threshold, calibration, alpha, policy, head, kv, gpu, batch,
-                     prompt, prompt_tokens, new_tokens, stop, warmup, protocol, quality, threads,
-                     seed, repeat] = spec;
-        (void)model, (void)calibration, (void)quality;  // nouns: below
-        (void)threshold, (void)batch, (void)prompt_tokens, (void)new_tokens, (void)seed,
-            (void)repeat;  // numbers
-        return std::tie(method, alpha, policy, head, kv, gpu, prompt, stop, warmup, protocol,
-                        threads);
-    };
-    return parts(a) == parts(b) && members(a.model) == members(b.model) &&
-           same_calibration(a.calibration, b.calibration) &&
-           members(a.quality) == members(b.quality);
-}
-
-bool same_identity(const CellIdentity& a, const CellIdentity& b) {
-    const auto parts = [](const CellIdentity& identity) {
-        const auto& [spec_key, weights, dataset, revision] = identity;
-        (void)spec_key;
-        return std::tie(weights, dataset, revision);
-    };
-    return parts(a) == parts(b);
-}
-
-bool same_but_numbers(const Cell& a, const Cell& b) {
-    const auto& [spec, identity, policy, line, condition] = a;
-    (void)line;  // a number
-    return same_spec(spec, b.spec) && same_identity(identity, b.identity) &&
-           same_policy(policy, b.policy) && condition == b.card_condition;
-}
-
 // give_back() is the other direction.
 CellNumbers numbers_of(const Cell& cell) {
     const JobSpec& spec = cell.spec;
-    return {spec.seed,  spec.prompt_tokens, spec.new_tokens, spec.threshold.value_or(0),
-            spec.batch, spec.repeat,        cell.yaml_line,  spec.threshold.has_value()};
+    CellNumbers numbers;
+    numbers.seed = spec.seed;
+    numbers.prompt_tokens = spec.prompt_tokens;
+    numbers.new_tokens = spec.new_tokens;
+    numbers.threshold = spec.threshold.value_or(0);
+    numbers.batch = spec.batch;
+    numbers.repeat = spec.repeat;
+    numbers.threads = spec.threads;
+    numbers.yaml_line = cell.yaml_line;
+    numbers.has_threshold = spec.threshold.has_value();
+    return numbers;
 }
 
 void give_back(const CellNumbers& numbers, JobSpec& spec) {
@@ -79,17 +29,10 @@ void give_back(const CellNumbers& numbers, JobSpec& spec) {
     spec.threshold = numbers.has_threshold ? std::optional(numbers.threshold) : std::nullopt;
     spec.batch = numbers.batch;
     spec.repeat = numbers.repeat;
+    spec.threads = numbers.threads;
 }
 
 }  // namespace
-
-bool same_policy(const JobPolicy& a, const JobPolicy& b) {
-    const auto parts = [](const JobPolicy& policy) {
-        const auto& [priority, timeout, crash, fail] = policy;
-        return std::tie(priority, timeout, crash, fail);
-    };
-    return parts(a) == parts(b);
-}
 
 JobSpec PackedCell::spec() const {
     JobSpec spec = shared_->spec;
@@ -102,28 +45,6 @@ Cell PackedCell::unpack() const {
     give_back(numbers_, cell.spec);
     cell.yaml_line = numbers_.yaml_line;
     return cell;
-}
-
-// What is left out here still counts when two are compared.
-std::size_t CellTable::Hash::operator()(const Cell& cell) const {
-    std::size_t hash = cell.spec.model.weights_seed;
-    const auto mix = [&](std::size_t more) {
-        hash ^= more + 0x9e3779b97f4a7c15u + (hash << 6) + (hash >> 2);
-    };
-    for (const std::string* text : {&cell.spec.model.name, &cell.spec.method, &cell.spec.gpu,
-                                    &cell.spec.prompt, &cell.spec.policy}) {
-        mix(text->empty() ? 0 : std::hash<std::string>{}(*text));
-    }
-    mix(cell.spec.kv.size());
-    mix(static_cast<std::size_t>(cell.spec.head_bits));
-    mix(static_cast<std::size_t>(cell.spec.protocol));
-    mix(static_cast<std::size_t>(cell.spec.quality.tokens));
-    mix(static_cast<std::size_t>(cell.policy.priority));
-    return hash;
-}
-
-bool CellTable::Equal::operator()(const Cell& a, const Cell& b) const {
-    return same_but_numbers(a, b);
 }
 
 PackedCell CellTable::pack(const Cell& cell) {

@@ -1,17 +1,16 @@
-// The cells of one experiment have nearly everything in common: what they share is kept once, and
-// each job keeps the few numbers in which cells of one matrix usually differ. Cells that differ in
-// something else share less; nothing is lost either way.
+// What the cells of one experiment share is kept once, and of each job the numbers of its row
+// (schemas/cell_rows.h).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <unordered_set>
 
+#include "schemas/cell_rows.h"
 #include "schemas/job.h"
 
 namespace bitsweep::scheduler {
 
-// What most axes of a matrix are made of.
 struct CellNumbers {
     std::uint64_t seed = 0;
     std::int64_t prompt_tokens = 0;
@@ -19,8 +18,9 @@ struct CellNumbers {
     double threshold = 0;
     int batch = 0;
     int repeat = 0;
-    int yaml_line = 0;
-    bool has_threshold = false;
+    int threads = 0;
+    int yaml_line : 31 = 0;  // at most 2^20
+    bool has_threshold : 1 = false;
 };
 
 // A cell in 56 bytes and a share of another one. Without its spec key, which follows from the spec.
@@ -47,8 +47,6 @@ class PackedCell {
     CellNumbers numbers_;
 };
 
-bool same_policy(const JobPolicy& a, const JobPolicy& b);
-
 class CellTable {
  public:
     // What it gives is good as long as the table. Nothing is ever dropped: jobs are not either.
@@ -56,14 +54,8 @@ class CellTable {
     std::size_t size() const { return shared_.size(); }
 
  private:
-    struct Hash {
-        std::size_t operator()(const Cell& cell) const;
-    };
-    struct Equal {
-        bool operator()(const Cell& a, const Cell& b) const;
-    };
-    std::unordered_set<Cell, Hash, Equal> shared_;  // their addresses stay
-    const Cell* latest_ = nullptr;                  // the next cell is often like the one before
+    std::unordered_set<Cell, HashButNumbers, SameButNumbers> shared_;  // their addresses stay
+    const Cell* latest_ = nullptr;  // the next cell is often like the one before
 };
 
 }  // namespace bitsweep::scheduler

@@ -6,6 +6,7 @@
 #include "coordinator/server/resolve.h"
 #include "coordinator/server/status_view.h"
 #include "coordinator/transport/zap.h"
+#include "schemas/catalog/canonical_forms.h"
 
 namespace bitsweep {
 
@@ -15,6 +16,22 @@ constexpr std::size_t most_deferred = 256;  // results of 100 KiB: 25 MiB; the r
 constexpr std::size_t longest_name = 200;
 constexpr std::size_t large_submission = 1'000;  // cells; below it there is nothing to give back
 constexpr std::size_t longest_yaml = 1u << 20;   // matrix.md
+
+// They leave the cells, each with its spec key.
+Result<std::vector<Cell>> take_templates(std::vector<Cell>& cells) {
+    const auto is_template = [](const Cell& cell) { return cell.spec.gpu == "*"; };
+    std::vector<Cell> templates;
+    CanonicalForms forms;
+    for (const Cell& cell : cells) {
+        if (is_template(cell)) {
+            TRY(check_cell(cell));
+            templates.push_back(cell);
+            templates.back().identity.spec_key = forms.key(cell.spec);
+        }
+    }
+    std::erase_if(cells, is_template);
+    return templates;
+}
 
 // The session a message of a worker speaks for; nullptr: not a worker's message.
 const SessionId* session_of(const Message& message) {
@@ -215,15 +232,8 @@ Result<Submitted> Loop::accept_submission(Submit& submit) {
     submission.force = submit.force;
     submission.retry_failed = submit.retry_failed;
     submission.max_fails = submit.max_fails;
-    std::vector<Cell> cells;
-    for (Cell& cell : submit.cells) {
-        if (cell.spec.gpu == "*") {
-            TRY(check_cell(cell));
-            submission.templates.push_back(std::move(cell));
-        } else {
-            cells.push_back(std::move(cell));
-        }
-    }
+    std::vector<Cell> cells = std::move(submit.cells);
+    submission.templates = TRY(take_templates(cells));
     submission.cells = TRY(resolve_cells(store_, std::move(cells)));
 
     pending_.writes.emplace_back(StoredExperiment{submit.experiment, std::move(submit.yaml),

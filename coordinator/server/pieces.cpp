@@ -3,6 +3,8 @@
 #include <iterator>
 #include <utility>
 
+#include "schemas/codec.h"
+
 namespace bitsweep {
 
 namespace {
@@ -38,21 +40,16 @@ Result<std::optional<Submit>> Pieces::take(const std::string& connection, Submit
         gathered_.erase(entry);
         return error;
     }
-    const std::size_t mine = entry->second.submit.cells.size() + piece.cells.size();
-    const bool too_many = mine > most_cells_of_a_submission;
-    if (too_many || all_cells() + piece.cells.size() > most_cells_of_a_submission) {
+    const std::size_t bytes = entry->second.bytes + unpacked_bytes(piece.cells);
+    if (Status room = make_room(entry->second, piece, bytes); !room) {
         gathered_.erase(entry);
-        return too_many ? make_error(ErrorCode::invalid_input,
-                                     "more than 1,000,000 cells in one experiment")
-                        : make_error(ErrorCode::unavailable,
-                                     "another large submission is on its way; try again when it "
-                                     "is here");
+        return room.error();
     }
     std::vector<Cell> cells = std::move(entry->second.submit.cells);
     std::move(piece.cells.begin(), piece.cells.end(), std::back_inserter(cells));
     piece.cells = std::move(cells);
     if (piece.continues) {
-        entry->second = {std::move(piece), now};
+        entry->second = {std::move(piece), now, bytes};
         return std::optional<Submit>();
     }
     gathered_.erase(entry);
@@ -64,12 +61,27 @@ std::size_t Pieces::cells(const std::string& connection) const {
     return found == gathered_.end() ? 0 : found->second.submit.cells.size();
 }
 
-std::size_t Pieces::all_cells() const {
-    std::size_t sum = 0;
-    for (const auto& [connection, one] : gathered_) {
-        sum += one.submit.cells.size();
+Status Pieces::make_room(const Gathered& before, const Submit& piece, std::size_t bytes) const {
+    if (before.submit.cells.size() + piece.cells.size() > most_cells_of_a_submission) {
+        return make_error(ErrorCode::invalid_input, "more than 1,000,000 cells in one experiment");
     }
-    return sum;
+    if (bytes > most_bytes_) {
+        return make_error(ErrorCode::invalid_input,
+                          "the cells of one experiment, with their texts, take more than " +
+                              std::to_string(most_bytes_) +
+                              " bytes; give it fewer cells or shorter prompts and policies");
+    }
+    std::size_t all_cells = piece.cells.size();
+    std::size_t all_bytes = bytes - before.bytes;
+    for (const auto& [connection, one] : gathered_) {
+        all_cells += one.submit.cells.size();
+        all_bytes += one.bytes;
+    }
+    if (all_cells > most_cells_of_a_submission || all_bytes > most_bytes_) {
+        return make_error(ErrorCode::unavailable,
+                          "another large submission is on its way; try again when it is here");
+    }
+    return {};
 }
 
 void Pieces::forget_the_silent(TimePoint now) {

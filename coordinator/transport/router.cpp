@@ -90,12 +90,13 @@ std::string text_of(const zmq::message_t& frame) {
 
 class ZmqRouter final : public Router {
  public:
-    explicit ZmqRouter(std::filesystem::path keys)
+    explicit ZmqRouter(const RouterOptions& options)
         : context_(1),
           router_(context_, zmq::socket_type::router),
-          zap_(context_, zmq::socket_type::rep) {
-        if (!keys.empty()) {
-            allowed_.emplace(std::move(keys));
+          zap_(context_, zmq::socket_type::rep),
+          most_submitted_bytes_(options.most_submitted_bytes) {
+        if (!options.keys.empty()) {
+            allowed_.emplace(options.keys);
         }
     }
 
@@ -131,6 +132,7 @@ class ZmqRouter final : public Router {
     std::vector<Incoming> receive(Duration wait, std::size_t most) override {
         const Clock::time_point deadline = Clock::now() + std::chrono::milliseconds(wait.ms);
         std::vector<Incoming> taken;
+        submitted_bytes_ = 0;
         try {
             answer_zap_requests();
             take_all(taken, most);
@@ -376,7 +378,22 @@ class ZmqRouter final : public Router {
         if (allowed_) {
             TRY(check_role(peer.role, *message));
         }
+        if (const auto* submit = std::get_if<Submit>(&*message)) {
+            TRY(make_room(*submit));
+        }
         return message;
+    }
+
+    // What has none cannot wait: the heartbeats behind it must be read.
+    Status make_room(const Submit& submit) {
+        const std::size_t bytes = submitted_bytes_ + unpacked_bytes(submit.cells);
+        if (bytes > most_submitted_bytes_) {
+            return make_error(ErrorCode::unavailable,
+                              "other large submissions have just come; try again when they are "
+                              "taken");
+        }
+        submitted_bytes_ = bytes;
+        return {};
     }
 
     // The first message after the revocation gets the reason, the second one the end: the next
@@ -419,6 +436,8 @@ class ZmqRouter final : public Router {
     std::set<std::string> cut_;           // routing ids of connections that were ended
     std::set<std::string> told_revoked_;  // keys; as many as were ever authorised
     std::string endpoint_;
+    std::size_t most_submitted_bytes_;
+    std::size_t submitted_bytes_ = 0;  // of the cells in the latest receive()
     int router_descriptor_ = -1;
     int zap_descriptor_ = -1;
     bool was_idle_ = false;        // nothing but heartbeats came last
@@ -449,7 +468,7 @@ Result<std::unique_ptr<Router>> Router::bind(const RouterOptions& options) {
                               "listen on 127.0.0.1");
     }
     try {
-        auto router = std::make_unique<ZmqRouter>(options.keys);
+        auto router = std::make_unique<ZmqRouter>(options);
         router->configure(keys, at, options.handshake);
         router->listen(options.listen);
         return std::unique_ptr<Router>(std::move(router));

@@ -1,6 +1,7 @@
 // The coordinator's socket: ZeroMQ ROUTER with CURVE. Bytes in, checked messages out.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -33,6 +34,9 @@ struct RouterOptions {
     std::string listen = "tcp://127.0.0.1:0";  // port 0: any free port
     std::filesystem::path keys;  // folder made by keys.h; empty: no CURVE, loopback only
     Duration handshake{10'000};  // a connection that is not secure by then is closed
+    // Of the cells that one receive() gives, as unpacked_bytes() counts them (schemas/codec.h):
+    // four of the largest messages. A few bytes of rows are many cells.
+    std::size_t most_submitted_bytes = std::size_t{1} << 30;
 };
 
 class Router {

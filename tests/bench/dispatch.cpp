@@ -36,7 +36,7 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr int cells_per_submission = 50'000;  // one message of 40 MiB
+constexpr int cells_per_submission = 200'000;  // one message of 4 MiB
 
 double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
@@ -282,7 +282,7 @@ class World {
                 cell.spec.seed = static_cast<std::uint64_t>(i);
                 submit.cells.push_back(std::move(cell));
             }
-            if (Status sent = dealer->send(submit); !sent) {
+            if (Status sent = dealer->send(std::move(submit)); !sent) {
                 std::fprintf(stderr, "bench_dispatch: %s\n", sent.error().message.c_str());
                 std::exit(2);
             }

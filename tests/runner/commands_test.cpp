@@ -369,7 +369,7 @@ TEST(JobCommand, EndsWithZeroAtTheEndOfItsInput) {
 }
 
 TEST(JobCommand, RefusesALineThatIsNoDispatch) {
-    for (const char* line : {"{", "{}", "[1]", "{\"protocol\":2,\"type\":\"drain\"}",
+    for (const char* line : {"{", "{}", "[1]", "{\"protocol\":3,\"type\":\"drain\"}",
                              "{\"protocol\":99,\"type\":\"drain\"}"}) {
         const Ended ended = shell("exec \"$RUNNER\" job\n", std::string(line) + "\n");
         expect_usage_error(ended, "line 1");

@@ -51,7 +51,7 @@ Cell peculiar(int number) {
     cell.spec.warmup = 3;
     cell.spec.protocol = Protocol::headline;
     cell.spec.quality = {QualityMode::off, "other", 99, 98};
-    cell.spec.threads = 2;
+    cell.spec.threads = 2 + number;
     cell.spec.seed = 0xffff'ffff'ffff'0000u + static_cast<std::uint64_t>(number);
     cell.spec.repeat = 5 - number;
     cell.identity = {"", "weights", "data", 4};

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "schemas/codec.h"
+
 namespace bitsweep {
 namespace {
 
@@ -346,6 +348,8 @@ TEST_F(ServerLoop, templates_become_jobs_for_the_kinds_that_attach_and_are_count
     EXPECT_EQ(submitted->cells, 2);
     EXPECT_EQ(store_.contents().jobs.size(), 2u);
     EXPECT_EQ(store_.contents().experiments.at(0).templates.size(), 1u);
+    EXPECT_EQ(store_.contents().experiments.at(0).templates[0].identity.spec_key,
+              spec_key(submit.cells[1].spec));
     for (const auto& [key, job] : store_.contents().jobs) {
         EXPECT_EQ(job.cell.spec.gpu, "cpu");
         EXPECT_FALSE(job.cell.identity.spec_key.empty());

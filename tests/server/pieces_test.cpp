@@ -154,5 +154,29 @@ TEST(Pieces, allTogetherHoldNoMoreThanTheLargestExperiment) {
     EXPECT_EQ(pieces.cells("one"), 0u);
 }
 
+TEST(Pieces, longTextsFillNoMoreThanTheirRoom) {
+    Pieces pieces(5'000);
+    Submit one;
+    one.continues = true;
+    one.cells.resize(1);
+    one.cells[0].spec.prompt = std::string(1'000, 'x');
+    ASSERT_TRUE(pieces.take("one", one, {0}).ok());
+    ASSERT_TRUE(pieces.take("two", one, {0}).ok());
+    const auto refused = pieces.take("three", one, {0});
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code, ErrorCode::unavailable);
+    EXPECT_EQ(pieces.cells("one"), 1u);
+    one.piece = 1;
+    one.cells.resize(3, one.cells[0]);
+    const auto too_long = pieces.take("one", one, {0});
+    ASSERT_FALSE(too_long.ok());
+    EXPECT_EQ(too_long.error().code, ErrorCode::invalid_input);
+    EXPECT_NE(too_long.error().message.find("shorter prompts"), std::string::npos);
+    EXPECT_EQ(pieces.cells("one"), 0u);
+    one.piece = 0;
+    one.cells.resize(1);
+    EXPECT_TRUE(pieces.take("three", one, {0}).ok()) << "there is room again";
+}
+
 }  // namespace
 }  // namespace bitsweep

@@ -26,6 +26,7 @@ class Hostile : public TransportTest {
         RouterOptions options;
         options.keys = keys_;
         options.handshake = {400};
+        options.most_submitted_bytes = 3 << 20;
         auto router = Router::bind(options);
         ASSERT_TRUE(router) << router.error().message;
         router_ = std::move(*router);
@@ -162,8 +163,8 @@ TEST_F(Hostile, AFrameBeyondTheProtocolEndsTheConnectionInBoundedMemory) {
 TEST_F(Hostile, MalformedMessagesAreRefusedWithTheReasonAndThenTheConnectionEnds) {
     const Access worker = access("w", Role::work, url());
     RawPeer peer(worker);
-    for (const char* text : {"", "{", "[]", "null", "{\"protocol\":2}", "{\"type\":\"hello\"}",
-                             "{\"protocol\":2,\"type\":\"no such\"}", "\xff\xfe"}) {
+    for (const char* text : {"", "{", "[]", "null", "{\"protocol\":3}", "{\"type\":\"hello\"}",
+                             "{\"protocol\":3,\"type\":\"no such\"}", "\xff\xfe"}) {
         peer.say(text);
     }
     serve(200);
@@ -179,10 +180,10 @@ TEST_F(Hostile, MalformedMessagesAreRefusedWithTheReasonAndThenTheConnectionEnds
 
 TEST_F(Hostile, AnotherProtocolVersionIsRefusedWithTheVersionWanted) {
     RawPeer peer(access("w", Role::work, url()));
-    peer.say("{\"protocol\":1,\"type\":\"hello\",\"anything\":true}");
+    peer.say("{\"protocol\":2,\"type\":\"hello\",\"anything\":true}");
     serve(200);
     ASSERT_EQ(refused_, 1);
-    EXPECT_NE(reasons_[0].find("protocol 1; this side speaks protocol 2"), std::string::npos)
+    EXPECT_NE(reasons_[0].find("protocol 2; this side speaks protocol 3"), std::string::npos)
         << reasons_[0];
     const Result<Message> answer = message_from_json(peer.hear());
     ASSERT_TRUE(answer);
@@ -232,6 +233,49 @@ TEST_F(Hostile, SeveralFramesAreNoMessage) {
     EXPECT_EQ(taken_, 0);
     ASSERT_EQ(refused_, 1);
     EXPECT_NE(reasons_[0].find("one frame"), std::string::npos);
+}
+
+std::string submission(int rows, const std::string& row) {
+    Submit submit;
+    submit.experiment.value = "x";
+    submit.cells.resize(1);
+    submit.cells[0].spec.model.name = "m";
+    submit.cells[0].spec.method = "fp16";
+    std::string text = to_json(Message(submit));
+    const std::string rows_of_one = "[[0]]";
+    std::string many;
+    for (int i = 0; i < rows; ++i) {
+        many += (i == 0 ? "[" : ",") + row;
+    }
+    return text.replace(text.find(rows_of_one), rows_of_one.size(), many + "]");
+}
+
+TEST_F(Hostile, ARowThatPointsNowhereIsRefusedWithItsPlace) {
+    RawPeer peer(access("s", Role::submit, url()));
+    peer.say(submission(3, "[1]"));
+    serve(200);
+    EXPECT_EQ(taken_, 0);
+    ASSERT_EQ(refused_, 1);
+    EXPECT_NE(reasons_[0].find("cells.rows[0][0]: there is no shared cell 1; there are 1"),
+              std::string::npos)
+        << reasons_[0];
+    expect_good_peer_served();
+}
+
+TEST_F(Hostile, FewBytesOfRowsFillNoMemory) {
+    RawPeer peer(access("s", Role::submit, url()));
+    std::string frame;
+    for (int i = 0; i < 20; ++i) {
+        frame += "\x1e" + submission(1'000, "[0]") + "\n";  // 1 MiB as cells
+    }
+    peer.say(frame);
+    serve(200);
+    EXPECT_EQ(taken_, 3);
+    ASSERT_EQ(refused_, 17);
+    EXPECT_NE(reasons_[0].find("try again"), std::string::npos) << reasons_[0];
+    peer.say(submission(1'000, "[0]"));
+    serve(200);
+    EXPECT_EQ(taken_, 4) << "there is room again";
 }
 
 TEST_F(Hostile, OneBadMessageOfAFrameIsRefusedAndTheOthersAreTaken) {
