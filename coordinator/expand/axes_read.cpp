@@ -21,9 +21,9 @@ const Axis* controller_of(const Node& map, const std::vector<AxisGroup>& before)
     for (const AxisGroup& group : before) {
         for (const Axis& axis : group.axes) {
             std::size_t count = 0;
-            for (const auto& [key, value] : map.entries) {
+            for (const yaml::Entry& entry : map.entries) {
                 count += static_cast<std::size_t>(std::ranges::any_of(
-                    axis.values, [&](const Value& one) { return one.key == key.text; }));
+                    axis.values, [&](const Value& one) { return one.key == entry.key.text; }));
             }
             if (count > 0 && count >= best_count) {
                 best = &axis;
@@ -48,7 +48,7 @@ Result<Axis> read_dependent(Field field, const Node& key, const Node& map,
                         "`" + key.text +
                             "` depends on an axis that is not above it: none of its "
                             "keys (`" +
-                            shown(map.entries[0].first.text) +
+                            shown(map.entries[0].key.text) +
                             "`, ...) is a value of an axis that stands above");
     }
     axis.by = by->field;

@@ -24,22 +24,22 @@ bool is_one_of(const std::array<std::string_view, Count>& names, std::string_vie
 }
 
 void remove(Node& map, std::string_view name) {
-    std::erase_if(map.entries, [&](const auto& entry) { return entry.first.text == name; });
+    std::erase_if(map.entries, [&](const auto& entry) { return entry.key.text == name; });
 }
 
 // The entries of `over` onto `base`; nothing (`~`) removes.
 void merge_entries(Node& base, Node&& over) {
     for (auto& [key, value] : over.entries) {
+        const std::string& name = key.text;
         if (value.kind == Kind::null) {
-            remove(base, key.text);
+            remove(base, name);
         } else if (const auto found = std::ranges::find_if(
-                       base.entries,
-                       [&](const auto& entry) { return entry.first.text == key.text; });
+                       base.entries, [&](const auto& entry) { return entry.key.text == name; });
                    found != base.entries.end()) {
             // In place, so that the order of axes stays the base's.
             *found = {std::move(key), std::move(value)};
         } else {
-            base.entries.emplace_back(std::move(key), std::move(value));
+            base.entries.push_back({std::move(key), std::move(value)});
         }
     }
 }
@@ -57,7 +57,7 @@ Node merged(Node base, Node&& over) {
         }
         Node one;
         one.kind = Kind::map;
-        one.entries.emplace_back(std::move(key), std::move(value));
+        one.entries.push_back({std::move(key), std::move(value)});
         merge_entries(base, std::move(one));
     }
     base.at = over.at;

@@ -38,8 +38,8 @@ Node& section(Node& root, const std::string& name) {
     }
     Node map;
     map.kind = Kind::map;
-    root.entries.emplace_back(key_node(name), std::move(map));
-    return root.entries.back().second;
+    root.entries.push_back({key_node(name), std::move(map)});
+    return root.entries.back().value;
 }
 
 void put(Node& map, const std::string& name, Node value) {
@@ -47,7 +47,7 @@ void put(Node& map, const std::string& name, Node value) {
         *found = std::move(value);
         return;
     }
-    map.entries.emplace_back(key_node(name), std::move(value));
+    map.entries.push_back({key_node(name), std::move(value)});
 }
 
 bool in_zip(const Node& root, const std::string& field) {
@@ -101,7 +101,7 @@ Status put_field(Node& root, const std::string& name, Node value) {
     }
     // What was derived is now said.
     if (Node* derive = root.find("derive")) {
-        std::erase_if(derive->entries, [&](const auto& entry) { return entry.first.text == name; });
+        std::erase_if(derive->entries, [&](const auto& entry) { return entry.key.text == name; });
     }
     // A list is an axis; the slowest one would regroup the run, so it goes to the end.
     const bool axis = value.kind == Kind::list || value.kind == Kind::map;

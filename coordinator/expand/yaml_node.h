@@ -4,7 +4,6 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "coordinator/expand/place.h"
@@ -14,17 +13,40 @@ namespace bitsweep::yaml {
 
 enum class Kind { null, scalar, list, map };
 
+struct Entry;
+
 struct Node {
     Kind kind = Kind::null;
     bool quoted = false;    // "16" is text, 16 is a number
     bool verbatim = false;  // `text` stands in the file as it is, in one line, after `at`
     At at;
     std::string text;
-    std::vector<Node> items;                       // of a list
-    std::vector<std::pair<Node, Node>> entries;    // of a map, in the order of the file
+    std::vector<Node> items;     // of a list
+    std::vector<Entry> entries;  // of a map, in the order of the file
+
+    // What an Entry is must be known first.
+    Node();
+    ~Node();
+    Node(const Node& other);
+    Node(Node&& other) noexcept;
+    Node& operator=(const Node& other);
+    Node& operator=(Node&& other) noexcept;
+
     const Node* find(std::string_view key) const;  // nullptr when absent or no map
     Node* find(std::string_view key);
 };
+
+struct Entry {
+    Node key;
+    Node value;
+};
+
+inline Node::Node() = default;
+inline Node::~Node() = default;
+inline Node::Node(const Node& other) = default;
+inline Node::Node(Node&& other) noexcept = default;
+inline Node& Node::operator=(const Node& other) = default;
+inline Node& Node::operator=(Node&& other) noexcept = default;
 
 // "a list", "text", "a map", "nothing"
 std::string_view describe(const Node& node);
