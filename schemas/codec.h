@@ -27,8 +27,8 @@ inline constexpr int max_json_depth = 16;                 // the deepest noun ha
 // Counted as the marks , : [ { outside of strings: a cell has 73 and a row 10 at most, so that 64
 // MiB of either pass. An empty object costs two marks and 80 bytes: 320 MiB for the worst frame.
 inline constexpr std::size_t max_json_values = 8'000'000;
-// Of the cells of one message in memory, however few bytes their rows were: 250,000 of them.
-inline constexpr std::size_t max_unpacked_bytes = 256u << 20;
+// Of the cells of one message in memory, however few bytes their rows were: 128,000 of them.
+inline constexpr std::size_t max_unpacked_bytes = 128u << 20;
 inline constexpr std::size_t max_evidence_bytes = 16'384;
 inline constexpr std::size_t max_line_bytes = 2'048;
 

@@ -36,7 +36,7 @@ struct RouterOptions {
     Duration handshake{10'000};  // a connection that is not secure by then is closed
     // Of the cells that one receive() gives, as unpacked_bytes() counts them (schemas/codec.h):
     // four of the largest messages. A few bytes of rows are many cells.
-    std::size_t most_submitted_bytes = std::size_t{1} << 30;
+    std::size_t most_submitted_bytes = 512u << 20;
 };
 
 class Router {

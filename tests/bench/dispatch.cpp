@@ -36,7 +36,7 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr int cells_per_submission = 200'000;  // one message of 4 MiB
+constexpr int cells_per_submission = 100'000;  // one message of 2 MiB
 
 double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();

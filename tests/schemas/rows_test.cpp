@@ -261,14 +261,14 @@ TEST(Rows, aWrongRowIsRefusedWithItsPlaceWhatItIsAndWhatBelongsThere) {
 TEST(Rows, aFewBytesDoNotBecomeMoreThanAMessageMayHoldInMemory) {
     Cell cell = peculiar(0);
     cell.spec.prompt = std::string(1u << 20, 'x');
-    const std::vector<Cell> cells(256, cell);
-    EXPECT_EQ(cells_of_a_message(cells), 255u) << "each has its KiB, too";
+    const std::vector<Cell> cells(128, cell);
+    EXPECT_EQ(cells_of_a_message(cells), 127u) << "each has its KiB, too";
     const std::string text = written(cells);
     EXPECT_LT(text.size(), 2u << 20);
     EXPECT_FALSE(read_message(text));
     const Result<Message> read = message_from_json(text);
     ASSERT_FALSE(read);
-    EXPECT_NE(read.error().message.find("cells.rows[255]: so many cells are more than 268435456 "
+    EXPECT_NE(read.error().message.find("cells.rows[127]: so many cells are more than 134217728 "
                                         "bytes; send them in pieces"),
               std::string::npos)
         << read.error().message;
@@ -291,7 +291,7 @@ std::vector<Cell> strangers(std::size_t count, std::size_t prompt_bytes) {
 }
 
 TEST(Rows, whatAMessageMayHoldIsReadAgain) {
-    const std::vector<Cell> alike(300'000, peculiar(1));
+    const std::vector<Cell> alike(150'000, peculiar(1));
     const std::string texts = "m1/somewhere{}sm >= 75" + alike[0].spec.prompt;
     EXPECT_EQ(unpacked_bytes(alike[0]), 1'024 + texts.size());
     EXPECT_EQ(cells_of_a_message(alike), max_unpacked_bytes / unpacked_bytes(alike[0]))
