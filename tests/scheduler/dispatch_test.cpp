@@ -34,7 +34,7 @@ TEST_F(Dispatching, priority_goes_before_the_model_that_is_loaded) {
     submit_new("sweep", {"a=m/fp16", "b=m/int8"});
     claim_dispatch("w1-1", "a#1");
     Submission urgent = submission("urgent", {"u=n/fp16"});
-    urgent.cells[0].cell.policy.priority = 5;
+    edit(urgent.cells[0]).policy.priority = 5;
     step(urgent);
     claim_all({"link urgent u waiting #0",
                "answer urgent: 1 cells, 1 new, 0 done, 0 running, 0 failed before, 0 impossible"});
@@ -101,7 +101,7 @@ TEST_F(Dispatching, the_catalog_says_what_a_job_needs) {
 TEST_F(Dispatching, random_weights_need_a_shape_only) {
     join("w1-1", {"cpu"}, {});
     Submission sweep = submission("sweep", {"a=llama-3.2-1b/fp16"});
-    sweep.cells[0].cell.spec.model.weights = WeightsSource::random;
+    edit(sweep.cells[0]).spec.model.weights = WeightsSource::random;
     step(sweep);
     claim_dispatch("w1-1", "a#1");
     claim_all({"link sweep a waiting #0",

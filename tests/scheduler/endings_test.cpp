@@ -85,7 +85,7 @@ TEST_F(Endings, a_failure_is_final_without_a_budget_for_failures) {
 TEST_F(Endings, a_timeout_counts_as_a_failure) {
     join("w1-1");
     Submission patient = submission("sweep", {"a=m/fp16"});
-    patient.cells[0].cell.policy.retries_fail = 1;
+    edit(patient.cells[0]).policy.retries_fail = 1;
     step(patient);
     claim_dispatch("w1-1", "a#1");
     claim_all({"link sweep a waiting #0",

@@ -112,7 +112,7 @@ TEST(Needs, are_corrected_by_what_an_earlier_job_of_the_same_kind_held_at_most) 
     const TimePoint now{1'000};
     (void)scheduler.step(now, hello("w1-1", {"cuda:0=T4=24"}, {"big"}));
     Submission two = submission("sweep", {"a=big/fp16/T4", "b=big/fp16/T4"});
-    two.cells[1].cell.spec.repeat = 1;
+    edit(two.cells[1]).spec.repeat = 1;
     (void)scheduler.step(now, two);
     const Job& b = scheduler.state().job(*scheduler.state().find(JobKey{"b"}));
     EXPECT_EQ(bytes_needed(scheduler.state(), b, device("cuda:0=T4")), 21 * gib);

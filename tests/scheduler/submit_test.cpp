@@ -75,7 +75,7 @@ TEST_F(Submitting, two_equal_cells_of_one_submission_are_one_job) {
 TEST_F(Submitting, a_later_submission_makes_a_waiting_job_more_urgent_but_never_less) {
     submit_new("sweep", {"a=m/fp16", "b=m/int8"}, 2);
     Submission urgent = submission("sweep", {"b=m/int8"});
-    urgent.cells[0].cell.policy.priority = 2;
+    edit(urgent.cells[0]).policy.priority = 2;
     step(urgent);
     step(submission("sweep", {"b=m/int8"}));
     claim_all(
