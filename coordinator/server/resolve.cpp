@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <unordered_map>
+#include <vector>
 
 #include "coordinator/server/pieces.h"
 #include "schemas/catalog/canonical_forms.h"
@@ -92,9 +93,12 @@ Result<std::vector<scheduler::ResolvedCell>> resolve_cells(Store& store, std::ve
     std::vector<scheduler::ResolvedCell> resolved;
     resolved.reserve(cells.size());
     CellKeys keys;
-    for (std::size_t i = 0; i < cells.size(); ++i) {
-        JobKey key = known[i] ? known[i]->key : keys.of(cells[i].identity);
-        resolved.push_back({std::move(key), std::make_shared<const Cell>(std::move(cells[i]))});
+    // Each cell is a share of all of them, which the last of them lets go.
+    const auto all = std::make_shared<const std::vector<Cell>>(std::move(cells));
+    for (std::size_t i = 0; i < all->size(); ++i) {
+        const Cell& cell = (*all)[i];
+        JobKey key = known[i] ? known[i]->key : keys.of(cell.identity);
+        resolved.push_back({std::move(key), std::shared_ptr<const Cell>(all, &cell)});
     }
     return resolved;
 }

@@ -37,7 +37,7 @@ struct Statements {
     std::string_view links;
 };
 constexpr Statements for_one{sql::put_fresh_spec, sql::put_fresh_state, sql::put_fresh_link};
-constexpr Statements for_eight{sql::put_fresh_specs, sql::put_fresh_states, sql::put_fresh_links};
+constexpr Statements for_many{sql::put_fresh_specs, sql::put_fresh_states, sql::put_fresh_links};
 
 Status insert(Connection& connection, const Statements& sql, std::span<const FreshMember> jobs) {
     TRY(TRY(connection.cached(sql.specs))->execute_rows(jobs, spec_row));
@@ -63,7 +63,7 @@ Result<FreshMember*> FreshMembers::next(Connection& connection) {
 Status FreshMembers::write(Connection& connection) {
     const std::span<const FreshMember> jobs(jobs_.data(), std::exchange(waiting_, 0));
     if (jobs.size() == most) {
-        return insert(connection, for_eight, jobs);
+        return insert(connection, for_many, jobs);
     }
     for (std::size_t i = 0; i < jobs.size(); ++i) {
         TRY(insert(connection, for_one, jobs.subspan(i, 1)));

@@ -52,29 +52,31 @@ inline constexpr std::string_view put_shared =
     "INSERT INTO shared_specs (model, weights, method, threshold, head, kv, gpu, protocol, text,"
     " weights_digest, dataset_digest, numerics_revision, spec, canonical)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
-// Of fresh_jobs.h: one row, and eight.
-#define BITSWEEP_EIGHT(row) row "," row "," row "," row "," row "," row "," row "," row
+// Of fresh_jobs.h: one row, and sixteen.
+#define BITSWEEP_FOUR(row) row "," row "," row "," row
+#define BITSWEEP_SIXTEEN(row) \
+    BITSWEEP_FOUR(row) "," BITSWEEP_FOUR(row) "," BITSWEEP_FOUR(row) "," BITSWEEP_FOUR(row)
 #define BITSWEEP_FRESH_SPEC                                                              \
     "INSERT INTO job_specs (id, shared, key, batch, prompt_tokens, new_tokens, threads," \
     " seed, repeat, baseline, series, setting, spec_key) VALUES "
 #define BITSWEEP_SPEC_VALUES "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 inline constexpr std::string_view put_fresh_spec = BITSWEEP_FRESH_SPEC BITSWEEP_SPEC_VALUES;
 inline constexpr std::string_view put_fresh_specs =
-    BITSWEEP_FRESH_SPEC BITSWEEP_EIGHT(BITSWEEP_SPEC_VALUES);
+    BITSWEEP_FRESH_SPEC BITSWEEP_SIXTEEN(BITSWEEP_SPEC_VALUES);
 #define BITSWEEP_FRESH_STATE                                                                  \
     "INSERT INTO job_states (id, state, attempt, crashes, failures, worker, session, device," \
     " last_outcome, last_message, kinds_tried, outgrew_bytes) VALUES "
 #define BITSWEEP_STATE_VALUES "(?, 'waiting', 0, 0, 0, '', '', '', 'done', '', '', 0)"
 inline constexpr std::string_view put_fresh_state = BITSWEEP_FRESH_STATE BITSWEEP_STATE_VALUES;
 inline constexpr std::string_view put_fresh_states =
-    BITSWEEP_FRESH_STATE BITSWEEP_EIGHT(BITSWEEP_STATE_VALUES);
+    BITSWEEP_FRESH_STATE BITSWEEP_SIXTEEN(BITSWEEP_STATE_VALUES);
 #define BITSWEEP_FRESH_LINK                                                          \
     "INSERT INTO experiment_jobs (experiment, job, yaml_line, priority, timeout_ms," \
     " retries_crash, retries_fail) VALUES "
 #define BITSWEEP_LINK_VALUES "(?, ?, ?, ?, ?, ?, ?)"
 inline constexpr std::string_view put_fresh_link = BITSWEEP_FRESH_LINK BITSWEEP_LINK_VALUES;
 inline constexpr std::string_view put_fresh_links =
-    BITSWEEP_FRESH_LINK BITSWEEP_EIGHT(BITSWEEP_LINK_VALUES);
+    BITSWEEP_FRESH_LINK BITSWEEP_SIXTEEN(BITSWEEP_LINK_VALUES);
 inline constexpr std::string_view last_job = "SELECT max(id) FROM job_specs";
 inline constexpr std::string_view link_job =
     "INSERT INTO experiment_jobs (experiment, job, yaml_line, priority, timeout_ms, retries_crash,"
