@@ -67,6 +67,52 @@ TEST(Jobs, setJobUpdatesWhatTheSchedulerKeeps) {
     EXPECT_EQ(back.last_message, "needs 9 GiB");
 }
 
+// New jobs are gathered before they are written: whatever comes between them has to find them.
+TEST(Jobs, newJobsAmongOtherWritesOfATransactionAllArriveInOrder) {
+    for (const int count : {1, 15, 16, 17, 40}) {
+        TempFolder folder;
+        auto store = open_store(folder / "a.db");
+        std::vector<StoredJob> jobs;
+        for (int i = 0; i < count; ++i) {
+            jobs.push_back(make_job("int8", i));
+        }
+        const auto changed = [&](int at) -> StoredJob& { return jobs[at % count]; };
+        const Status done = store->transact([&](StoreWriter& writer) -> Status {
+            TRY(writer.put_experiment(make_experiment("first")));
+            TRY(writer.put_experiment(make_experiment("second")));
+            for (int i = 0; i < count; ++i) {
+                if (i == 9) {
+                    jobs[i].state = "failed";  // new, and not as new ones are
+                    jobs[i].last_message = "too large";
+                }
+                TRY(writer.put_job({"first"}, jobs[i]));
+                if (i == 4 % count) {
+                    TRY(writer.put_job({"second"}, jobs[i]));
+                    jobs[i].state = "running";
+                    TRY(writer.set_job(jobs[i]));
+                }
+                if (i == 20 % count) {
+                    TRY(writer.put_run(make_run(jobs[i], 5)));
+                }
+            }
+            return {};
+        });
+        ASSERT_TRUE(done.ok()) << done.error().message;
+        const auto back = store->jobs({"first"}).value();
+        ASSERT_EQ(back.size(), static_cast<std::size_t>(count));
+        for (int i = 0; i < count; ++i) {
+            EXPECT_EQ(back[i].key, jobs[i].key) << i << " of " << count;
+            EXPECT_EQ(back[i].state, jobs[i].state) << i << " of " << count;
+            EXPECT_EQ(back[i].last_message, jobs[i].last_message);
+        }
+        ASSERT_EQ(store->jobs({"second"}).value().size(), 1u);
+        EXPECT_EQ(store->jobs({"second"}).value()[0].key, changed(4).key);
+        EXPECT_EQ(number(*store, "SELECT count(*) FROM job_states"), count);
+        EXPECT_EQ(text(*store, "SELECT key FROM jobs j JOIN runs r ON r.job = j.id"),
+                  changed(20).key.value);
+    }
+}
+
 TEST(Jobs, setJobOfAnUnknownKeyIsNotFound) {
     TempFolder folder;
     auto store = open_store(folder / "a.db");
