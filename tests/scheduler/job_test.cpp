@@ -8,6 +8,7 @@
 
 #include "coordinator/scheduler/queue.h"
 #include "schemas/codec.h"
+#include "tests/schemas/peculiar_cell.h"
 
 namespace bitsweep::scheduler {
 namespace {
@@ -29,35 +30,11 @@ TEST(PackedKey, tells_the_bytes_of_digits_from_the_same_bytes_as_text) {
                                                               "616161616161616161616161616161"));
 }
 
-// Every field has a value of its own and not its default.
+// With numbers beyond those of JSON.
 Cell peculiar(int number) {
-    Cell cell;
-    cell.spec.model = {"m" + std::to_string(number % 3), WeightsSource::random, 7, "/somewhere"};
-    cell.spec.method = number % 2 == 0 ? "int8" : "nf4";
-    if (number % 4 != 0) {
-        cell.spec.threshold = number % 4 == 1 ? 0.0 : 0.5 * number;
-    }
-    cell.spec.calibration = CalibrationSpec{"t", 1, 2, 3, 4};
-    cell.spec.alpha = 0.25;
-    cell.spec.policy = "{}";
-    cell.spec.head_bits = 8;
-    cell.spec.kv = "int8";
-    cell.spec.gpu = "T4";
-    cell.spec.batch = number;
-    cell.spec.prompt = "Who?";
-    cell.spec.prompt_tokens = 10 * number;
+    Cell cell = testing::peculiar(number);
     cell.spec.new_tokens = (std::int64_t{1} << 40) + number;
-    cell.spec.stop_at_eos = true;
-    cell.spec.warmup = 3;
-    cell.spec.protocol = Protocol::headline;
-    cell.spec.quality = {QualityMode::off, "other", 99, 98};
-    cell.spec.threads = 2 + number;
     cell.spec.seed = 0xffff'ffff'ffff'0000u + static_cast<std::uint64_t>(number);
-    cell.spec.repeat = 5 - number;
-    cell.identity = {"", "weights", "data", 4};
-    cell.policy = {number % 2, Duration{5}, 6, 7};
-    cell.yaml_line = 1000 + number;
-    cell.card_condition = "sm >= 75";
     return cell;
 }
 
