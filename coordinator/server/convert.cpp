@@ -34,15 +34,6 @@ void append_json_string(std::string& json, std::string_view text) {
 
 }  // namespace
 
-StoredJob to_stored(const scheduler::JobRecord& job) {
-    StoredJob stored{to_stored_state(job), *job.cell};
-    if (job.is_sentinel()) {
-        stored.reference = job.sentinel->reference;
-        stored.card = job.sentinel->card;
-    }
-    return stored;
-}
-
 StoredState to_stored_state(scheduler::JobRecord job) {
     StoredState stored;
     stored.key = std::move(job.key);

@@ -9,8 +9,6 @@
 
 namespace bitsweep {
 
-StoredJob to_stored(const scheduler::JobRecord& job);
-
 // Without the cell, which set_job() does not read and which is most of the bytes.
 StoredState to_stored_state(scheduler::JobRecord job);
 

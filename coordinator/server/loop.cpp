@@ -22,6 +22,17 @@ void give_memory_back() {
     malloc_trim(0);
 }
 
+Status put_job(StoreWriter& writer, const ExperimentName& experiment,
+               const scheduler::JobRecord& job, Membership membership) {
+    const StoredState state = to_stored_state(job);
+    if (!job.is_sentinel()) {
+        return writer.put_job(experiment, JobView{state, *job.cell}, membership);
+    }
+    return writer.put_job(
+        experiment, JobView{state, *job.cell, job.sentinel->reference.value, job.sentinel->card},
+        membership);
+}
+
 std::int64_t bounded_wait(Duration wait, TimePoint now, TimePoint due) {
     return std::clamp<std::int64_t>((due - now).ms, 0, wait.ms);
 }
@@ -237,9 +248,7 @@ Status Loop::write(StoreWriter& writer, const Write& write) {
         return writer.put_experiment(*experiment);
     }
     if (const auto* new_job = std::get_if<scheduler::StoreNewJob>(&write)) {
-        return writer.put_job(new_job->experiment,
-                              JobView{to_stored_state(new_job->job), *new_job->job.cell},
-                              Membership::asked);
+        return put_job(writer, new_job->experiment, new_job->job, Membership::asked);
     }
     if (const auto* former = std::get_if<scheduler::StoreFormer>(&write)) {
         StoredJob job;
@@ -254,7 +263,7 @@ Status Loop::write(StoreWriter& writer, const Write& write) {
                                run->device_name, run->shown ? RunUse::shown : RunUse::kept});
     }
     if (const auto* sentinel = std::get_if<scheduler::StoreSentinel>(&write)) {
-        return writer.put_job(sentinel->experiment, to_stored(sentinel->job), Membership::sentinel);
+        return put_job(writer, sentinel->experiment, sentinel->job, Membership::sentinel);
     }
     if (const auto* verdict = std::get_if<scheduler::StoreVerdict>(&write)) {
         FinishedRun later;

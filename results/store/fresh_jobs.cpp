@@ -39,18 +39,21 @@ struct Statements {
 constexpr Statements for_one{sql::put_fresh_spec, sql::put_fresh_state, sql::put_fresh_link};
 constexpr Statements for_many{sql::put_fresh_specs, sql::put_fresh_states, sql::put_fresh_links};
 
-Status insert(Connection& connection, const Statements& sql, std::span<const FreshMember> jobs) {
+template <class Job>
+Status insert_jobs(Connection& connection, const Statements& sql, std::span<const Job> jobs) {
     TRY(TRY(connection.cached(sql.specs))->execute_rows(jobs, spec_row));
-    TRY(TRY(connection.cached(sql.states))->execute_rows(jobs, state_row));
+    return TRY(connection.cached(sql.states))->execute_rows(jobs, state_row);
+}
+
+Status insert(Connection& connection, const Statements& sql, std::span<const FreshMember> jobs) {
+    TRY(insert_jobs(connection, sql, jobs));
     return TRY(connection.cached(sql.links))->execute_rows(jobs, link_row);
 }
 
 }  // namespace
 
 Status write_fresh(Connection& connection, const FreshJob& job) {
-    const std::span<const FreshJob> one(&job, 1);
-    TRY(TRY(connection.cached(for_one.specs))->execute_rows(one, spec_row));
-    return TRY(connection.cached(for_one.states))->execute_rows(one, state_row);
+    return insert_jobs(connection, for_one, std::span<const FreshJob>(&job, 1));
 }
 
 Result<FreshMember*> FreshMembers::next(Connection& connection) {

@@ -56,27 +56,21 @@ inline constexpr std::string_view put_shared =
 #define BITSWEEP_FOUR(row) row "," row "," row "," row
 #define BITSWEEP_SIXTEEN(row) \
     BITSWEEP_FOUR(row) "," BITSWEEP_FOUR(row) "," BITSWEEP_FOUR(row) "," BITSWEEP_FOUR(row)
-#define BITSWEEP_FRESH_SPEC                                                              \
-    "INSERT INTO job_specs (id, shared, key, batch, prompt_tokens, new_tokens, threads," \
-    " seed, repeat, baseline, series, setting, spec_key) VALUES "
-#define BITSWEEP_SPEC_VALUES "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-inline constexpr std::string_view put_fresh_spec = BITSWEEP_FRESH_SPEC BITSWEEP_SPEC_VALUES;
-inline constexpr std::string_view put_fresh_specs =
-    BITSWEEP_FRESH_SPEC BITSWEEP_SIXTEEN(BITSWEEP_SPEC_VALUES);
-#define BITSWEEP_FRESH_STATE                                                                  \
-    "INSERT INTO job_states (id, state, attempt, crashes, failures, worker, session, device," \
-    " last_outcome, last_message, kinds_tried, outgrew_bytes) VALUES "
-#define BITSWEEP_STATE_VALUES "(?, 'waiting', 0, 0, 0, '', '', '', 'done', '', '', 0)"
-inline constexpr std::string_view put_fresh_state = BITSWEEP_FRESH_STATE BITSWEEP_STATE_VALUES;
-inline constexpr std::string_view put_fresh_states =
-    BITSWEEP_FRESH_STATE BITSWEEP_SIXTEEN(BITSWEEP_STATE_VALUES);
-#define BITSWEEP_FRESH_LINK                                                          \
-    "INSERT INTO experiment_jobs (experiment, job, yaml_line, priority, timeout_ms," \
-    " retries_crash, retries_fail) VALUES "
-#define BITSWEEP_LINK_VALUES "(?, ?, ?, ?, ?, ?, ?)"
-inline constexpr std::string_view put_fresh_link = BITSWEEP_FRESH_LINK BITSWEEP_LINK_VALUES;
-inline constexpr std::string_view put_fresh_links =
-    BITSWEEP_FRESH_LINK BITSWEEP_SIXTEEN(BITSWEEP_LINK_VALUES);
+#define BITSWEEP_FRESH(one, many, insert, row)          \
+    inline constexpr std::string_view one = insert row; \
+    inline constexpr std::string_view many = insert BITSWEEP_SIXTEEN(row)
+BITSWEEP_FRESH(put_fresh_spec, put_fresh_specs,
+               "INSERT INTO job_specs (id, shared, key, batch, prompt_tokens, new_tokens, threads,"
+               " seed, repeat, baseline, series, setting, spec_key) VALUES ",
+               "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+BITSWEEP_FRESH(put_fresh_state, put_fresh_states,
+               "INSERT INTO job_states (id, state, attempt, crashes, failures, worker, session,"
+               " device, last_outcome, last_message, kinds_tried, outgrew_bytes) VALUES ",
+               "(?, 'waiting', 0, 0, 0, '', '', '', 'done', '', '', 0)");
+BITSWEEP_FRESH(put_fresh_link, put_fresh_links,
+               "INSERT INTO experiment_jobs (experiment, job, yaml_line, priority, timeout_ms,"
+               " retries_crash, retries_fail) VALUES ",
+               "(?, ?, ?, ?, ?, ?, ?)");
 inline constexpr std::string_view last_job = "SELECT max(id) FROM job_specs";
 inline constexpr std::string_view link_job =
     "INSERT INTO experiment_jobs (experiment, job, yaml_line, priority, timeout_ms, retries_crash,"

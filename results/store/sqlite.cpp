@@ -109,9 +109,15 @@ Result<bool> Statement::step() {
 }
 
 Status Statement::run() {
+    TRY(run_in_place());
+    sqlite3_clear_bindings(raw());
+    return {};
+}
+
+Status Statement::run_in_place() {
     while (TRY(step())) {
     }
-    reset();
+    sqlite3_reset(raw());
     return {};
 }
 

@@ -46,10 +46,7 @@ class Statement {
     Status execute(const Values&... values) {
         int index = 0;
         (bind_in_place(++index, values), ...);
-        while (TRY(step())) {
-        }
-        sqlite3_reset(raw());
-        return {};
+        return run_in_place();
     }
 
     // The same for one statement that takes the values of several rows, one behind the other.
@@ -63,10 +60,7 @@ class Statement {
             };
             std::apply(bind_row, values_of(row));
         }
-        while (TRY(step())) {
-        }
-        sqlite3_reset(raw());
-        return {};
+        return run_in_place();
     }
 
     Result<bool> step();  // true: a row is there; false: done
@@ -93,6 +87,8 @@ class Statement {
         }
     }
     void bind_text(int index, std::string_view value, sqlite3_destructor_type owner);
+    // As run(), but what is bound stays bound.
+    Status run_in_place();
 
     struct Finalizer {
         void operator()(sqlite3_stmt* s) const { sqlite3_finalize(s); }
