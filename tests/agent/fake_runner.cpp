@@ -45,10 +45,16 @@ int number_in(const std::string& prompt) {
     return space == std::string::npos ? 0 : std::atoi(prompt.c_str() + space);
 }
 
+// By the signal, also where a sanitizer would make a report and an exit status of it.
+void segfault() {
+    std::signal(SIGSEGV, SIG_DFL);
+    raise(SIGSEGV);
+}
+
 void misbehave(const std::string& prompt, const Dispatch& job) {
     if (prompt == "segfault") {
         std::fputs("about to touch what is not ours\n", stderr);
-        raise(SIGSEGV);
+        segfault();
     } else if (prompt == "exit 3") {
         std::fputs("giving up\n", stderr);
         _exit(3);
@@ -125,7 +131,7 @@ void run_one(const Dispatch& job) {
     }
     write_text(to_json(result) + "\n");
     if (prompt == "crash after the result") {
-        raise(SIGSEGV);
+        segfault();
     }
 }
 

@@ -195,9 +195,8 @@ std::map<std::string, Tensor> read_safetensors(const fs::path& file) {
         }
         const std::uint64_t begin = facts["data_offsets"][0];
         const std::uint64_t end = facts["data_offsets"][1];
-        Tensor tensor{facts["shape"], facts["dtype"], {}};
-        tensor.bytes.resize(end - begin);
-        std::memcpy(tensor.bytes.data(), text.data() + 8 + length + begin, end - begin);
+        const auto* from = reinterpret_cast<const std::byte*>(text.data()) + 8 + length;
+        Tensor tensor{facts["shape"], facts["dtype"], {from + begin, from + end}};
         tensors.emplace(name, std::move(tensor));
     }
     return tensors;
