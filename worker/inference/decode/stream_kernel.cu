@@ -61,28 +61,28 @@
 //      the listing was 5,000 cycles a stage; by a warp each behind a barrier of its own: 663 / 593;
 //      under the barrier that the largest input needs anyway: 644 / 599, GPT-2 295 / 282, 8B 2,621
 //      / 2,497 (64 columns 666, 304, 2,648). What is left is the listing, 1,500 cycles a stage
-//  15  four steps in flight instead of six (H200; fp16 / int8 / T 0 / T 6 / int4-g64 / nf4): 1B 865 /
-//      606 / 607 / 644 / 587 / 633 instead of 860 / 612 / 600 / 643 / 596 / 648; 8B 4,255 / 2,557 /
-//      2,530 / 2,622 / 2,302 / 2,564 instead of 4,284 / 2,563 / 2,511 / 2,640 / 2,328 / 2,590; three
-//      869 / 615 / 625 / 657 / 585 / 627, two 903 / 629 / 636 / 670 / 586 / 620 (1B)
-//  16  tried, not kept (H200). By ncu's samples a step of two chunks was 131 (fp16), 90 (T 0) and 240
-//      (int4) instructions, 48, 8 and 140 of them products; a warp issued one in 7 cycles, 53 % of
-//      all slots were used. So: runs of whole units, a row's constants once a unit, inputs padded to
-//      whole steps, nothing asked of a lane (64 instructions at T 0; predicted 15 % at int4, 1B).
+//  15  four steps in flight instead of six (H200; fp16 / int8 / T 0 / T 6 / int4-g64 / nf4): 1B
+//      865 / 606 / 607 / 644 / 587 / 633 instead of 860 / 612 / 600 / 643 / 596 / 648; 8B 4,255 /
+//      2,557 / 2,530 / 2,622 / 2,302 / 2,564 instead of 4,284 / 2,563 / 2,511 / 2,640 / 2,328 /
+//      2,590; three 869 / 615 / 625 / 657 / 585 / 627, two 903 / 629 / 636 / 670 / 586 / 620 (1B)
+//  16  tried, not kept (H200). By ncu's samples a step of two chunks was 131 (fp16), 90 (T 0) and
+//      240 (int4) instructions, 48, 8 and 140 of them products; a warp issued one in 7 cycles, 53 %
+//      of all slots were used. So: runs of whole units, a row's constants once a unit, inputs padded
+//      to whole steps, nothing asked of a lane (64 instructions at T 0; predicted 15 % at int4, 1B).
 //      us for fp16 / int8 / T 0 / int4-g64 at 1B, before 858 / 613 / 599 / 596:
 //        copies without a condition (rows of whole steps only)   864 / 579 / 603 / 554
 //        copies that a predicate skips                           872 / 598 / 628 / 574
 //        copies that write zeros behind a row's end              878 / 593 / 622 / 566
 //        the last, constants by plain loads a unit ahead         896 / 669 / 686 / 604
 //        the last, keys and values of four positions ahead       911 / 613 / 645 / 580
-//        the last, depth 8 / 4 / 3 instead of 6 (fp16, int4)     993, 637 / 895, 564 / 889, 551
+//        that, depth 8 / 4 / 3 instead of 6 (fp16, int4)         993, 637 / 895, 564 / 889, 551
 //        four chunks a step, both rows of a unit in one          899 / 605 / 637 / 599
-//        the diagonals of m16n8k16 for products (int4-g128)      879 / 618 /     / 614
+//        diagonals of m16n8k16 for products (int4-g128)          879 / 618 /     / 614
 //        refills of a stage's last four steps after its inputs   921 / 654 / 662 / 603
 //      At 8B int4 2,335 -> 2,088 to 2,126 and nf4 2,594 -> 2,400, but T 0 2,493 -> 2,630, and rows
 //      of no whole steps lose (GPT-2 int4 280 -> 303). So: fewer instructions gain at 4 bits, where
-//      they are what is waited for; where they are not, the same requests come in bursts and words
-//      of other blocks wait behind them. Next: a kernel of its own for programs of whole steps
+//      they are what is waited for; elsewhere the same requests come in bursts, and the words of
+//      other blocks wait behind them. Next: a kernel of its own for programs of whole steps
 #include "worker/inference/decode/stream_kernel.h"
 
 #include "worker/inference/decode/stream_attention.cuh"
