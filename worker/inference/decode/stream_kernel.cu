@@ -67,9 +67,9 @@
 //      2,590; three 869 / 615 / 625 / 657 / 585 / 627, two 903 / 629 / 636 / 670 / 586 / 620 (1B)
 //  16  tried, not kept (H200). By ncu's samples a step of two chunks was 131 (fp16), 90 (T 0) and
 //      240 (int4) instructions, 48, 8 and 140 of them products; a warp issued one in 7 cycles, 53 %
-//      of all slots were used. So: runs of whole units, a row's constants once a unit, inputs padded
-//      to whole steps, nothing asked of a lane (64 instructions at T 0; predicted 15 % at int4, 1B).
-//      us for fp16 / int8 / T 0 / int4-g64 at 1B, before 858 / 613 / 599 / 596:
+//      of all slots were used. So: runs of whole units, a row's constants once a unit, inputs
+//      padded to whole steps, nothing asked of a lane (64 instructions at T 0; predicted 15 % at
+//      int4, 1B). us for fp16 / int8 / T 0 / int4-g64 at 1B, before 858 / 613 / 599 / 596:
 //        copies without a condition (rows of whole steps only)   864 / 579 / 603 / 554
 //        copies that a predicate skips                           872 / 598 / 628 / 574
 //        copies that write zeros behind a row's end              878 / 593 / 622 / 566
