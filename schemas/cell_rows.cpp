@@ -8,8 +8,9 @@ namespace bitsweep {
 
 namespace {
 
-// Equality of the nouns, here because nobody else compares them. The bindings name every member: a
-// new one does not compile before it is compared.
+// Equality of the nouns. The bindings name every member: a new one does not compile before it is
+// compared. catalog/canonical.cpp compares specs, too, but for what their canonical forms share:
+// there the threshold counts, and whether there are prompt tokens and repeats.
 
 auto members(const ModelRef& noun) {
     const auto& [name, weights, seed, path] = noun;

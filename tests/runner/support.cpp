@@ -4,11 +4,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <sstream>
 
 #include "schemas/codec.h"
@@ -41,7 +43,7 @@ template <class T>
 std::vector<T> as(const Tensor& tensor, const char* dtype) {
     EXPECT_EQ(dtype, tensor.dtype);
     std::vector<T> values(tensor.bytes.size() / sizeof(T));
-    std::memcpy(values.data(), tensor.bytes.data(), values.size() * sizeof(T));
+    std::ranges::copy(tensor.bytes, std::as_writable_bytes(std::span(values)).begin());
     return values;
 }
 
