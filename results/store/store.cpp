@@ -180,6 +180,7 @@ Result<std::unique_ptr<Store>> open_writer(const fs::path& file) {
             ErrorCode::io,
             file.string() + ": read-only; make it writable, or give another file with --db");
     }
+    TRY(connection.exec(sql::new_file));
     Statement mode = TRY(connection.prepare("PRAGMA journal_mode = WAL"));
     if (!TRY(mode.step()) || mode.text(0) != "wal") {
         return make_error(ErrorCode::io, file.string() +
