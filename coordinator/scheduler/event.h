@@ -38,6 +38,7 @@ struct CellsResolved {
     std::vector<ResolvedCell> cells;
     bool force = false;
     bool retry_failed = false;
+    std::map<std::string, std::int64_t> left_out;  // cells that `where` leaves out, by why
 };
 
 // A Dispatch could not be put on the wire: the peer is gone.

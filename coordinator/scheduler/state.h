@@ -64,6 +64,8 @@ struct Experiment {
     std::set<JobIndex> unnamed;
     std::vector<Cell> templates;
     std::set<std::string> kinds;  // for which the templates were made concrete in this process
+    // Cells that `where` left out for those kinds, by why.
+    std::map<std::string, std::int64_t> left_out;
     bool force = false;           // of its latest submission: new kinds are run again too
     bool retry_failed = false;
     std::map<std::string, std::int64_t> retries;  // why attempts were done again -> count

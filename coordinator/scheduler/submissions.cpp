@@ -112,7 +112,8 @@ Submitted add_cells(Step& step, const ExperimentName& experiment,
         if (std::holds_alternative<Waiting>(job.state())) {
             const auto [known, first] = impossible.emplace(group_of(state, job), false);
             if (first) {
-                known->second = is_impossible(nearest_obstacle(state, job, step.now));
+                const Obstacle nearest = nearest_obstacle(state, job, step.now);
+                known->second = nearest != Obstacle::no_device && is_impossible(nearest);
             }
             counts.impossible += known->second ? 1 : 0;
         }
@@ -201,6 +202,7 @@ void on(Step& step, const Submission& submission) {
     const std::set<std::string> kinds = kinds_of_members(step.state, experiment);
     experiment.templates = submission.templates;
     experiment.kinds.clear();
+    experiment.left_out.clear();
     experiment.force = submission.force;
     experiment.retry_failed = submission.retry_failed;
     experiment.max_fails = submission.max_fails;
@@ -238,6 +240,9 @@ void on(Step& step, const CellsResolved& resolved) {
             experiment.kinds.erase(late.cell->spec.gpu);  // met again when it goes on
         }
         return;
+    }
+    for (const auto& [why, count] : resolved.left_out) {
+        experiment.left_out[why] += count;
     }
     std::vector<bool> named;
     Submitted counts = add_cells(step, resolved.experiment, resolved.cells,

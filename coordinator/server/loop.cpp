@@ -189,14 +189,14 @@ void Loop::perform(Batch& batch, scheduler::Command& command) {
     }
 }
 
-std::vector<Cell> Loop::cells_for_the_card(const scheduler::Instantiate& command) {
+std::vector<Cell> Loop::cells_for_the_card(const scheduler::Instantiate& command,
+                                           std::map<std::string, std::int64_t>& left_out) {
     const CardFacts card = card_facts(command.device);
     std::vector<Cell> cells;
-    std::map<std::string, std::int64_t> left_out;
     for (const Cell& cell : command.cells) {
         const CardVerdict verdict = decide_for_card(cell.card_condition.value_or(""), card);
         if (!verdict.runs) {
-            ++left_out[verdict.why];
+            ++left_out["`where` leaves them out on " + card.kind + ": " + verdict.why];
             continue;
         }
         cells.push_back(cell);
@@ -208,18 +208,18 @@ std::vector<Cell> Loop::cells_for_the_card(const scheduler::Instantiate& command
                        {"template",
                         {},
                         {},
-                        command.experiment.value + ": `where` leaves out " + std::to_string(count) +
-                            " cells on " + card.kind + ": " + why,
+                        command.experiment.value + ": " + std::to_string(count) + " cells, " + why,
                         command.experiment}});
     }
     return cells;
 }
 
 void Loop::settle(const scheduler::Instantiate& command) {
-    auto resolved = resolve_cells(store_, cells_for_the_card(command));
+    std::map<std::string, std::int64_t> left_out;
+    auto resolved = resolve_cells(store_, cells_for_the_card(command, left_out));
     if (resolved) {
         step(scheduler::CellsResolved{command.experiment, std::move(resolved).value(),
-                                      command.force, command.retry_failed});
+                                      command.force, command.retry_failed, std::move(left_out)});
     } else if (resolved.error().code == ErrorCode::invalid_input) {
         pending_.writes.emplace_back(
             TimedEvent{now_, {"template", {}, {}, resolved.error().message}});

@@ -98,8 +98,9 @@ class Loop {
     void step(const scheduler::Event& event);
     void perform(Batch& batch, scheduler::Command& command);
     void settle(const scheduler::Instantiate& command);
-    // The cells that the device may run; says how many `where` leaves out, and why.
-    std::vector<Cell> cells_for_the_card(const scheduler::Instantiate& command);
+    // The cells that the device may run; says and counts by why what `where` leaves out.
+    std::vector<Cell> cells_for_the_card(const scheduler::Instantiate& command,
+                                         std::map<std::string, std::int64_t>& left_out);
     void retry_unsettled();
     void reply(const Peer& to, Message message);
     void refuse(const Peer& to, ErrorCode code, std::string reason);

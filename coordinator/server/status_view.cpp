@@ -146,7 +146,13 @@ ExperimentStatus experiment_view(const State& state, TimePoint now,
             eta.add(job);
         }
     }
-    if (experiment.jobs.empty() && !experiment.templates.empty()) {
+    if (experiment.jobs.empty() && !experiment.left_out.empty()) {
+        for (const auto& [why, count] : experiment.left_out) {
+            view.jobs["impossible"] += count;
+            waiting[why + "; waits for another kind"] += count;
+        }
+        view.eta_ms = -1;
+    } else if (experiment.jobs.empty() && !experiment.templates.empty()) {
         const auto count = static_cast<std::int64_t>(experiment.templates.size());
         view.jobs["waiting"] += count;
         waiting[state.workers().empty() ? "no worker is attached"

@@ -69,19 +69,19 @@ TEST_F(Submitting, another_experiment_shares_the_jobs_of_equal_cells) {
 TEST_F(Submitting, two_equal_cells_of_one_submission_are_one_job) {
     step(submission("sweep", {"a=m/fp16", "a=m/fp16"}));
     claim_all({"link sweep a waiting #0",
-               "answer sweep: 1 cells, 1 new, 0 done, 0 running, 0 failed before, 1 impossible"});
+               "answer sweep: 1 cells, 1 new, 0 done, 0 running, 0 failed before, 0 impossible"});
 }
 
 TEST_F(Submitting, a_later_submission_makes_a_waiting_job_more_urgent_but_never_less) {
-    submit_new("sweep", {"a=m/fp16", "b=m/int8"}, 2);
+    submit_new("sweep", {"a=m/fp16", "b=m/int8"});
     Submission urgent = submission("sweep", {"b=m/int8"});
     edit(urgent.cells[0]).policy.priority = 2;
     step(urgent);
     step(submission("sweep", {"b=m/int8"}));
     claim_all(
-        {"answer sweep: 1 cells, 0 new, 0 done, 1 running, 0 failed before, 1 impossible, 1 "
+        {"answer sweep: 1 cells, 0 new, 0 done, 1 running, 0 failed before, 0 impossible, 1 "
          "former",
-         "answer sweep: 1 cells, 0 new, 0 done, 1 running, 0 failed before, 1 impossible",
+         "answer sweep: 1 cells, 0 new, 0 done, 1 running, 0 failed before, 0 impossible",
          "link sweep b waiting #0",  // a restart has to know the new urgency
          "job a cancelled #0: the file of sweep no longer has it", "former sweep a",
          "log withdrawn sweep: 1 job that its file no longer has, 1 of them cancelled"});

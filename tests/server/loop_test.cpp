@@ -386,7 +386,8 @@ TEST_F(ServerLoop, a_card_that_attaches_gets_the_cells_that_where_admits) {
     join("w1", "Tesla-T4-15GB", 14.6);
     EXPECT_EQ(seeds_of("Tesla-T4-15GB"), (std::set<std::uint64_t>{1, 3}));
     const auto told = std::ranges::find_if(store_.contents().events, [](const auto& event) {
-        return event.second.find("leaves out 1 cells on Tesla-T4-15GB") != std::string::npos;
+        return event.second.find("1 cells, `where` leaves them out on Tesla-T4-15GB") !=
+               std::string::npos;
     });
     EXPECT_NE(told, store_.contents().events.end());
     join("w2", "NVIDIA-H200-141GB", 140.4);

@@ -51,6 +51,24 @@ TEST_F(StatusView, templates_that_met_no_device_are_waiting) {
     EXPECT_EQ(sweep.reasons.at(0), "2 jobs: no worker is attached");
 }
 
+TEST_F(StatusView, templates_that_where_leaves_out_on_every_device_are_impossible) {
+    Submit submit;
+    submit.experiment = ExperimentName{"sweep"};
+    submit.cells = {cell(1, "*"), cell(2, "*")};
+    submit.cells[0].card_condition = submit.cells[1].card_condition = "gpu != 'cpu'";
+    say(worker_peer(), hello());
+    say(client_peer(), submit);
+    turn();
+    for (const char* name : {"attached", "submitted again"}) {
+        const ExperimentStatus sweep = status().experiments.at(0);
+        EXPECT_EQ(sweep.jobs, (std::map<std::string, std::int64_t>{{"impossible", 2}})) << name;
+        EXPECT_TRUE(sweep.reasons.at(0).starts_with("2 jobs: `where` leaves them out on cpu: "))
+            << sweep.reasons.at(0);
+        say(client_peer(), submit);
+        turn();
+    }
+}
+
 TEST_F(StatusView, the_eta_comes_from_finished_jobs_and_the_number_of_devices) {
     say(worker_peer(), hello());
     say(worker_peer("w2"), hello("w2"));
