@@ -7,6 +7,7 @@
 
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/options.h"
+#include "coordinator/cli/output_file.h"
 
 namespace {
 
@@ -60,8 +61,8 @@ int unknown_command(const std::string& name) {
         names.emplace_back(command.name);
     }
     const std::string near = bitsweep::nearest(name, names);
-    const std::string remedy = near.empty() ? "; `bitsweep --help` lists the commands"
-                                            : "; did you mean `" + near + "`?";
+    const std::string remedy =
+        near.empty() ? "; `bitsweep --help` lists the commands" : "; did you mean `" + near + "`?";
     return bitsweep::report(
         {bitsweep::ErrorCode::invalid_input, "there is no command `" + name + "`" + remedy});
 }
@@ -86,7 +87,9 @@ int main(int count, char** words) {
     for (const Command& command : commands) {
         if (command.name == name) {
             try {
-                return command.run(bitsweep::Arguments(words + 2, words + count));
+                const int code = command.run(bitsweep::Arguments(words + 2, words + count));
+                const bitsweep::Status printed = bitsweep::check_standard_output();
+                return printed ? code : bitsweep::report(printed.error());
             } catch (const std::exception& escaped) {
                 return bitsweep::report({bitsweep::ErrorCode::internal,
                                          "this is a bug: " + std::string(escaped.what())});

@@ -8,6 +8,7 @@
 
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/options.h"
+#include "coordinator/cli/output_file.h"
 #include "results/analysis/compare.h"
 #include "results/analysis/crossover.h"
 #include "results/analysis/evidence.h"
@@ -164,22 +165,22 @@ Result<PolicyQuestion> policy_question(const Parsed& parsed) {
         return make_error(ErrorCode::invalid_input, "--by " + by + ": time or memory");
     }
     const auto budget = parsed.get<std::string>("budget");
+    const bool of_memory = by == "memory" || parsed.has("memory");
     if (const auto time = parse_time(budget)) {
+        if (of_memory) {
+            return make_error(ErrorCode::invalid_input,
+                              "--budget " + budget +
+                                  ": a time, and the budget is of memory here; " +
+                                  "give --memory SIZE alone, or --by time");
+        }
         question.budget = *time;
     } else if (parsed.has("memory")) {
         question.budget = TRY(parse_bytes(parsed.get<std::string>("memory")));
     } else {
         question.like = budget;
     }
-    question.cost = by == "memory" || parsed.has("memory") ? PolicyCost::memory : PolicyCost::time;
+    question.cost = of_memory ? PolicyCost::memory : PolicyCost::time;
     return question;
-}
-
-Status write_text(const std::string& file, const std::string& text) {
-    std::ofstream out(file, std::ios::binary | std::ios::trunc);
-    out << text;
-    out.close();
-    return out ? Status() : Status(make_error(ErrorCode::io, "cannot write " + file));
 }
 
 // "p.json", 3 -> "p-random-3.json"
@@ -190,12 +191,13 @@ std::string numbered(const std::string& file, int number) {
 
 // A folder of policies and the experiment that runs them.
 Status write_check(const std::string& folder, const PolicyCheck& check) {
+    const std::filesystem::path path(folder);
     std::error_code code;
-    std::filesystem::create_directories(folder, code);
+    std::filesystem::create_directories(path, code);
     for (const PolicyCheck::File& file : check.files) {
-        TRY(write_text(folder + "/" + file.name, to_json(file.policy)));
+        TRY(write_output("--check", path / file.name, to_json(file.policy)));
     }
-    return write_text(folder + "/check.yaml", check.yaml);
+    return write_output("--check", path / "check.yaml", check.yaml);
 }
 
 Result<Finding> run_policy(Store& store, const Parsed& parsed, const Words& words) {
@@ -203,11 +205,21 @@ Result<Finding> run_policy(Store& store, const Parsed& parsed, const Words& word
         return usage_error("policy [--budget METHOD|TIME] [--memory SIZE] [--out F.json]",
                            "policy takes no words");
     }
+    for (const char* flag : {"check", "out"}) {
+        if (parsed.has(flag) && parsed.get<std::string>(flag).empty()) {
+            return make_error(ErrorCode::invalid_input,
+                              "--" + std::string(flag) + ": an empty name");
+        }
+    }
+    const int random = parsed.get<int>("random");
+    if (random < 0) {
+        return make_error(ErrorCode::invalid_input,
+                          "--random " + std::to_string(random) + ": a number of policies, from 0");
+    }
     PolicyQuestion question = TRY(policy_question(parsed));
     const PolicyTable table = TRY(read_policy_table(store, question));
     const PolicyChoice choice = TRY(search_policy(table, question));
     Finding finding = TRY(policy_finding(store, table, choice, question));
-    const int random = parsed.get<int>("random");
     if (parsed.has("check")) {
         const auto folder = parsed.get<std::string>("check");
         const PolicyCheck check = TRY(policy_check(store, table, question, random, folder));
@@ -222,11 +234,12 @@ Result<Finding> run_policy(Store& store, const Parsed& parsed, const Words& word
     const std::string label = question.like.empty() ? "of a budget" : "like " + question.like;
     LayerPolicy policy = to_policy(table, choice, question, "found " + label);
     policy.budget = budget_text(question);
-    TRY(write_text(file, to_json(policy)));
+    TRY(write_output("--out", file, to_json(policy)));
     for (int i = 1; i <= random; ++i) {
         const PolicyChoice drawn = random_policy(table.layers, static_cast<std::uint64_t>(i));
-        TRY(write_text(numbered(file, i),
-                       to_json(to_policy(table, drawn, question, "random " + std::to_string(i)))));
+        TRY(write_output(
+            "--out", numbered(file, i),
+            to_json(to_policy(table, drawn, question, "random " + std::to_string(i)))));
     }
     finding.sentences.push_back(
         "Written to " + file +

@@ -28,7 +28,12 @@ fs::path access_file_of(const SharedOptions& shared, std::string_view who) {
     if (!shared.access.empty()) {
         return shared.access;
     }
-    return fs::exists(usual, code) ? usual : fs::path();
+    if (fs::exists(usual, code)) {
+        return usual;
+    }
+    // `bitsweep run` keeps its own in a private folder.
+    const fs::path of_run = shared.db.string() + ".state/keys/access/" + std::string(who) + ".json";
+    return fs::exists(of_run, code) ? of_run : fs::path();
 }
 
 Result<Access> find_access(const SharedOptions& shared, std::string_view who) {

@@ -165,21 +165,34 @@ Status fill_digests(std::vector<Cell>& cells, const ExperimentRequest& request) 
     return {};
 }
 
-Status link_models(const std::vector<Cell>& cells, const fs::path& folder) {
+Result<std::map<std::string, std::string>> model_paths(const std::vector<Cell>& cells) {
     std::error_code code;
-    fs::create_directories(folder, code);
     std::map<std::string, std::string> paths;
     for (const Cell& cell : cells) {
-        if (!cell.spec.model.path.empty()) {
-            paths[cell.spec.model.name] = cell.spec.model.path;
+        const std::string& path = cell.spec.model.path;
+        if (!path.empty() && !fs::exists(path, code)) {
+            return make_error(ErrorCode::not_found,
+                              "model " + cell.spec.model.name + ": there is no " + path);
+        }
+        if (!path.empty()) {
+            paths[cell.spec.model.name] = path;
+        }
+    }
+    return paths;
+}
+
+Status link_models(const std::map<std::string, std::string>& paths, const fs::path& folder) {
+    std::error_code code;
+    fs::create_directories(folder, code);
+    // Of an earlier run: a name that has no path now means another model.
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder, code)) {
+        if (std::error_code ignored; entry.is_symlink(ignored)) {
+            fs::remove(entry.path(), ignored);
         }
     }
     for (const auto& [name, path] : paths) {
         const bool single_file = !fs::is_directory(path, code);
         const fs::path link = folder / (single_file ? name + ".gguf" : name);
-        if (fs::is_symlink(link, code)) {
-            fs::remove(link, code);
-        }
         fs::create_symlink(path, link, code);
         if (code) {
             return make_error(ErrorCode::io, "cannot link " + link.string() + " to " + path + ": " +

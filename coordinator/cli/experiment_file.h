@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -38,9 +39,13 @@ ExperimentText text_of(const ExperimentRequest& request, std::string_view yaml);
 // invalid_input: the file's own mistakes (file:line:column); not_found: no such file.
 Result<PreparedExperiment> prepare(const ExperimentRequest& request);
 
-// Makes `folder` a models folder that knows each model given by `path:` under its name, by links,
-// so that workers on this machine announce it. Links of an earlier run are replaced. io.
-Status link_models(const std::vector<Cell>& cells, const std::filesystem::path& folder);
+// What models given by `path:` are called, and where they lie. not_found: where nothing lies.
+Result<std::map<std::string, std::string>> model_paths(const std::vector<Cell>& cells);
+
+// Makes `folder` a models folder that knows each of those under its name, by links, so that workers
+// on this machine announce it, and no model of an earlier run. io.
+Status link_models(const std::map<std::string, std::string>& paths,
+                   const std::filesystem::path& folder);
 
 // Digests of models and texts that are found here; the rest stay empty for the first worker.
 Status fill_digests(std::vector<Cell>& cells, const ExperimentRequest& request);

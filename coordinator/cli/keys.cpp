@@ -15,13 +15,23 @@ namespace {
 namespace fs = std::filesystem;
 namespace po = boost::program_options;
 
-// Where a new peer will find the coordinator: what the other access files say.
-std::string coordinator_url(const Parsed& parsed, const fs::path& keys) {
+// Where a new peer will find the coordinator: what another access file says.
+Result<std::string> coordinator_url(const Parsed& parsed, const fs::path& keys) {
     if (!parsed.shared.coordinator.empty()) {
         return parsed.shared.coordinator;
     }
-    const Result<Access> client = read_access(keys / "access" / "client.json");
-    return client ? client->coordinator : std::string(default_listen);
+    std::error_code code;
+    for (const fs::directory_entry& file : fs::directory_iterator(keys / "access", code)) {
+        if (const Result<Access> access = read_access(file.path()); access) {
+            return access->coordinator;
+        }
+    }
+    if (fs::exists(keys / "access", code)) {
+        return make_error(ErrorCode::invalid_input,
+                          "no access file in " + (keys / "access").string() +
+                              " says where the coordinator listens; give --coordinator URL");
+    }
+    return std::string(default_listen);  // no coordinator yet: it corrects the file when it starts
 }
 
 Status keys_new(const Parsed& parsed, const fs::path& keys, const std::string& name) {
@@ -30,7 +40,7 @@ Status keys_new(const Parsed& parsed, const fs::path& keys, const std::string& n
                           "write `bitsweep keys new NAME --role submit|work|read`");
     }
     const Role role = TRY(parse_role(parsed.get<std::string>("role")));
-    const fs::path file = TRY(new_access(keys, name, role, coordinator_url(parsed, keys)));
+    const fs::path file = TRY(new_access(keys, name, role, TRY(coordinator_url(parsed, keys))));
     std::printf("%s\n", file.c_str());
     std::fprintf(stderr, "carry this file to the machine of `%s` and keep it secret there\n",
                  name.c_str());

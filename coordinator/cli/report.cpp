@@ -1,12 +1,10 @@
 // `bitsweep report`: an experiment as one file that opens offline.
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
-#include <fstream>
 #include <iostream>
 
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/options.h"
+#include "coordinator/cli/output_file.h"
 #include "results/analysis/report.h"
 #include "results/store/store.h"
 
@@ -15,26 +13,6 @@ namespace bitsweep {
 namespace {
 
 namespace po = boost::program_options;
-namespace fs = std::filesystem;
-
-// All of it or nothing: a report that was there stays when the disk is full.
-Status write_whole(const fs::path& file, const std::string& text) {
-    const fs::path draft = file.string() + ".part";
-    std::ofstream stream(draft, std::ios::binary | std::ios::trunc);
-    stream << text;
-    stream.close();
-    std::error_code failed;
-    if (stream) {
-        fs::rename(draft, file, failed);
-    }
-    if (!stream || failed) {
-        const std::string words = failed ? failed.message() : std::strerror(errno);
-        std::error_code ignored;
-        fs::remove(draft, ignored);
-        return make_error(ErrorCode::io, file.string() + ": cannot be written: " + words);
-    }
-    return {};
-}
 
 Status write_report(const Parsed& parsed) {
     const auto experiment = parsed.get<std::string>("name");
@@ -47,6 +25,9 @@ Status write_report(const Parsed& parsed) {
         return make_error(ErrorCode::invalid_input,
                           "where to? add -o F.html, or -o - for standard output");
     }
+    if (output != "-") {
+        TRY(check_output("-o", output));
+    }
     const auto store = TRY(Store::open(parsed.shared.db, OpenMode::read_only));
     const Report report = TRY(make_report(*store, {experiment}));
     const std::string text =
@@ -55,7 +36,7 @@ Status write_report(const Parsed& parsed) {
         std::cout << text << std::flush;
         return {};
     }
-    TRY(write_whole(output, text));
+    TRY(write_output("-o", output, text));
     std::fprintf(stderr, "wrote %s\n", output.c_str());
     return {};
 }

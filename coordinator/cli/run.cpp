@@ -14,6 +14,7 @@
 #include "coordinator/cli/experiment_file.h"
 #include "coordinator/cli/interrupt.h"
 #include "coordinator/cli/options.h"
+#include "coordinator/cli/output_file.h"
 #include "coordinator/cli/progress.h"
 #include "coordinator/launchers/launcher.h"
 #include "coordinator/server/server.h"
@@ -138,8 +139,10 @@ Result<RunPlan> read_plan(const Parsed& parsed) {
     plan.clear = parsed.has("clear");
     const std::string workers = parsed.get<std::string>("workers", "auto");
     if (workers != "auto") {
-        plan.workers = std::atoi(workers.c_str());
-        if (plan.workers < 1 || plan.workers > most_workers) {
+        char* rest = nullptr;
+        const long number = std::strtol(workers.c_str(), &rest, 10);
+        plan.workers = static_cast<int>(std::clamp(number, 0L, most_workers + 1L));
+        if (*rest != '\0' || plan.workers < 1 || plan.workers > most_workers) {
             return make_error(
                 ErrorCode::invalid_input,
                 "--workers " + workers + ": auto, or 1 to " + std::to_string(most_workers));
@@ -148,6 +151,14 @@ Result<RunPlan> read_plan(const Parsed& parsed) {
     plan.db = fs::absolute(parsed.shared.db, code);
     plan.state = plan.db.string() + ".state";
     plan.report = parsed.get<std::string>("report");
+    if (!plan.report.empty()) {
+        TRY(check_output("--report", plan.report));
+        if (fs::weakly_canonical(fs::absolute(plan.report, code), code) ==
+            fs::weakly_canonical(plan.db, code)) {
+            return make_error(ErrorCode::invalid_input, "--report " + plan.report.string() +
+                                                            ": is the database; give another name");
+        }
+    }
     return plan;
 }
 
@@ -218,10 +229,14 @@ void print_submitted(const Submitted& submitted, std::size_t asked) {
                      submitted.experiment.value.c_str(), asked);
         return;
     }
-    std::fprintf(stderr, "%s: %lld cells, %lld new, %lld done before\n",
+    const std::string failed = submitted.failed_before == 0
+                                   ? ""
+                                   : ", " + std::to_string(submitted.failed_before) +
+                                         " failed before (`--retry-failed` runs them again)";
+    std::fprintf(stderr, "%s: %lld cells, %lld new, %lld done before%s\n",
                  submitted.experiment.value.c_str(), static_cast<long long>(submitted.cells),
                  static_cast<long long>(submitted.new_cells),
-                 static_cast<long long>(submitted.done));
+                 static_cast<long long>(submitted.done), failed.c_str());
 }
 
 // Jobs that none of this run's workers can ever take would be waited for in vain.
@@ -264,11 +279,7 @@ Result<int> summarise(const RunPlan& plan, const Parsed& parsed, const Experimen
     const Summary summary = TRY(summarize(*store, experiment));
     std::cout << to_text(summary, terminal_width(), wants_color(1)) << std::flush;
     if (!plan.report.empty()) {
-        std::ofstream stream(plan.report, std::ios::binary);
-        stream << to_html(TRY(make_report(*store, experiment)));
-        if (!stream.flush()) {
-            return make_error(ErrorCode::io, "cannot write the report " + plan.report.string());
-        }
+        TRY(write_output("--report", plan.report, to_html(TRY(make_report(*store, experiment)))));
         std::fprintf(stderr, "report: %s\n", plan.report.c_str());
     }
     std::fprintf(stderr, "database: %s\n", parsed.shared.db.c_str());
@@ -278,16 +289,17 @@ Result<int> summarise(const RunPlan& plan, const Parsed& parsed, const Experimen
 Result<int> run(const Parsed& parsed) {
     RunPlan plan = TRY(read_plan(parsed));
     PreparedExperiment prepared = TRY(prepare(plan.request));
+    const auto models = TRY(model_paths(prepared.submit.cells));
     interrupts();
     TRY(make_private_folder(plan.state));
     plan.request.models.push_back(plan.state / "models");
-    TRY(link_models(prepared.submit.cells, plan.request.models.back()));
     const fs::path keys = plan.state / "keys";
     TRY(ensure_server_keys(keys));
     ServerOptions options;
     options.db = plan.db;
     options.keys = keys;
     const std::unique_ptr<HostedCoordinator> coordinator = TRY(HostedCoordinator::start(options));
+    TRY(link_models(models, plan.request.models.back()));  // the database is this run's now
     const std::string url = coordinator->endpoint();
     TRY(access_of(keys, "worker", Role::work, url));
     Client client = TRY(Client::connect(TRY(access_of(keys, "client", Role::submit, url))));

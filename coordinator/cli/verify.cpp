@@ -13,6 +13,7 @@
 #include "results/analysis/random.h"
 #include "results/analysis/table_row.h"
 #include "results/store/store.h"
+#include "schemas/catalog/windows.h"
 
 namespace bitsweep {
 
@@ -67,28 +68,38 @@ Result<std::vector<StoredJob>> sampled(Store& store, const VerifyPlan& plan) {
     return jobs;
 }
 
-// What a cell's newest result says.
+// What a run of a cell says.
 struct Answer {
     double rate = std::nan("");  // decode_tokens_per_s; NaN: not measured
     std::string new_ids;
     std::int64_t run = 0;
+    bool disturbed = false;  // its window does not count
 };
 
 using Answers = std::map<std::string, Answer>;  // by the cell's key
 
-Result<Answers> answers_of(Store& store, const std::vector<StoredJob>& jobs) {
+// Of the run that `run_of_job` selects: the one that is shown, or the newest, which is not shown
+// where its window was disturbed.
+constexpr const char* shown_run = "j.result";
+constexpr const char* newest_run =
+    "(SELECT max(n.id) FROM runs n WHERE n.job = j.id AND n.outcome = 'done')";
+
+Result<Answers> answers_of(Store& store, const std::vector<StoredJob>& jobs,
+                           const std::string& run_of_job) {
     Answers answers;
     for (const StoredJob& job : jobs) {
         const std::string& key = job.key.value;
-        const Table table = TRY(
-            store.query("SELECT r.id, r.new_ids, m.value FROM jobs j JOIN runs r ON r.id = j.result"
-                        " LEFT JOIN measurements m ON m.run = r.id AND m.sample = 0"
-                        " AND m.metric = 'decode_tokens_per_s' WHERE j.key = " +
-                        sql_text(key)));
+        const Table table = TRY(store.query(
+            "SELECT r.id, r.new_ids, m.value, EXISTS (SELECT 1 FROM measurements w WHERE w.run ="
+            " r.id AND w.sample = 0 AND w.value > 0 AND w.metric IN (" +
+            window_flags_sql() + ")) FROM jobs j JOIN runs r ON r.id = " + run_of_job +
+            " LEFT JOIN measurements m ON m.run = r.id AND m.sample = 0"
+            " AND m.metric = 'decode_tokens_per_s' WHERE j.key = " +
+            sql_text(key)));
         if (!table.rows.empty()) {
             const auto& row = table.rows.front();
             answers[key] = {row[2].kind == Table::Kind::null ? std::nan("") : row[2].real,
-                            row[1].text, row[0].integer};
+                            row[1].text, row[0].integer, row[3].integer != 0};
         }
     }
     return answers;
@@ -113,9 +124,13 @@ Table::Value number(double value) {
     return {.kind = std::isfinite(value) ? Table::Kind::real : Table::Kind::null, .real = value};
 }
 
-// A row for each cell; counts those that do not agree.
+struct Counts {
+    int again = 0, differing = 0, disturbed = 0;
+};
+
+// A row for each cell. What was not measured again does not agree; a disturbed window says nothing.
 Table compare(const std::vector<StoredJob>& jobs, const Answers& before, const Answers& after,
-              double tolerance, int& differing) {
+              double tolerance, Counts& counts) {
     Table table;
     table.columns = {"model", "method", "gpu",    "repeat", "before token/s",
                      "again", "change", "tokens", "verdict"};
@@ -126,13 +141,17 @@ Table compare(const std::vector<StoredJob>& jobs, const Answers& before, const A
         const bool ran = found != after.end() && found->second.run != first.run;
         const double ratio = ran ? found->second.rate / first.rate : std::nan("");
         const bool same_ids = ran && found->second.new_ids == first.new_ids;
+        const bool disturbed = first.disturbed || (ran && found->second.disturbed);
         const bool near = !std::isfinite(ratio) || std::fabs(ratio - 1) <= tolerance;
         const std::string verdict = !ran        ? "not measured again"
                                     : !same_ids ? "other tokens"
+                                    : disturbed ? "disturbed"
                                     : near      ? "agrees"
                                     : ratio < 1 ? "slower"
                                                 : "faster";
-        differing += verdict == "agrees" ? 0 : 1;
+        counts.again += ran ? 1 : 0;
+        counts.disturbed += verdict == "disturbed" ? 1 : 0;
+        counts.differing += verdict == "agrees" || verdict == "disturbed" ? 0 : 1;
         table.rows.push_back({cell(spec.model.name), cell(method_text(spec)), cell(spec.gpu),
                               cell(std::int64_t{spec.repeat}), number(first.rate),
                               number(ran ? found->second.rate : std::nan("")),
@@ -158,18 +177,21 @@ Result<int> verify(const Parsed& parsed) {
         submit.cells.push_back(job.cell);
     }
     submit.force = true;
-    const Answers before = TRY(answers_of(*store, jobs));
+    const Answers before = TRY(answers_of(*store, jobs, shown_run));
     interrupts();
     Client client = TRY(Client::connect(TRY(find_access(parsed.shared, "client"))));
     TRY(client.submit(submit, submit_limit));
     const ExperimentStatus end = TRY(wait_for_end(client, submit.experiment, {}));
     std::fprintf(stderr, "%s\n", progress_words(end).c_str());
-    const Answers after = TRY(answers_of(*store, jobs));
-    int differing = 0;
-    print_table(compare(jobs, before, after, plan.tolerance, differing), parsed.shared);
-    std::fprintf(stderr, "%zu cells measured again, %d do not agree within %.3g %%\n", jobs.size(),
-                 differing, 100 * plan.tolerance);
-    return int{differing > 0 ? exit_some_failed : exit_done};
+    const Answers after = TRY(answers_of(*store, jobs, newest_run));
+    Counts counts;
+    print_table(compare(jobs, before, after, plan.tolerance, counts), parsed.shared);
+    std::fprintf(
+        stderr,
+        "%d of %zu cells measured again, %d do not agree within %.3g %%, %d in a disturbed "
+        "window, which says nothing\n",
+        counts.again, jobs.size(), counts.differing, 100 * plan.tolerance, counts.disturbed);
+    return int{counts.differing > 0 ? exit_some_failed : exit_done};
 }
 
 }  // namespace

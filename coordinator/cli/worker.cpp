@@ -96,6 +96,15 @@ Result<agent::WorkerSetup> make_setup(const Parsed& parsed) {
         setup.access_file = access_file_of(shared, "worker");
     }
     setup.runners.program = TRY(agent::find_runner(parsed.get<std::string>("runner")));
+    for (const char* flag : {"models", "data"}) {
+        for (const fs::path& folder : paths(parsed, flag)) {
+            std::error_code code;
+            if (!fs::is_directory(folder, code)) {
+                return make_error(ErrorCode::not_found, "--" + std::string(flag) + " " +
+                                                            folder.string() + " is no folder");
+            }
+        }
+    }
     setup.runners.models = paths(parsed, "models");
     setup.runners.data = paths(parsed, "data");
     setup.patience = {std::int64_t{1'000} * parsed.get<int>("patience", 60)};

@@ -37,6 +37,24 @@ std::string place_of(const ParetoFront& front) {
     return (front.model.empty() ? "On " : "On " + front.model + ", ") + front.device;
 }
 
+std::string nothing_sentence(const ParetoFront& front, const ParetoQuestion& question) {
+    std::string wanted;
+    if (question.most_loss) {
+        wanted = "has a loss of at most " + small_text(*question.most_loss) + " " +
+                 unit_of(question.loss);
+    }
+    if (question.most_bytes) {
+        wanted += (wanted.empty() ? "fits in " : " and fits in ") +
+                  significant(*question.most_bytes / bytes_per_mib, 4) + " MiB";
+    }
+    const bool unknown = std::all_of(front.points.begin(), front.points.end(),
+                                     [](const ParetoPoint& p) { return std::isnan(p.loss); });
+    if (question.most_loss && unknown) {
+        return "no quality was measured, so nothing is known that " + wanted + ".";
+    }
+    return "nothing that was measured " + (wanted.empty() ? "has a speed" : wanted) + ".";
+}
+
 // "fastest under this loss of quality that fits in this memory"
 std::string fastest_sentence(const ParetoFront& front, const ParetoQuestion& question) {
     const ParetoPoint *first = nullptr, *second = nullptr;
@@ -53,7 +71,7 @@ std::string fastest_sentence(const ParetoFront& front, const ParetoQuestion& que
     }
     const std::string limits = limits_of(question);
     if (first == nullptr) {
-        return place_of(front) + ": nothing that was measured stays within" + limits + ".";
+        return place_of(front) + ": " + nothing_sentence(front, question);
     }
     const bool single =
         std::any_of(front.points.begin(), front.points.end(),

@@ -65,7 +65,8 @@ TEST(Pareto, namesTheFastestUnderALossThatFits) {
     } cases[] = {
         {{}, "the fastest of all is nf4"},
         {{.most_loss = 0.01}, "the fastest of at most 0.01 nat KL is int8"},
-        {{.most_loss = 0.01, .most_bytes = 150e6}, "nothing that was measured stays within"},
+        {{.most_loss = 0.01, .most_bytes = 150e6},
+         "nothing that was measured has a loss of at most 0.01 nat KL and fits in 143.1 MiB."},
         {{.most_bytes = 200 * 1048576.0}, "the fastest in 200.0 MiB is nf4"},
     };
     for (const auto& c : cases) {

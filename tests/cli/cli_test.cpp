@@ -157,6 +157,49 @@ TEST_F(Cli, KeysAreMadeListedAndRevoked) {
     EXPECT_EQ(run({"keys", "steal", "bob"}).code, 2);
 }
 
+TEST_F(Cli, AnAccessFileSaysWhatAnotherOneSaysOfTheCoordinator) {
+    ASSERT_EQ(run({"keys", "new", "first", "--role", "work", "--coordinator", "tcp://h:7421"}).code,
+              0);
+    ASSERT_EQ(run({"keys", "new", "second", "--role", "read"}).code, 0);
+    std::ifstream file(folder_ / "bitsweep.db.keys/access/second.json");
+    const std::string text(std::istreambuf_iterator<char>(file), {});
+    EXPECT_NE(text.find("tcp://h:7421"), std::string::npos) << text;
+    run({"keys", "revoke", "first"});
+    run({"keys", "revoke", "second"});
+    const Ended none = run({"keys", "new", "third", "--role", "read"});
+    EXPECT_EQ(none.code, 2);
+    EXPECT_NE(none.err.find("give --coordinator URL"), std::string::npos) << none.err;
+}
+
+TEST_F(Cli, AnAnswerThatStandardOutputDoesNotTakeIsAnError) {
+    const std::string command =
+        bitsweep_program() + " schema > /dev/full 2> " + (folder_ / "err.txt").string();
+    EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 2);
+    std::ifstream file(folder_ / "err.txt");
+    const std::string text(std::istreambuf_iterator<char>(file), {});
+    EXPECT_NE(text.find("standard output took only part"), std::string::npos) << text;
+    EXPECT_EQ(std::system((bitsweep_program() + " schema | head -1 > /dev/null").c_str()), 0);
+}
+
+TEST_F(Cli, ARunRefusesAReportThatCannotBeWrittenBeforeItMeasures) {
+    const Ended nowhere = run({"run", "small.yaml", "--report", "none/x.html"});
+    EXPECT_EQ(nowhere.code, 2);
+    EXPECT_NE(nowhere.err.find("--report none/x.html: there is no folder none"), std::string::npos)
+        << nowhere.err;
+    EXPECT_EQ(run({"run", "small.yaml", "--db", "r.db", "--report", "r.db"}).code, 2);
+    EXPECT_FALSE(fs::exists(folder_ / "bitsweep.db") || fs::exists(folder_ / "r.db"));
+}
+
+TEST_F(Cli, AModelPathWhereNothingLiesIsNamedBeforeAnythingStarts) {
+    std::ofstream(folder_ / "path.yaml")
+        << "experiment: e\nmatrix: {model: {path: ./none}, method: "
+           "fp16, gpu: cpu}\n";
+    const Ended refused = run({"run", "path.yaml"});
+    EXPECT_EQ(refused.code, 2);
+    EXPECT_NE(refused.err.find("model none: there is no ./none"), std::string::npos) << refused.err;
+    EXPECT_FALSE(fs::exists(folder_ / "bitsweep.db"));
+}
+
 TEST_F(Cli, AnAddressBeyondLoopbackWithoutKeysIsRefused) {
     const Ended ended = run({"serve", "--listen", "tcp://0.0.0.0:0", "--no-keys"});
     EXPECT_EQ(ended.code, 3);
@@ -207,9 +250,9 @@ TEST_F(Serving, StatusShowsAnEmptyCoordinatorInEveryFormat) {
 TEST_F(Serving, ASubmittedExperimentIsKnownAndSubmittingAgainAddsNothing) {
     const Ended first = run({"submit", "small.yaml", "--format", "csv"});
     EXPECT_EQ(first.code, 0) << first.err;
-    EXPECT_NE(first.out.find("small,2,2,0,0,0,2"), std::string::npos) << first.out;
+    EXPECT_NE(first.out.find("small,2,2,0,0,0,0"), std::string::npos) << first.out;
     const Ended again = run({"submit", "small.yaml", "--format", "csv"});
-    EXPECT_NE(again.out.find("small,2,0,0,2,0,2"), std::string::npos) << again.out;
+    EXPECT_NE(again.out.find("small,2,0,0,2,0,0"), std::string::npos) << again.out;
     const Ended status = run({"status", "small"});
     EXPECT_NE(status.err.find("no worker is attached"), std::string::npos) << status.err;
 }

@@ -404,9 +404,13 @@ TEST_F(ExperimentFiles, AModelByPathIsFoundBesideTheFileAndLinkedForWorkersHere)
     EXPECT_EQ(cell.spec.model.path, (folder / "dir/m").string());
     EXPECT_EQ(cell.identity.weights_digest, model_digest(folder / "dir/m").value());
     const fs::path links = folder / "links";
-    ASSERT_TRUE(link_models(prepared->submit.cells, links).ok());
-    ASSERT_TRUE(link_models(prepared->submit.cells, links).ok());  // again, as the next run does
+    const auto paths = model_paths(prepared->submit.cells);
+    ASSERT_TRUE(paths.ok()) << paths.error().message;
+    ASSERT_TRUE(link_models(*paths, links).ok());
+    ASSERT_TRUE(link_models(*paths, links).ok());  // again, as the next run does
     EXPECT_EQ(list_models(std::vector<fs::path>{links}), std::vector<std::string>{"mine"});
+    ASSERT_TRUE(link_models({}, links).ok());  // a run that means another model of that name
+    EXPECT_EQ(list_models(std::vector<fs::path>{links}), std::vector<std::string>{});
 }
 
 TEST_F(ExperimentFiles, ABigFileIsDigestedOnceUntilItChanges) {

@@ -127,7 +127,7 @@ TEST_F(QueryCommand, aReportThatCannotBeMadeLeavesNothingAndSaysWhy) {
         {{}, "which experiment?"},
         {{"first"}, "add -o F.html"},
         {{"third", "-o", file}, "it has first, second"},
-        {{"first", "-o", (folder / "no/such/r.html").string()}, "No such file or directory"},
+        {{"first", "-o", (folder / "no/such/r.html").string()}, "there is no folder"},
     };
     for (const auto& c : cases) {
         const Printed printed = write_report(c.arguments);
