@@ -3,8 +3,8 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
+#include <sstream>
 
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/options.h"
@@ -33,6 +33,7 @@ struct Analysis {
     const char* usage;
     const char* question;
     Result<Finding> (*run)(Store& store, const Parsed& parsed, const Words& words);
+    const char* flags;  // of its own, beside everybody's
 };
 
 Result<Evidence> read(Store& store, const Parsed& parsed) {
@@ -247,19 +248,26 @@ Result<Finding> run_policy(Store& store, const Parsed& parsed, const Words& word
     return finding;
 }
 
+// Flags of single analyses; --experiment, --device and --model are everybody's.
+constexpr const char* compare_flags = "margin";
+constexpr const char* pareto_flags = "loss max-loss memory";
+constexpr const char* policy_flags = "memory budget by out random check";
+
 constexpr Analysis analyses[] = {
-    {"compare", "A B [--margin PERCENT]", "is A faster than B: SAME, FASTER or SLOWER",
-     run_compare},
+    {"compare", "A B [--margin PERCENT]", "is A faster than B: SAME, FASTER or SLOWER", run_compare,
+     compare_flags},
     {"crossover", "[A [B]]", "from which size does A beat B (else: every method, 16 bits)",
-     run_crossover},
+     run_crossover, ""},
     {"scaling", "", "time per token against products and bytes, quality against bits and size",
-     run_scaling},
+     run_scaling, ""},
     {"pareto", "[--loss kl|bits-per-byte] [--max-loss X] [--memory SIZE]",
-     "what is worth running: speed, loss, memory, energy", run_pareto},
+     "what is worth running: speed, loss, memory, energy", run_pareto, pareto_flags},
     {"policy",
      "[--budget METHOD|TIME] [--by time|memory] [--memory SIZE] [--out F.json] [--check FOLDER]",
-     "which method should each layer have, from cells of quality `layers`", run_policy},
-    {"latency", "[METHOD]", "why is METHOD slower here: where a token's time goes", run_latency},
+     "which method should each layer have, from cells of quality `layers`", run_policy,
+     policy_flags},
+    {"latency", "[METHOD]", "why is METHOD slower here: where a token's time goes", run_latency,
+     ""},
 };
 
 std::string about() {
@@ -292,6 +300,29 @@ Result<const Analysis*> find_analysis(const std::string& name) {
                           (near.empty() ? "there are " + list : "did you mean `" + near + "`?"));
 }
 
+bool has_word(const std::string& words, const std::string& word) {
+    return (" " + words + " ").find(" " + word + " ") != std::string::npos;
+}
+
+// A flag that this analysis does not read would look as if it had been heard. A configuration file
+// may hold flags of all of them.
+Status check_flags(const Arguments& arguments, const Analysis& asked) {
+    for (const Analysis& owner : analyses) {
+        std::istringstream flags(owner.flags);
+        for (std::string flag; flags >> flag;) {
+            const auto is_flag = [&](const std::string& word) {
+                return word.substr(0, word.find('=')) == "--" + flag;
+            };
+            if (!has_word(asked.flags, flag) && std::ranges::any_of(arguments, is_flag)) {
+                return make_error(
+                    ErrorCode::invalid_input,
+                    "--" + flag + ": " + asked.name + " has no such flag, " + owner.name + " has");
+            }
+        }
+    }
+    return {};
+}
+
 Status check_percent(const Parsed& parsed, const char* flag) {
     const auto value = parsed.get<double>(flag);
     if (std::isfinite(value) && value >= 0 && value < 100) {
@@ -301,10 +332,11 @@ Status check_percent(const Parsed& parsed, const char* flag) {
                       "--" + std::string(flag) + ": a percentage from 0 to below 100");
 }
 
-Result<std::string> answer(const Parsed& parsed, Words words) {
+Result<std::string> answer(const Arguments& arguments, const Parsed& parsed, Words words) {
     const std::string name = words.empty() ? "" : words.front();
     const Analysis* analysis = TRY(find_analysis(name));
     words.erase(words.begin());
+    TRY(check_flags(arguments, *analysis));
     TRY(check_percent(parsed, "margin"));
     const auto store = TRY(Store::open(parsed.shared.db, OpenMode::read_only));
     const Finding finding = TRY(analysis->run(*store, parsed, words));
@@ -350,7 +382,7 @@ int command_analyze(const Arguments& arguments) {
     if (parsed.stop) {
         return *parsed.stop;
     }
-    const Result<std::string> text = answer(parsed, parsed.get<Words>("words"));
+    const Result<std::string> text = answer(arguments, parsed, parsed.get<Words>("words"));
     if (!text) {
         return report(text.error());
     }

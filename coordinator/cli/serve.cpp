@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <optional>
+#include <vector>
 
 #include "coordinator/cli/client.h"
 #include "coordinator/cli/command.h"
@@ -21,6 +22,37 @@ namespace {
 
 namespace fs = std::filesystem;
 namespace po = boost::program_options;
+
+// What was not there before is not there after a start that failed: access files for an address
+// where nobody listens mislead every later command.
+class NewFiles {
+ public:
+    explicit NewFiles(const ServerOptions& options) {
+        add(options.keys);
+        for (const char* suffix : {"", "-wal", "-shm", ".lock"}) {
+            add(options.db.string() + suffix);
+        }
+    }
+    ~NewFiles() {
+        for (const fs::path& file : files_) {
+            std::error_code ignored;
+            fs::remove_all(file, ignored);
+        }
+    }
+    NewFiles(const NewFiles&) = delete;
+    NewFiles& operator=(const NewFiles&) = delete;
+
+    void keep() { files_.clear(); }
+
+ private:
+    void add(const fs::path& file) {
+        std::error_code code;
+        if (!file.empty() && !fs::exists(file, code)) {
+            files_.push_back(file);
+        }
+    }
+    std::vector<fs::path> files_;
+};
 
 // The first start makes one access file for workers and one for people on this machine.
 Status ensure_access(const fs::path& keys, const std::string& url) {
@@ -85,6 +117,7 @@ Result<std::unique_ptr<LivePage>> open_page(const ServerOptions& options, int po
 
 Status serve(const ServerOptions& options, std::optional<int> page_port) {
     allow_many_connections();
+    NewFiles files(options);  // goes last
     if (!options.keys.empty()) {
         TRY(ensure_access(options.keys, options.listen));
     }
@@ -92,10 +125,13 @@ Status serve(const ServerOptions& options, std::optional<int> page_port) {
     if (!options.keys.empty()) {
         TRY(refresh_access(options.keys, server->endpoint()));
     }
-    print_where(options.keys, server->endpoint(), options.db);
     std::unique_ptr<LivePage> page;
     if (page_port) {
         page = TRY(open_page(options, *page_port, local_endpoint(server->endpoint())));
+    }
+    files.keep();
+    print_where(options.keys, server->endpoint(), options.db);
+    if (page) {
         std::fprintf(stderr, "live page: %s (metrics at /metrics)\n", page->url().c_str());
     }
     TRY(server->run(interrupts().any));

@@ -8,6 +8,7 @@
 #include "results/analysis/interval.h"
 #include "results/analysis/number_text.h"
 #include "results/analysis/table_row.h"
+#include "schemas/catalog/windows.h"
 
 namespace bitsweep {
 namespace {
@@ -40,6 +41,7 @@ Result<std::string> only(Store& store, const std::string& column, const std::str
 
 struct Uniform {
     double step_ns = std::numeric_limits<double>::quiet_NaN();
+    bool disturbed = false;          // the window of its times
     std::vector<std::string> order;  // of layers
     std::map<std::string, LayerOption> layers;
 };
@@ -59,7 +61,10 @@ Result<std::map<std::string, Uniform>> read_uniform(Store& store, const PolicyTa
         metric +
         "' || substr(m.metric, 10)) AS cost,"
         " (SELECT value FROM measurements WHERE run = m.run AND sample = 0 AND metric ="
-        " 'token_latency_p50') AS step"
+        " 'token_latency_p50') AS step, EXISTS (SELECT 1 FROM measurements w WHERE w.run = m.run"
+        " AND w.sample = 0 AND w.value > 0 AND w.metric IN (" +
+        window_flags_sql() +
+        ")) AS disturbed"
         " FROM v_cells c JOIN measurements m ON m.run = c.run AND m.sample = 0"
         " AND m.metric > 'layer_kl:' AND m.metric < 'layer_kl;' WHERE c.method <> 'mixed'"
         " AND c.head = 16 AND c.model = " +
@@ -77,6 +82,7 @@ Result<std::map<std::string, Uniform>> read_uniform(Store& store, const PolicyTa
             uniform.order.push_back(layer);
         }
         uniform.step_ns = row.number("step");
+        uniform.disturbed = row.number("disturbed") > 0;
         uniform.layers[layer] = {method_label(row), row.number("kl"), row.number("cost")};
     }
     return methods;
@@ -164,6 +170,9 @@ Result<PolicyTable> read_policy_table(Store& store, const PolicyQuestion& questi
             sum += found->second.cost;
         }
         table.methods.push_back(method);
+        if (uniform.disturbed && question.cost == PolicyCost::time) {
+            table.disturbed.push_back(method);
+        }
         rest.push_back(uniform.step_ns - sum);
     }
     if (question.cost == PolicyCost::time) {
@@ -188,7 +197,17 @@ LayerPolicy to_policy(const PolicyTable& table, const PolicyChoice& choice,
 
 Result<PolicyChoice> search_policy(const PolicyTable& table, const PolicyQuestion& question) {
     if (question.budget) {
-        return choose_policy(table.layers, *question.budget);
+        const Result<PolicyChoice> choice = choose_policy(table.layers, *question.budget);
+        if (choice || choice.error().code != ErrorCode::not_found) {
+            return choice;
+        }
+        double least = 0;
+        for (const PolicyLayer& layer : table.layers) {
+            least += std::ranges::min(layer.options, {}, &LayerOption::cost).cost;
+        }
+        return make_error(ErrorCode::not_found,
+                          "no policy costs at most " + cost_text(question, *question.budget) +
+                              "; the cheapest costs " + cost_text(question, least));
     }
     const auto method = std::ranges::find(table.methods, question.like);
     if (method == table.methods.end()) {

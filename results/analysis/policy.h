@@ -63,8 +63,9 @@ struct PolicyQuestion {
 // What the database knows of one model on one kind of device.
 struct PolicyTable {
     std::string model, device;
-    std::vector<PolicyLayer> layers;   // options in the same order everywhere
-    std::vector<std::string> methods;  // of those options
+    std::vector<PolicyLayer> layers;     // options in the same order everywhere
+    std::vector<std::string> methods;    // of those options
+    std::vector<std::string> disturbed;  // those whose times are of a window that does not count
     double rest_ns = 0;  // of a step besides its linear layers, median over the uniform methods
 };
 // not_found: no cells of quality `layers` (with the experiment that makes them).

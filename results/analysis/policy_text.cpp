@@ -159,6 +159,14 @@ Result<Finding> policy_finding(Store& store, const PolicyTable& table, const Pol
         (question.like.empty() ? "the budget" : "the cost of " + question.like) + " costs " +
         cost_text(question, choice.cost) + " in its linear layers and loses " +
         small_text(choice.kl) + " nat.");
+    if (!table.disturbed.empty()) {
+        std::string methods;
+        for (const std::string& method : table.disturbed) {
+            methods += (methods.empty() ? "" : ", ") + method;
+        }
+        finding.sentences.push_back("Measure again: the times of " + methods +
+                                    " are of disturbed windows, which count nowhere else.");
+    }
     finding.tables = {layers_table(table, choice, question),
                       uniform_table(table, choice, question)};
     const auto runs = TRY(read_policy_runs(store, table.model));

@@ -90,6 +90,9 @@ TEST_F(AnalyzeCommand, aCheckOfPoliciesIsAnExperimentThatPlans) {
             run.result.measurements.push_back({std::string("layer_kl:") + layer, "nat", 0, 0.1});
             run.result.measurements.push_back({std::string("layer_latency:") + layer, "ns", 0, ns});
         }
+        if (std::string(method) == "int8") {
+            run.result.measurements.push_back({"window_throttled", "1", 0, 1});
+        }
         put_jobs(*store, "layers", {job});
         put_run(*store, run);
     }
@@ -98,10 +101,17 @@ TEST_F(AnalyzeCommand, aCheckOfPoliciesIsAnExperimentThatPlans) {
         analyze({"policy", "--budget", "int8", "--check", check, "--random", "4"});
     EXPECT_EQ(printed.code, exit_done) << printed.err;
     EXPECT_NE(printed.out.find("8 policies and " + check), std::string::npos) << printed.out;
+    EXPECT_NE(printed.out.find("Measure again: the times of int8 are of disturbed"),
+              std::string::npos)
+        << printed.out;
     const Printed planned = run(command_plan, {check + "/check.yaml", "--db", db});
     EXPECT_EQ(planned.code, exit_done) << planned.err;
     EXPECT_NE(planned.out.find("found-int8.json"), std::string::npos) << planned.out;
     EXPECT_NE(analyze({"policy", "--budget", "int8", "--check", "/dev/null/x"}).code, exit_done);
+    EXPECT_NE(analyze({"policy", "--budget", "1us"})
+                  .err.find("costs at most 1.000 us; the cheapest costs 10.00 us"),
+              std::string::npos)
+        << analyze({"policy", "--budget", "1us"}).err;
 }
 
 TEST_F(AnalyzeCommand, aPipeGetsWholeLines) {
@@ -128,6 +138,11 @@ TEST_F(AnalyzeCommand, mistakesAreOneLineThatNamesTheRemedyAndExitWithTwo) {
         {{"pareto", "--memory", "8 apples"}, "a size such as 8GiB"},
         {{"pareto", "--max-loss", "-1"}, "0 or more"},
         {{"latency", "int4"}, "the nearest is"},
+        {{"compare", "int8", "fp16", "--max-loss", "3"}, "compare has no such flag, pareto has"},
+        {{"policy", "--budget", "50us", "--memory", "8GiB"}, "a time, and the budget is of memory"},
+        {{"policy", "--budget", "50us", "--by", "memory"}, "a time, and the budget is of memory"},
+        {{"policy", "--random", "-3"}, "a number of policies"},
+        {{"policy", "--check", ""}, "--check: an empty name"},
     };
     for (const auto& c : cases) {
         const Printed printed = analyze(c.arguments);
