@@ -208,6 +208,18 @@ int report(const Error& error) {
     return exit_code(error.code);
 }
 
+Result<std::vector<std::filesystem::path>> model_folders(const Parsed& parsed) {
+    std::vector<std::filesystem::path> folders;
+    std::error_code code;
+    for (const std::string& folder : parsed.get<std::vector<std::string>>("models")) {
+        if (!std::filesystem::is_directory(folder, code)) {
+            return make_error(ErrorCode::not_found, "--models " + folder + " is no folder");
+        }
+        folders.push_back(std::filesystem::absolute(folder, code));
+    }
+    return folders;
+}
+
 Result<std::vector<std::pair<std::string, std::string>>> parse_overrides(
     const std::vector<std::string>& pairs) {
     std::vector<std::pair<std::string, std::string>> overrides;

@@ -77,6 +77,9 @@ int exit_code(ErrorCode code);
 Result<std::vector<std::pair<std::string, std::string>>> parse_overrides(
     const std::vector<std::string>& pairs);
 
+// The folders of --models, absolute. not_found names the one that is none.
+Result<std::vector<std::filesystem::path>> model_folders(const Parsed& parsed);
+
 // The candidate with the smallest edit distance, "" when none is near.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 

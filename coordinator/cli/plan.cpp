@@ -26,9 +26,7 @@ Result<ExperimentRequest> read_request(const Parsed& parsed) {
     }
     request.file = parsed.get<std::string>("file");
     request.overrides = TRY(parse_overrides(parsed.get<std::vector<std::string>>("set")));
-    for (const std::string& folder : parsed.get<std::vector<std::string>>("models")) {
-        request.models.emplace_back(folder);
-    }
+    request.models = TRY(model_folders(parsed));
     return request;
 }
 

@@ -128,12 +128,7 @@ Result<RunPlan> read_plan(const Parsed& parsed) {
     plan.request.file = parsed.get<std::string>("file");
     plan.request.overrides = TRY(parse_overrides(parsed.get<std::vector<std::string>>("set")));
     std::error_code code;
-    for (const std::string& folder : parsed.get<std::vector<std::string>>("models")) {
-        if (!fs::is_directory(folder, code)) {
-            return make_error(ErrorCode::not_found, "--models " + folder + " is no folder");
-        }
-        plan.request.models.push_back(fs::absolute(folder, code));
-    }
+    plan.request.models = TRY(model_folders(parsed));
     plan.request.force = parsed.has("force");
     plan.request.retry_failed = parsed.has("retry-failed");
     plan.clear = parsed.has("clear");
@@ -303,6 +298,7 @@ Result<int> run(const Parsed& parsed) {
     const std::string url = coordinator->endpoint();
     TRY(access_of(keys, "worker", Role::work, url));
     Client client = TRY(Client::connect(TRY(access_of(keys, "client", Role::submit, url))));
+    TRY(refresh_access(keys, url));  // for `bitsweep status` and others meanwhile
     const std::size_t asked = prepared.submit.cells.size();
     const bool on_cpu = wants_cpu(plan, prepared.submit.cells);
     const Submitted submitted = TRY(client.submit(std::move(prepared.submit), submit_limit));

@@ -1,5 +1,6 @@
 // `bitsweep submit`: sends an experiment.
 #include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 #include "coordinator/cli/client.h"
@@ -19,6 +20,8 @@ namespace po = boost::program_options;
 // A coordinator settles a million cells in seconds, and answers after the commit.
 constexpr Duration submit_limit{120'000};
 
+constexpr int most_priority = 1'000;  // message.schema.json
+
 Result<ExperimentRequest> read_request(const Parsed& parsed) {
     ExperimentRequest request;
     if (!parsed.has("file")) {
@@ -26,13 +29,17 @@ Result<ExperimentRequest> read_request(const Parsed& parsed) {
     }
     request.file = parsed.get<std::string>("file");
     request.overrides = TRY(parse_overrides(parsed.get<std::vector<std::string>>("set")));
-    for (const std::string& folder : parsed.get<std::vector<std::string>>("models")) {
-        request.models.emplace_back(folder);
-    }
+    request.models = TRY(model_folders(parsed));
     request.force = parsed.has("force");
     request.retry_failed = parsed.has("retry-failed");
     if (parsed.has("priority")) {
         request.priority = parsed.get<int>("priority");
+        if (std::abs(*request.priority) > most_priority) {
+            return make_error(ErrorCode::invalid_input,
+                              "--priority " + std::to_string(*request.priority) + ": from -" +
+                                  std::to_string(most_priority) + " to " +
+                                  std::to_string(most_priority));
+        }
     }
     return request;
 }

@@ -213,11 +213,15 @@ Status check_complete(const Matrix& matrix, const Draft& draft) {
         }
         const bool only_bits = field == Field::method && draft[Field::bits] != nullptr;
         const At at = draft.from.line > 0 ? draft.from : matrix.matrix_at;
-        return error_at(matrix.file, at,
-                        only_bits ? "`bits` alone does not say how: add `method`, such as "
-                                    "`method: {16: [fp16], 8: [int8], 4: [nf4]}`"
-                                  : "this makes a cell without `" + std::string(to_string(field)) +
-                                        "`: name it under `matrix` or `defaults`");
+        return error_at(
+            matrix.file, at,
+            only_bits ? "`bits` alone does not say how: add `method`, such as "
+                        "`method: {16: [fp16], 8: [int8], 4: [nf4]}`"
+            : draft.from.line > 0
+                ? "this inclusion agrees with no cell, so it adds one, and that has no `" +
+                      std::string(to_string(field)) + "`: name it here"
+                : "this makes a cell without `" + std::string(to_string(field)) +
+                      "`: name it under `matrix` or `defaults`");
     }
     return {};
 }

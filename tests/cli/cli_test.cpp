@@ -190,6 +190,18 @@ TEST_F(Cli, ARunRefusesAReportThatCannotBeWrittenBeforeItMeasures) {
     EXPECT_FALSE(fs::exists(folder_ / "bitsweep.db") || fs::exists(folder_ / "r.db"));
 }
 
+TEST_F(Cli, EveryCommandThatLooksForModelsRefusesAFolderThatIsNone) {
+    for (const char* command : {"plan", "submit", "run"}) {
+        const Ended refused = run({command, "small.yaml", "--models", "none"});
+        EXPECT_EQ(refused.code, 2) << command;
+        EXPECT_NE(refused.err.find("--models none is no folder"), std::string::npos) << refused.err;
+    }
+    const Ended priority = run({"submit", "small.yaml", "--priority", "5000"});
+    EXPECT_EQ(priority.code, 2);
+    EXPECT_NE(priority.err.find("--priority 5000: from -1000 to 1000"), std::string::npos)
+        << priority.err;
+}
+
 TEST_F(Cli, AModelPathWhereNothingLiesIsNamedBeforeAnythingStarts) {
     std::ofstream(folder_ / "path.yaml")
         << "experiment: e\nmatrix: {model: {path: ./none}, method: "
