@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <optional>
-#include <vector>
 
 #include "coordinator/cli/client.h"
 #include "coordinator/cli/command.h"
@@ -23,40 +22,8 @@ namespace {
 namespace fs = std::filesystem;
 namespace po = boost::program_options;
 
-// What was not there before is not there after a start that failed: access files for an address
-// where nobody listens mislead every later command.
-class NewFiles {
- public:
-    explicit NewFiles(const ServerOptions& options) {
-        add(options.keys);
-        for (const char* suffix : {"", "-wal", "-shm", ".lock"}) {
-            add(options.db.string() + suffix);
-        }
-    }
-    ~NewFiles() {
-        for (const fs::path& file : files_) {
-            std::error_code ignored;
-            fs::remove_all(file, ignored);
-        }
-    }
-    NewFiles(const NewFiles&) = delete;
-    NewFiles& operator=(const NewFiles&) = delete;
-
-    void keep() { files_.clear(); }
-
- private:
-    void add(const fs::path& file) {
-        std::error_code code;
-        if (!file.empty() && !fs::exists(file, code)) {
-            files_.push_back(file);
-        }
-    }
-    std::vector<fs::path> files_;
-};
-
 // The first start makes one access file for workers and one for people on this machine.
 Status ensure_access(const fs::path& keys, const std::string& url) {
-    TRY(ensure_server_keys(keys));
     if (TRY(list_access(keys)).empty()) {
         TRY(new_access(keys, "worker", Role::work, url));
         TRY(new_access(keys, "client", Role::submit, url));
@@ -117,19 +84,19 @@ Result<std::unique_ptr<LivePage>> open_page(const ServerOptions& options, int po
 
 Status serve(const ServerOptions& options, std::optional<int> page_port) {
     allow_many_connections();
-    NewFiles files(options);  // goes last
     if (!options.keys.empty()) {
-        TRY(ensure_access(options.keys, options.listen));
+        TRY(ensure_server_keys(options.keys));
     }
     std::unique_ptr<Server> server = TRY(Server::create(options));
+    // Not before it listens: files for an address where nobody does mislead every later command.
     if (!options.keys.empty()) {
+        TRY(ensure_access(options.keys, server->endpoint()));
         TRY(refresh_access(options.keys, server->endpoint()));
     }
     std::unique_ptr<LivePage> page;
     if (page_port) {
         page = TRY(open_page(options, *page_port, local_endpoint(server->endpoint())));
     }
-    files.keep();
     print_where(options.keys, server->endpoint(), options.db);
     if (page) {
         std::fprintf(stderr, "live page: %s (metrics at /metrics)\n", page->url().c_str());

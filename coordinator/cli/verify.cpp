@@ -128,9 +128,10 @@ struct Counts {
     int again = 0, differing = 0, disturbed = 0;
 };
 
-// A row for each cell. What was not measured again does not agree; a disturbed window says nothing.
-Table compare(const std::vector<StoredJob>& jobs, const Answers& before, const Answers& after,
-              double tolerance, Counts& counts) {
+// A row for each cell, of what was shown `before`, the `newest` run then, and the one `after`. What
+// was not measured again does not agree; a disturbed window says nothing.
+Table compare(const std::vector<StoredJob>& jobs, const Answers& before, const Answers& newest,
+              const Answers& after, double tolerance, Counts& counts) {
     Table table;
     table.columns = {"model", "method", "gpu",    "repeat", "before token/s",
                      "again", "change", "tokens", "verdict"};
@@ -138,7 +139,7 @@ Table compare(const std::vector<StoredJob>& jobs, const Answers& before, const A
         const JobSpec& spec = job.cell.spec;
         const Answer& first = before.at(job.key.value);
         const auto found = after.find(job.key.value);
-        const bool ran = found != after.end() && found->second.run != first.run;
+        const bool ran = found != after.end() && found->second.run != newest.at(job.key.value).run;
         const double ratio = ran ? found->second.rate / first.rate : std::nan("");
         const bool same_ids = ran && found->second.new_ids == first.new_ids;
         const bool disturbed = first.disturbed || (ran && found->second.disturbed);
@@ -178,6 +179,7 @@ Result<int> verify(const Parsed& parsed) {
     }
     submit.force = true;
     const Answers before = TRY(answers_of(*store, jobs, shown_run));
+    const Answers newest = TRY(answers_of(*store, jobs, newest_run));
     interrupts();
     Client client = TRY(Client::connect(TRY(find_access(parsed.shared, "client"))));
     TRY(client.submit(submit, submit_limit));
@@ -185,7 +187,7 @@ Result<int> verify(const Parsed& parsed) {
     std::fprintf(stderr, "%s\n", progress_words(end).c_str());
     const Answers after = TRY(answers_of(*store, jobs, newest_run));
     Counts counts;
-    print_table(compare(jobs, before, after, plan.tolerance, counts), parsed.shared);
+    print_table(compare(jobs, before, newest, after, plan.tolerance, counts), parsed.shared);
     std::fprintf(
         stderr,
         "%d of %zu cells measured again, %d do not agree within %.3g %%, %d in a disturbed "

@@ -280,7 +280,7 @@ TEST_F(Serving, APortInUseIsNamed) {
     EXPECT_EQ(ended.code, 2);
     EXPECT_NE(ended.err.find("port " + url().substr(url().rfind(':') + 1)), std::string::npos)
         << ended.err;
-    EXPECT_FALSE(fs::exists(folder_ / "other.db") || fs::exists(folder_ / "other.db.keys"));
+    EXPECT_FALSE(fs::exists(folder_ / "other.db.keys/access/client.json"));
 }
 
 TEST_F(Serving, AWorkerWithAKeyThatIsNotKnownIsToldSo) {
