@@ -22,18 +22,21 @@ fs::path default_keys_folder(const fs::path& db) {
     return db.string() + ".keys";
 }
 
+fs::path run_folder(const fs::path& db) {
+    return db.string() + ".state";
+}
+
 fs::path access_file_of(const SharedOptions& shared, std::string_view who) {
-    const fs::path usual = default_keys_folder(shared.db) / "access" / (std::string(who) + ".json");
-    std::error_code code;
     if (!shared.access.empty()) {
         return shared.access;
     }
-    if (fs::exists(usual, code)) {
-        return usual;
+    for (const fs::path& keys : {default_keys_folder(shared.db), run_folder(shared.db) / "keys"}) {
+        const fs::path file = keys / "access" / (std::string(who) + ".json");
+        if (std::error_code code; fs::exists(file, code)) {
+            return file;
+        }
     }
-    // `bitsweep run` keeps its own in a private folder.
-    const fs::path of_run = shared.db.string() + ".state/keys/access/" + std::string(who) + ".json";
-    return fs::exists(of_run, code) ? of_run : fs::path();
+    return {};
 }
 
 Result<Access> find_access(const SharedOptions& shared, std::string_view who) {

@@ -24,6 +24,8 @@ Result<Access> find_access(const SharedOptions& shared, std::string_view who);
 
 // Where `serve` keeps the keys of a database.
 std::filesystem::path default_keys_folder(const std::filesystem::path& db);
+// Keys, models, outboxes and logs of `bitsweep run` on this database; private.
+std::filesystem::path run_folder(const std::filesystem::path& db);
 
 inline constexpr std::string_view default_listen = "tcp://127.0.0.1:7420";
 

@@ -66,7 +66,7 @@ Result<std::vector<Attempted>> attempts_of(Store& store, const JobKey& key) {
 
 // State folders of workers of this machine: those of `bitsweep run`, and those of this user.
 std::vector<fs::path> log_folders(const Parsed& parsed) {
-    std::vector<fs::path> parents = {parsed.shared.db.string() + ".state"};
+    std::vector<fs::path> parents = {run_folder(parsed.shared.db)};
     if (const char* state = std::getenv("XDG_STATE_HOME")) {
         parents.push_back(fs::path(state) / "bitsweep");
     } else if (const char* home = std::getenv("HOME")) {

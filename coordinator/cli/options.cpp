@@ -208,12 +208,13 @@ int report(const Error& error) {
     return exit_code(error.code);
 }
 
-Result<std::vector<std::filesystem::path>> model_folders(const Parsed& parsed) {
+Result<std::vector<std::filesystem::path>> folders_of(const Parsed& parsed, const char* flag) {
     std::vector<std::filesystem::path> folders;
     std::error_code code;
-    for (const std::string& folder : parsed.get<std::vector<std::string>>("models")) {
+    for (const std::string& folder : parsed.get<std::vector<std::string>>(flag)) {
         if (!std::filesystem::is_directory(folder, code)) {
-            return make_error(ErrorCode::not_found, "--models " + folder + " is no folder");
+            return make_error(ErrorCode::not_found,
+                              "--" + std::string(flag) + " " + folder + " is no folder");
         }
         folders.push_back(std::filesystem::absolute(folder, code));
     }

@@ -77,8 +77,8 @@ int exit_code(ErrorCode code);
 Result<std::vector<std::pair<std::string, std::string>>> parse_overrides(
     const std::vector<std::string>& pairs);
 
-// The folders of --models, absolute. not_found names the one that is none.
-Result<std::vector<std::filesystem::path>> model_folders(const Parsed& parsed);
+// What --FLAG names, such as --models: folders, absolute. not_found names the one that is none.
+Result<std::vector<std::filesystem::path>> folders_of(const Parsed& parsed, const char* flag);
 
 // The candidate with the smallest edit distance, "" when none is near.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);

@@ -26,7 +26,7 @@ Result<ExperimentRequest> read_request(const Parsed& parsed) {
     }
     request.file = parsed.get<std::string>("file");
     request.overrides = TRY(parse_overrides(parsed.get<std::vector<std::string>>("set")));
-    request.models = TRY(model_folders(parsed));
+    request.models = TRY(folders_of(parsed, "models"));
     return request;
 }
 

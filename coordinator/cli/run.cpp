@@ -128,7 +128,7 @@ Result<RunPlan> read_plan(const Parsed& parsed) {
     plan.request.file = parsed.get<std::string>("file");
     plan.request.overrides = TRY(parse_overrides(parsed.get<std::vector<std::string>>("set")));
     std::error_code code;
-    plan.request.models = TRY(model_folders(parsed));
+    plan.request.models = TRY(folders_of(parsed, "models"));
     plan.request.force = parsed.has("force");
     plan.request.retry_failed = parsed.has("retry-failed");
     plan.clear = parsed.has("clear");
@@ -144,7 +144,7 @@ Result<RunPlan> read_plan(const Parsed& parsed) {
         }
     }
     plan.db = fs::absolute(parsed.shared.db, code);
-    plan.state = plan.db.string() + ".state";
+    plan.state = run_folder(plan.db);
     plan.report = parsed.get<std::string>("report");
     if (!plan.report.empty()) {
         TRY(check_output("--report", plan.report));

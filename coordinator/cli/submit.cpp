@@ -29,7 +29,7 @@ Result<ExperimentRequest> read_request(const Parsed& parsed) {
     }
     request.file = parsed.get<std::string>("file");
     request.overrides = TRY(parse_overrides(parsed.get<std::vector<std::string>>("set")));
-    request.models = TRY(model_folders(parsed));
+    request.models = TRY(folders_of(parsed, "models"));
     request.force = parsed.has("force");
     request.retry_failed = parsed.has("retry-failed");
     if (parsed.has("priority")) {

@@ -27,11 +27,6 @@ namespace po = boost::program_options;
 constexpr Duration capabilities_limit{120'000};
 constexpr double most_memory_gib = 65'536;
 
-std::vector<fs::path> paths(const Parsed& parsed, const char* flag) {
-    const auto texts = parsed.get<std::vector<std::string>>(flag);
-    return {texts.begin(), texts.end()};
-}
-
 void say(const std::string& line) {
     std::fprintf(stderr, "worker: %s\n", line.c_str());
 }
@@ -96,17 +91,8 @@ Result<agent::WorkerSetup> make_setup(const Parsed& parsed) {
         setup.access_file = access_file_of(shared, "worker");
     }
     setup.runners.program = TRY(agent::find_runner(parsed.get<std::string>("runner")));
-    for (const char* flag : {"models", "data"}) {
-        for (const fs::path& folder : paths(parsed, flag)) {
-            std::error_code code;
-            if (!fs::is_directory(folder, code)) {
-                return make_error(ErrorCode::not_found, "--" + std::string(flag) + " " +
-                                                            folder.string() + " is no folder");
-            }
-        }
-    }
-    setup.runners.models = paths(parsed, "models");
-    setup.runners.data = paths(parsed, "data");
+    setup.runners.models = TRY(folders_of(parsed, "models"));
+    setup.runners.data = TRY(folders_of(parsed, "data"));
     setup.patience = {std::int64_t{1'000} * parsed.get<int>("patience", 60)};
     agent::Capabilities found =
         TRY(agent::ask_runner(setup.runners.program, setup.runners.models, capabilities_limit));

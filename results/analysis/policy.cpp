@@ -201,13 +201,10 @@ Result<PolicyChoice> search_policy(const PolicyTable& table, const PolicyQuestio
         if (choice || choice.error().code != ErrorCode::not_found) {
             return choice;
         }
-        double least = 0;
-        for (const PolicyLayer& layer : table.layers) {
-            least += std::ranges::min(layer.options, {}, &LayerOption::cost).cost;
-        }
-        return make_error(ErrorCode::not_found,
-                          "no policy costs at most " + cost_text(question, *question.budget) +
-                              "; the cheapest costs " + cost_text(question, least));
+        return make_error(ErrorCode::not_found, "no policy costs at most " +
+                                                    cost_text(question, *question.budget) +
+                                                    "; the cheapest costs " +
+                                                    cost_text(question, least_cost(table.layers)));
     }
     const auto method = std::ranges::find(table.methods, question.like);
     if (method == table.methods.end()) {

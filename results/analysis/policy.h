@@ -37,6 +37,9 @@ struct PolicyChoice {
     double cost = 0;
 };
 
+// Of the cheapest option of every layer.
+double least_cost(std::span<const PolicyLayer> layers);
+
 // The choice of least loss whose cost is at most `budget`: dynamic programming over `steps` equal
 // steps of the budget. Each cost is rounded up to whole steps, so the answer never exceeds the
 // budget; it is exact where costs are whole steps, else as good as the best choice for

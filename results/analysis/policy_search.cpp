@@ -12,18 +12,6 @@ namespace {
 
 constexpr double never = std::numeric_limits<double>::infinity();
 
-double least_cost(std::span<const PolicyLayer> layers) {
-    double sum = 0;
-    for (const PolicyLayer& layer : layers) {
-        double least = never;
-        for (const LayerOption& option : layer.options) {
-            least = std::min(least, option.cost);
-        }
-        sum += least;
-    }
-    return sum;
-}
-
 // Whole steps of a cost, rounded up. A cost that is a whole step but for rounding stays one.
 std::int64_t steps_of(double cost, double step) {
     return static_cast<std::int64_t>(std::ceil(cost / step - 1e-9));
@@ -59,6 +47,18 @@ std::vector<double> ranks_of(std::span<const double> values) {
 }
 
 }  // namespace
+
+double least_cost(std::span<const PolicyLayer> layers) {
+    double sum = 0;
+    for (const PolicyLayer& layer : layers) {
+        double least = never;
+        for (const LayerOption& option : layer.options) {
+            least = std::min(least, option.cost);
+        }
+        sum += least;
+    }
+    return sum;
+}
 
 Result<PolicyChoice> choose_policy(std::span<const PolicyLayer> layers, double budget, int steps) {
     ASSERT(steps > 0);
