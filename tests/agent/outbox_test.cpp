@@ -10,6 +10,7 @@
 #include <chrono>
 #include <fstream>
 
+#include "tests/temp_folder.h"
 #include "worker/agent/log_folder.h"
 #include "worker/agent/state_folder.h"
 
@@ -19,13 +20,6 @@ namespace {
 
 class OutboxTest : public testing::Test {
  protected:
-    void SetUp() override {
-        std::string pattern = testing::TempDir() + "bitsweep-outbox-XXXXXX";
-        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-        folder_ = pattern;
-    }
-    void TearDown() override { std::filesystem::remove_all(folder_); }
-
     Outbox open() {
         auto outbox = Outbox::open(folder_);
         EXPECT_TRUE(outbox);
@@ -45,7 +39,7 @@ class OutboxTest : public testing::Test {
         return result;
     }
 
-    std::filesystem::path folder_;
+    TempFolder folder_;
     std::vector<std::string> complaints_;
 };
 

@@ -3,13 +3,14 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <fstream>
 #include <iterator>
 #include <thread>
+
+#include "tests/temp_folder.h"
 
 namespace bitsweep::agent {
 
@@ -24,16 +25,12 @@ TimePoint now() {
 class RunnersTest : public testing::Test {
  protected:
     void SetUp() override {
-        std::string pattern = testing::TempDir() + "bitsweep-runners-XXXXXX";
-        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-        folder_ = pattern;
         signal(SIGPIPE, SIG_IGN);
         settings_.program = FAKE_RUNNER;
         settings_.logs = folder_;
         settings_.limits.grace = {200};
         settings_.limits.silence = {20'000};
     }
-    void TearDown() override { std::filesystem::remove_all(folder_); }
 
     static Dispatch job(const std::string& prompt, char letter = 'a') {
         Dispatch dispatch;
@@ -72,7 +69,7 @@ class RunnersTest : public testing::Test {
         return {std::istreambuf_iterator<char>(stream), {}};
     }
 
-    std::filesystem::path folder_;
+    TempFolder folder_;
     RunnerSettings settings_;
 };
 

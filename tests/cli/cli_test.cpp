@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "tests/cli/program.h"
+#include "tests/temp_folder.h"
 
 namespace bitsweep {
 
@@ -26,19 +27,13 @@ matrix:
 
 class Cli : public testing::Test {
  protected:
-    void SetUp() override {
-        std::string pattern = testing::TempDir() + "bitsweep-cli-XXXXXX";
-        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-        folder_ = pattern;
-        std::ofstream(folder_ / "small.yaml") << small_experiment;
-    }
-    void TearDown() override { fs::remove_all(folder_); }
+    void SetUp() override { std::ofstream(folder_ / "small.yaml") << small_experiment; }
 
     Ended run(const Words& words, const Environment& more = {}) {
         return bitsweep(folder_, words, more);
     }
 
-    fs::path folder_;
+    TempFolder folder_;
 };
 
 int lines_in(const std::string& text) {

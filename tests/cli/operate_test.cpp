@@ -2,7 +2,6 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include <thread>
 
 #include "tests/cli/program.h"
+#include "tests/temp_folder.h"
 
 namespace bitsweep {
 
@@ -43,13 +43,9 @@ bool holds(const std::function<bool()>& what, int seconds) {
 class Operating : public testing::Test {
  protected:
     void SetUp() override {
-        std::string pattern = testing::TempDir() + "bitsweep-operate-XXXXXX";
-        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-        folder_ = pattern;
         std::ofstream(folder_ / "small.yaml") << experiment;
         serve({});
     }
-    void TearDown() override { fs::remove_all(folder_); }
 
     void serve(const Words& more) {
         Words words{bitsweep_program(), "serve", "--listen", "tcp://127.0.0.1:0"};
@@ -78,7 +74,7 @@ class Operating : public testing::Test {
             5);
     }
 
-    fs::path folder_;
+    TempFolder folder_;
     std::optional<Program> server_;
 };
 

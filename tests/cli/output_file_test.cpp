@@ -2,9 +2,10 @@
 #include "coordinator/cli/output_file.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <fstream>
+
+#include "tests/temp_folder.h"
 
 namespace bitsweep {
 namespace {
@@ -13,13 +14,6 @@ namespace fs = std::filesystem;
 
 class OutputFile : public testing::Test {
  protected:
-    void SetUp() override {
-        std::string pattern = testing::TempDir() + "bitsweep-output-XXXXXX";
-        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-        folder_ = pattern;
-    }
-    void TearDown() override { fs::remove_all(folder_); }
-
     fs::path write(const std::string& name, const std::string& text) {
         std::ofstream(folder_ / name, std::ios::binary) << text;
         return folder_ / name;
@@ -29,7 +23,7 @@ class OutputFile : public testing::Test {
         return {std::istreambuf_iterator<char>(stream), {}};
     }
 
-    fs::path folder_;
+    TempFolder folder_;
 };
 
 std::string words_of(const Status& status) {

@@ -1,7 +1,6 @@
 #include "tests/end_to_end/cluster.h"
 
 #include <signal.h>
-#include <stdlib.h>
 
 #include <chrono>
 #include <fstream>
@@ -12,9 +11,6 @@ namespace bitsweep {
 namespace fs = std::filesystem;
 
 void Cluster::SetUp() {
-    std::string pattern = testing::TempDir() + "bitsweep-cluster-XXXXXX";
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
     environment_ = {{"BITSWEEP_RUNNER", FAKE_RUNNER}};
 }
 

@@ -13,13 +13,13 @@
 
 #include "results/store/store.h"
 #include "tests/cli/program.h"
+#include "tests/temp_folder.h"
 
 namespace bitsweep {
 
 class Cluster : public testing::Test {
  protected:
     void SetUp() override;
-    void TearDown() override { std::filesystem::remove_all(folder_); }
 
     // The coordinator and its clients live on machine "hub", a worker on the machine of its name.
     // A killed coordinator leaves its port at once, so that a later one can take it again.
@@ -51,7 +51,7 @@ class Cluster : public testing::Test {
     static constexpr const char* running_count =
         "SELECT COUNT(*) FROM jobs WHERE state = 'running'";
 
-    std::filesystem::path folder_;
+    TempFolder folder_;
     Environment environment_;
     std::optional<Program> server_;
     std::string url_;

@@ -2,7 +2,6 @@
 // is killed. The runner is the fake one: its jobs take as long as a test needs.
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <stdlib.h>
 
 #include <chrono>
 #include <fstream>
@@ -11,12 +10,11 @@
 
 #include "results/store/store.h"
 #include "tests/cli/program.h"
+#include "tests/temp_folder.h"
 
 namespace bitsweep {
 
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr const char* experiment = R"(experiment: kill
 question: Is every cell measured once?
@@ -31,15 +29,11 @@ constexpr std::int64_t cells = 8;
 class Orchestration : public testing::Test {
  protected:
     void SetUp() override {
-        std::string pattern = testing::TempDir() + "bitsweep-e2e-XXXXXX";
-        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-        folder_ = pattern;
         std::ofstream(folder_ / "kill.yaml") << experiment;
         environment_ = {{"BITSWEEP_RUNNER", FAKE_RUNNER},
                         {"FAKE_RUNNER_JOBS", (folder_ / "jobs").string()}};
         serve("tcp://127.0.0.1:0");
     }
-    void TearDown() override { fs::remove_all(folder_); }
 
     // A killed coordinator leaves its port at once, so that a later one can take it again.
     void serve(const std::string& listen) {
@@ -117,7 +111,7 @@ class Orchestration : public testing::Test {
     static constexpr const char* running_count =
         "SELECT COUNT(*) FROM jobs WHERE state = 'running'";
 
-    fs::path folder_;
+    TempFolder folder_;
     Environment environment_;
     std::optional<Program> server_;
     std::string url_;

@@ -1,7 +1,6 @@
 // `bitsweep run` with the real runner on the smallest committed models.
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <stdlib.h>
 
 #include <chrono>
 #include <fstream>
@@ -10,6 +9,7 @@
 
 #include "results/store/store.h"
 #include "tests/cli/program.h"
+#include "tests/temp_folder.h"
 
 namespace bitsweep {
 
@@ -30,13 +30,7 @@ matrix:
 
 class Run : public testing::Test {
  protected:
-    void SetUp() override {
-        std::string pattern = testing::TempDir() + "bitsweep-run-XXXXXX";
-        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-        folder_ = pattern;
-        std::ofstream(folder_ / "tiny.yaml") << experiment;
-    }
-    void TearDown() override { fs::remove_all(folder_); }
+    void SetUp() override { std::ofstream(folder_ / "tiny.yaml") << experiment; }
 
     Ended run(Words words) {
         words.insert(words.begin(), {bitsweep_program(), "run", "tiny.yaml"});
@@ -51,7 +45,7 @@ class Run : public testing::Test {
         return table && !table->rows.empty() ? table->rows[0][0].integer : -1;
     }
 
-    fs::path folder_;
+    TempFolder folder_;
 };
 
 TEST_F(Run, MeasuresSummarisesAndAnswersTheSecondTimeFromTheDatabase) {

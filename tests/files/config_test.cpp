@@ -44,7 +44,7 @@ class Config : public testing::Test {
         return message_of(config, folder_.path() / "m");
     }
     std::string bad(const json& document, ErrorCode code) { return bad(document.dump(), code); }
-    TempDir folder_;
+    TempFolder folder_;
 };
 
 TEST_F(Config, of_llama_has_the_defaults_of_transformers) {

@@ -29,7 +29,7 @@ class Gguf : public testing::Test {
         return message_of(file, folder_.path());
     }
     ErrorCode code_ = ErrorCode::internal;
-    TempDir folder_;
+    TempFolder folder_;
 };
 
 TEST_F(Gguf, that_is_not_one_is_told_by_its_magic) {

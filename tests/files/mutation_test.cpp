@@ -124,7 +124,7 @@ class Damaged : public testing::Test {
         }
         write_file(folder_.path() / "tokenizer.json", read_file(vectors_dir / "tokenizer.json"));
     }
-    TempDir folder_;
+    TempFolder folder_;
 };
 
 TEST_F(Damaged, safetensors_never_crash_the_reader) {

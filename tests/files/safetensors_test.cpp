@@ -173,7 +173,7 @@ class Folder : public testing::Test {
     }
 
     ErrorCode code_ = ErrorCode::internal;
-    TempDir folder_;
+    TempFolder folder_;
 };
 
 TEST_F(Folder, that_is_complete_opens_without_a_tokenizer) {

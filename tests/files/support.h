@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "schemas/status.h"
+#include "tests/temp_folder.h"
 
 namespace bitsweep::testing_files {
 
@@ -18,19 +19,6 @@ inline const std::filesystem::path models_dir = source_dir / "experiments" / "mo
 
 std::string read_file(const std::filesystem::path& path);
 void write_file(const std::filesystem::path& path, std::string_view bytes);
-
-// An own folder under the system's temporary one, removed at the end.
-class TempDir {
- public:
-    TempDir();
-    ~TempDir();
-    TempDir(const TempDir&) = delete;
-    TempDir& operator=(const TempDir&) = delete;
-    const std::filesystem::path& path() const { return path_; }
-
- private:
-    std::filesystem::path path_;
-};
 
 // The message of an error without the folder that the test happens to use; "ok" where there is
 // none.

@@ -15,7 +15,7 @@ using namespace testing_files;
 class TokenizerFile : public testing::Test {
  protected:
     json document_ = json::parse(read_file(vectors_dir / "tokenizer.json"));
-    TempDir folder_;
+    TempFolder folder_;
 
     std::string open(ErrorCode code) { return open(document_.dump(), code); }
     std::string open(const std::string& text, ErrorCode code) {

@@ -166,13 +166,13 @@ json changed_tokenizer(const json& change) {
     return document;
 }
 
-Result<std::unique_ptr<Tokenizer>> tokenizer_of(const json& document, const TempDir& folder) {
+Result<std::unique_ptr<Tokenizer>> tokenizer_of(const json& document, const TempFolder& folder) {
     write_file(folder.path() / "tokenizer.json", document.dump());
     return tokenizer_from_json(folder.path() / "tokenizer.json");
 }
 
 TEST(Tokenizer, gives_the_ids_of_hugging_face_in_every_variant) {
-    const TempDir folder;
+    const TempFolder folder;
     ASSERT_GE(cases()["variants"].size(), 8u);
     for (const json& variant : cases()["variants"]) {
         const auto tokenizer = tokenizer_of(changed_tokenizer(variant["change"]), folder);
@@ -205,7 +205,7 @@ TEST(Tokenizer, encodes_bytes_that_are_not_utf8_one_by_one) {
 }
 
 TEST(Tokenizer, merges_a_word_of_a_million_letters_in_reasonable_time) {
-    const TempDir folder;
+    const TempFolder folder;
     json document = json::parse(read_file(models_dir / "tokenizer.json"));
     document["pre_tokenizer"]["use_regex"] = false;
     const auto tokenizer = tokenizer_of(document, folder);
@@ -219,7 +219,7 @@ TEST(Tokenizer, merges_a_word_of_a_million_letters_in_reasonable_time) {
 }
 
 TEST(Tokenizer, reads_merges_written_as_strings_or_as_pairs) {
-    const TempDir folder;
+    const TempFolder folder;
     json document = json::parse(read_file(models_dir / "tokenizer.json"));
     for (json& merge : document["model"]["merges"]) {
         ASSERT_TRUE(merge.is_array());

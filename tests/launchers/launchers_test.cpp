@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "coordinator/launchers/process.h"
+#include "tests/temp_folder.h"
 
 namespace bitsweep {
 
@@ -25,17 +26,11 @@ namespace fs = std::filesystem;
 class Launchers : public testing::Test {
  protected:
     void SetUp() override {
-        std::string pattern = testing::TempDir() + "bitsweep-launchers-XXXXXX";
-        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-        folder_ = pattern;
         path_ = getenv("PATH");
         setenv("PATH", (folder_.string() + ":" + path_).c_str(), 1);
         signal(SIGPIPE, SIG_IGN);
     }
-    void TearDown() override {
-        setenv("PATH", path_.c_str(), 1);
-        fs::remove_all(folder_);
-    }
+    void TearDown() override { setenv("PATH", path_.c_str(), 1); }
 
     // A program that writes its words, one a line, to NAME.words, and then does as told.
     void fake(const std::string& name, const std::string& then) {
@@ -78,7 +73,7 @@ class Launchers : public testing::Test {
         return std::nullopt;
     }
 
-    fs::path folder_;
+    TempFolder folder_;
     std::string path_;
 };
 

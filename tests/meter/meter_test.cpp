@@ -1,7 +1,6 @@
 // The meter itself: a synthetic engine of known truth measured by the standard protocol, through
 // runner, worker, coordinator and database, to the verdicts that a person reads.
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
@@ -10,23 +9,15 @@
 
 #include "results/analysis/compare.h"
 #include "tests/cli/program.h"
+#include "tests/temp_folder.h"
 
 namespace bitsweep {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr int pairs = 100;
 
 class Meter : public testing::Test {
  protected:
-    void SetUp() override {
-        std::string pattern = testing::TempDir() + "bitsweep-meter-XXXXXX";
-        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-        folder_ = pattern;
-    }
-    void TearDown() override { fs::remove_all(folder_); }
-
     // Cells of each method with that prompt, three fresh processes each.
     void write_experiment(const std::string& prompt, int cells) const {
         std::ofstream(folder_ / "meter.yaml")
@@ -87,7 +78,7 @@ class Meter : public testing::Test {
         EXPECT_EQ(evidence_.cells.size(), 4u) << "fp16 stays";
     }
 
-    fs::path folder_;
+    TempFolder folder_;
     Evidence evidence_;
 };
 

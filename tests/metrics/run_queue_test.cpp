@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "tests/metrics/busy_neighbour.h"
+#include "tests/temp_folder.h"
 #include "worker/metrics/metric_functions.h"
 
 namespace bitsweep {
@@ -15,12 +16,6 @@ namespace fs = std::filesystem;
 
 class RunQueue : public ::testing::Test {
  protected:
-    void SetUp() override {
-        std::string pattern = testing::TempDir() + "bitsweep-run-queue-XXXXXX";
-        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-        folder_ = pattern;
-    }
-    void TearDown() override { fs::remove_all(folder_); }
     void thread(const std::string& id, const std::string& schedstat) const {
         fs::create_directories(folder_ / id);
         std::ofstream(folder_ / id / "schedstat") << schedstat << "\n";
@@ -30,7 +25,7 @@ class RunQueue : public ::testing::Test {
         EXPECT_TRUE(times) << times.error().message;
         return times ? *times : RunQueueTimes{};
     }
-    fs::path folder_;
+    TempFolder folder_;
 };
 
 TEST_F(RunQueue, AddsTheThreadsUpWhetherTheyCameOrWent) {
@@ -51,7 +46,7 @@ TEST_F(RunQueue, AddsTheThreadsUpWhetherTheyCameOrWent) {
 
 TEST_F(RunQueue, SaysWhyItCannotBeRead) {
     thread("10", "");
-    for (const fs::path& folder : {folder_, folder_ / "nothing"}) {
+    for (const fs::path& folder : {folder_.path(), folder_ / "nothing"}) {
         const auto times = read_run_queue(folder);
         ASSERT_FALSE(times);
         EXPECT_EQ(times.error().code, ErrorCode::unavailable);

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "tests/runner/support.h"
+#include "tests/temp_folder.h"
 #include "worker/runner/calibrated_model.h"
 
 namespace bitsweep {
@@ -16,13 +17,7 @@ namespace fs = std::filesystem;
 
 class CalibrationFolder : public ::testing::Test {
  protected:
-    void SetUp() override {
-        folder_ = fs::temp_directory_path() / ("calibration." + std::to_string(::getpid()));
-        fs::remove_all(folder_);
-    }
-    void TearDown() override { fs::remove_all(folder_); }
-
-    fs::path folder_;
+    TempFolder folder_;
 };
 
 Calibration some_calibration() {

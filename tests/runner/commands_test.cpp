@@ -43,7 +43,7 @@ Distance distance_of(const std::string& model, const std::string& method) {
     const auto reference = read_safetensors(vectors / model / "reference.safetensors");
     const auto ids = reference.at("input_ids").ints();
     const auto wanted = reference.at("logits").floats();
-    const TemporaryFolder folder;
+    const TempFolder folder;
     const fs::path file = folder.path() / "logits.safetensors";
     const Ended ended = runner({"logits", "--model", model_path(model), "--ids", joined(ids),
                                 "--method", method, "-o", file});
@@ -108,7 +108,7 @@ TEST(Generate, PrintsPromptAndTextForPeople) {
 }
 
 TEST(Quantize, WritesCodesScalesAndTheWeightTheyStandFor) {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     const fs::path file = folder.path() / "layer.safetensors";
     const std::string layer = "model.layers.2.mlp.down_proj";
     const Ended ended = runner({"quantize", "--model", model_path("llama-nano"), "--method", "int8",
@@ -134,7 +134,7 @@ TEST(Quantize, WritesCodesScalesAndTheWeightTheyStandFor) {
 }
 
 TEST(Quantize, AMethodHasAsManyScalesAsItNeeds) {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     const fs::path file = folder.path() / "layer.safetensors";
     const std::vector<std::pair<std::string, std::size_t>> scales_of = {
         {"fp32", 0}, {"fp16", 0}, {"fp8", 1}, {"fp8-channel", 128}, {"nf4", 768}};
@@ -400,7 +400,7 @@ TEST(JobCommand, ThatLosesItsReaderSaysSoAndEnds) {
 // ---- the safetensors writer
 
 TEST(SafetensorsWriter, WritesWhatAReaderReadsBackAligned) {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     const fs::path file = folder.path() / "x.safetensors";
     const std::vector<float> values = {1.5F, -2, 3};
     const std::vector<std::uint8_t> codes = {7};

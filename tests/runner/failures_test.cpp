@@ -106,7 +106,7 @@ TEST(Failure, AKvCacheThatNobodyKnowsIsRefusedAtTheDoor) {
 }
 
 TEST(Failure, ATruncatedWeightFileIsAFailureThatNamesTheFile) {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     JobSpec spec = job_of("llama-pico", "fp16");
     spec.model.path = copy_model("llama-pico", folder.path());
     const fs::path file = fs::path(spec.model.path) / "model.safetensors";
@@ -115,7 +115,7 @@ TEST(Failure, ATruncatedWeightFileIsAFailureThatNamesTheFile) {
 }
 
 TEST(Failure, AnEmptyWeightFileIsAFailure) {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     JobSpec spec = job_of("llama-pico", "fp16");
     spec.model.path = copy_model("llama-pico", folder.path());
     fs::resize_file(fs::path(spec.model.path) / "model.safetensors", 0);
@@ -123,7 +123,7 @@ TEST(Failure, AnEmptyWeightFileIsAFailure) {
 }
 
 TEST(Failure, ANaNInAWeightIsInvalidNumbersAndNamesTheLayer) {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     JobSpec spec = job_of("llama-pico", "int8");
     spec.model.path = copy_model("llama-pico", folder.path());
     poison(fs::path(spec.model.path) / "model.safetensors", "model.layers.1.mlp.down_proj.weight",
@@ -132,7 +132,7 @@ TEST(Failure, ANaNInAWeightIsInvalidNumbersAndNamesTheLayer) {
 }
 
 TEST(Failure, AnInfinityInANormIsInvalidNumbers) {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     JobSpec spec = job_of("llama-pico", "fp16");
     spec.model.path = copy_model("llama-pico", folder.path());
     poison(fs::path(spec.model.path) / "model.safetensors", "model.norm.weight", 0x7c00);

@@ -61,19 +61,8 @@ fs::path model_path(const std::string& name) {
     return source_dir() / "experiments/models" / name;
 }
 
-TemporaryFolder::TemporaryFolder() {
-    std::string name = (fs::temp_directory_path() / "bitsweep-test-XXXXXX").string();
-    EXPECT_NE(nullptr, ::mkdtemp(name.data()));
-    path_ = name;
-}
-
-TemporaryFolder::~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-}
-
 Ended shell(const std::string& command, const std::string& input) {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     write_all(folder.path() / "in", input);
     write_all(folder.path() / "script", "RUNNER=" + quoted(runner_program()) + "\n" + command);
     const std::string at = folder.path().string();

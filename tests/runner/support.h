@@ -7,25 +7,13 @@
 #include <vector>
 
 #include "schemas/message.h"
+#include "tests/temp_folder.h"
 
 namespace bitsweep::test {
 
 std::filesystem::path source_dir();
 std::filesystem::path runner_program();
 std::filesystem::path model_path(const std::string& name);  // experiments/models/NAME
-
-// A folder that goes away with the test.
-class TemporaryFolder {
- public:
-    TemporaryFolder();
-    ~TemporaryFolder();
-    TemporaryFolder(const TemporaryFolder&) = delete;
-    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-    const std::filesystem::path& path() const { return path_; }
-
- private:
-    std::filesystem::path path_;
-};
 
 struct Ended {
     int exit_code = -1;  // -signal when a signal ended it

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/temp_folder.h"
+
 namespace bitsweep {
 namespace {
 
@@ -15,20 +17,13 @@ namespace fs = std::filesystem;
 // A folder of the test's own, removed at its end.
 class Content : public ::testing::Test {
  protected:
-    void SetUp() override {
-        std::string name = (fs::temp_directory_path() / "bitsweep-content-XXXXXX").string();
-        ASSERT_NE(mkdtemp(name.data()), nullptr);
-        folder_ = name;
-    }
-    void TearDown() override { fs::remove_all(folder_); }
-
     void write(const std::string& name, const std::string& bytes) {
         fs::create_directories((folder_ / name).parent_path());
         std::ofstream(folder_ / name, std::ios::binary) << bytes;
     }
     std::vector<fs::path> dirs() const { return {folder_ / "a", folder_ / "b"}; }
 
-    fs::path folder_;
+    TempFolder folder_;
 };
 
 TEST_F(Content, Sha256IsThePublishedOne) {

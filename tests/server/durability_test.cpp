@@ -9,6 +9,7 @@
 #include "coordinator/scheduler/placement.h"
 #include "coordinator/server/recover.h"
 #include "tests/server/loop_fixture.h"
+#include "tests/temp_folder.h"
 
 namespace bitsweep {
 namespace {
@@ -17,16 +18,10 @@ namespace fs = std::filesystem;
 
 class Durability : public ::testing::Test {
  protected:
-    void SetUp() override {
-        char name[] = "/tmp/bitsweep-durable-XXXXXX";
-        ASSERT_NE(mkdtemp(name), nullptr);
-        folder_ = name;
-        start();
-    }
+    void SetUp() override { start(); }
     void TearDown() override {
         loop_.reset();
         store_.reset();
-        fs::remove_all(folder_);
     }
 
     // As after SIGKILL: nothing of the process before is left but the file.
@@ -105,7 +100,7 @@ class Durability : public ::testing::Test {
     }
 
     TimePoint now_{1'000'000};
-    fs::path folder_;
+    TempFolder folder_;
     FakeRouter router_;
     std::unique_ptr<Store> store_;
     std::unique_ptr<Loop> loop_;

@@ -10,6 +10,7 @@
 #include "coordinator/server/server.h"
 #include "coordinator/transport/keys.h"
 #include "results/store/store.h"
+#include "tests/temp_folder.h"
 #include "worker/agent/dealer.h"
 
 namespace bitsweep {
@@ -51,9 +52,6 @@ class Hosted {
 class HostedServerTest : public ::testing::Test {
  protected:
     void SetUp() override {
-        char name[] = "/tmp/bitsweep-hosted-XXXXXX";
-        ASSERT_NE(mkdtemp(name), nullptr);
-        folder_ = name;
         options_.db = folder_ / "test.db";
         options_.keys = folder_ / "keys";
         options_.heartbeat = Duration{100};
@@ -62,7 +60,6 @@ class HostedServerTest : public ::testing::Test {
         const Status made = ensure_server_keys(options_.keys);
         ASSERT_TRUE(made.ok());
     }
-    void TearDown() override { fs::remove_all(folder_); }
 
     std::unique_ptr<Dealer> connect(const std::string& name, Role role,
                                     const std::string& endpoint) {
@@ -134,7 +131,7 @@ class HostedServerTest : public ::testing::Test {
         return table.ok() ? table->rows.at(0).at(0).integer : -1;
     }
 
-    fs::path folder_;
+    TempFolder folder_;
     ServerOptions options_;
 };
 

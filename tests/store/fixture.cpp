@@ -1,25 +1,10 @@
 #include "tests/store/fixture.h"
 
-#include <unistd.h>
-
 #include <cmath>
-#include <cstdlib>
 
 #include "schemas/codec.h"
 
 namespace bitsweep::testing {
-
-namespace fs = std::filesystem;
-
-TempFolder::TempFolder() {
-    std::string pattern = (fs::temp_directory_path() / "bitsweep-store-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-}
-
-TempFolder::~TempFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-}
 
 void rekey(StoredJob& job) {
     job.cell.identity.spec_key = spec_key(job.cell.spec);
@@ -61,7 +46,7 @@ StoredExperiment make_experiment(const std::string& name) {
     return experiment;
 }
 
-std::unique_ptr<Store> open_store(const fs::path& file, OpenMode mode) {
+std::unique_ptr<Store> open_store(const std::filesystem::path& file, OpenMode mode) {
     auto store = Store::open(file, mode);
     if (!store) {
         ADD_FAILURE() << store.error().message;

@@ -1,4 +1,4 @@
-// A folder that goes away with the test, and small jobs and results to put into a store.
+// Small jobs and results to put into a store.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -9,21 +9,9 @@
 #include <vector>
 
 #include "results/store/store.h"
+#include "tests/temp_folder.h"
 
 namespace bitsweep::testing {
-
-class TempFolder {
- public:
-    TempFolder();
-    ~TempFolder();
-    TempFolder(const TempFolder&) = delete;
-    TempFolder& operator=(const TempFolder&) = delete;
-    std::filesystem::path operator/(const char* name) const { return path_ / name; }
-    const std::filesystem::path& path() const { return path_; }
-
- private:
-    std::filesystem::path path_;
-};
 
 struct Speed {
     double decode = 0;

@@ -2,26 +2,20 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <string>
 
 #include "coordinator/transport/keys.h"
 #include "coordinator/transport/router.h"
+#include "tests/temp_folder.h"
 #include "worker/agent/dealer.h"
 
 namespace bitsweep {
 
 class TransportTest : public testing::Test {
  protected:
-    void SetUp() override {
-        std::string pattern = testing::TempDir() + "bitsweep-transport-XXXXXX";
-        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-        folder_ = pattern;
-        keys_ = folder_ / "keys";
-    }
-    void TearDown() override { std::filesystem::remove_all(folder_); }
+    void SetUp() override { keys_ = folder_ / "keys"; }
 
     std::unique_ptr<Router> bind() {
         EXPECT_TRUE(ensure_server_keys(keys_));
@@ -49,7 +43,7 @@ class TransportTest : public testing::Test {
         return all;
     }
 
-    std::filesystem::path folder_;
+    TempFolder folder_;
     std::filesystem::path keys_;
 };
 
