@@ -59,12 +59,12 @@ struct JobSpec {
     std::string method;               // "fp16", "int8", "llmint8-bnb", "nf4", "int4-g64", ...
     std::optional<double> threshold;  // outlier threshold; only for methods that read it
     std::optional<CalibrationSpec> calibration;  // only for methods that calibrate real weights
-    std::optional<double> alpha;      // smoothquant's migration strength, 0 to 1
-    std::string policy;               // text of a policy file (policy.h); only for mixed
-    int head_bits = 16;               // 16 | 8 | 4: output head and embedding
-    std::string kv = "16";            // "16" | "int8" | "fp8"
-    std::string gpu = "cpu";          // kind of device, "cpu" or a card's kind string
-    int batch = 1;                    // sequences decoded together
+    std::optional<double> alpha;                 // smoothquant's migration strength, 0 to 1
+    std::string policy;                          // text of a policy file (policy.h); only for mixed
+    int head_bits = 16;                          // 16 | 8 | 4: output head and embedding
+    std::string kv = "16";                       // "16" | "int8" | "fp8"
+    std::string gpu = "cpu";                     // kind of device, "cpu" or a card's kind string
+    int batch = 1;                               // sequences decoded together
     std::string prompt = "Hello, how are you?";
     std::int64_t prompt_tokens =
         0;                          // > 0: that many tokens of the quality text instead of `prompt`
@@ -77,6 +77,9 @@ struct JobSpec {
     std::uint64_t seed = 0;
     int repeat = 0;  // index of the repetition; quality runs only where repeat == 0
 };
+
+// Priorities go from -most_priority to most_priority (also in the JSON Schemas).
+inline constexpr int most_priority = 1'000;
 
 // How the orchestrator treats a job; never part of its identity.
 struct JobPolicy {

@@ -20,8 +20,6 @@ namespace po = boost::program_options;
 // A coordinator settles a million cells in seconds, and answers after the commit.
 constexpr Duration submit_limit{120'000};
 
-constexpr int most_priority = 1'000;  // message.schema.json
-
 Result<ExperimentRequest> read_request(const Parsed& parsed) {
     ExperimentRequest request;
     if (!parsed.has("file")) {

@@ -89,13 +89,12 @@ Result<Answers> answers_of(Store& store, const std::vector<StoredJob>& jobs,
     Answers answers;
     for (const StoredJob& job : jobs) {
         const std::string& key = job.key.value;
-        const Table table = TRY(store.query(
-            "SELECT r.id, r.new_ids, m.value, EXISTS (SELECT 1 FROM measurements w WHERE w.run ="
-            " r.id AND w.sample = 0 AND w.value > 0 AND w.metric IN (" +
-            window_flags_sql() + ")) FROM jobs j JOIN runs r ON r.id = " + run_of_job +
-            " LEFT JOIN measurements m ON m.run = r.id AND m.sample = 0"
-            " AND m.metric = 'decode_tokens_per_s' WHERE j.key = " +
-            sql_text(key)));
+        const Table table =
+            TRY(store.query("SELECT r.id, r.new_ids, m.value, " + is_flagged_sql("r.id") +
+                            " FROM jobs j JOIN runs r ON r.id = " + run_of_job +
+                            " LEFT JOIN measurements m ON m.run = r.id AND m.sample = 0"
+                            " AND m.metric = 'decode_tokens_per_s' WHERE j.key = " +
+                            sql_text(key)));
         if (!table.rows.empty()) {
             const auto& row = table.rows.front();
             answers[key] = {row[2].kind == Table::Kind::null ? std::nan("") : row[2].real,

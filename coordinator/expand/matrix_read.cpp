@@ -170,8 +170,8 @@ constexpr std::array<Key, 19> top_keys = {{
     {"order", read_order},
     {"priority",
      [](const Node& node, Matrix& matrix) -> Status {
-         matrix.policy.priority =
-             static_cast<int>(TRY(read_integer("priority", node, -1000, 1000, matrix.file)));
+         matrix.policy.priority = static_cast<int>(
+             TRY(read_integer("priority", node, -most_priority, most_priority, matrix.file)));
          return {};
      }},
     {"retries", read_retries},

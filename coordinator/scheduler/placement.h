@@ -35,6 +35,11 @@ inline bool is_impossible(Obstacle obstacle) {
     return obstacle < Obstacle::quarantined;
 }
 
+// The same, of the nearest obstacle, where somebody is attached: before that, nothing is known.
+inline bool is_hopeless(Obstacle nearest) {
+    return nearest != Obstacle::no_device && is_impossible(nearest);
+}
+
 // "cpu" means the CPU only; "A100" any card whose kind or name has these words in a row; a full
 // kind means itself.
 bool kind_matches(const std::string& wanted, const DeviceInfo& device);

@@ -112,8 +112,7 @@ Submitted add_cells(Step& step, const ExperimentName& experiment,
         if (std::holds_alternative<Waiting>(job.state())) {
             const auto [known, first] = impossible.emplace(group_of(state, job), false);
             if (first) {
-                const Obstacle nearest = nearest_obstacle(state, job, step.now);
-                known->second = nearest != Obstacle::no_device && is_impossible(nearest);
+                known->second = is_hopeless(nearest_obstacle(state, job, step.now));
             }
             counts.impossible += known->second ? 1 : 0;
         }

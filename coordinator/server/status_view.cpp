@@ -11,7 +11,6 @@ namespace bitsweep {
 namespace {
 
 using scheduler::Job;
-using scheduler::Obstacle;
 using scheduler::State;
 
 constexpr std::size_t most_reasons = 50;  // lines that a person still reads
@@ -33,9 +32,8 @@ class Reasons {
         // The words may name the method, which the group does not know.
         auto& known = by_group_[{scheduler::group_of(state_, job), job.cell().method()}];
         if (known.words.empty()) {
-            const Obstacle nearest = scheduler::nearest_obstacle(state_, job, now_);
             known = {scheduler::waiting_reason(state_, job, now_),
-                     nearest != Obstacle::no_device && scheduler::is_impossible(nearest)};
+                     scheduler::is_hopeless(scheduler::nearest_obstacle(state_, job, now_))};
         }
         return known;
     }

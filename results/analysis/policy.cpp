@@ -61,10 +61,9 @@ Result<std::map<std::string, Uniform>> read_uniform(Store& store, const PolicyTa
         metric +
         "' || substr(m.metric, 10)) AS cost,"
         " (SELECT value FROM measurements WHERE run = m.run AND sample = 0 AND metric ="
-        " 'token_latency_p50') AS step, EXISTS (SELECT 1 FROM measurements w WHERE w.run = m.run"
-        " AND w.sample = 0 AND w.value > 0 AND w.metric IN (" +
-        window_flags_sql() +
-        ")) AS disturbed"
+        " 'token_latency_p50') AS step, " +
+        is_flagged_sql("m.run") +
+        " AS disturbed"
         " FROM v_cells c JOIN measurements m ON m.run = c.run AND m.sample = 0"
         " AND m.metric > 'layer_kl:' AND m.metric < 'layer_kl;' WHERE c.method <> 'mixed'"
         " AND c.head = 16 AND c.model = " +

@@ -113,6 +113,12 @@ Result<bool> write_file(Connection& connection, const ExternalFile& file,
 
 Result<ExternalFile> read_external(const fs::path& file) {
     const std::string text = TRY(whole(file));
+    if (text.find('\0') != std::string::npos) {
+        return make_error(ErrorCode::invalid_input,
+                          file.string() +
+                              ": not text; llama-bench -o json, jsonl or sql, optimum-benchmark's "
+                              "benchmark.json and CSV are read");
+    }
     ExternalFile result;
     result.name = file.filename().string();
     result.digest = sha256_hex(text);

@@ -97,15 +97,11 @@ constexpr const char* add_samples =
     " SELECT x.id, s.metric, s.unit, s.count, s.\"values\" FROM run_map m"
     " JOIN main.runs x ON x.job = m.job AND x.attempt = m.attempt"
     " JOIN other.samples s ON s.run = m.theirs WHERE m.ours IS NULL";
-std::string is_flagged(const std::string& run) {
-    return "EXISTS (SELECT 1 FROM main.measurements m WHERE m.run = " + run +
-           " AND m.sample = 0 AND m.value > 0 AND m.metric IN (" + window_flags_sql() + "))";
-}
 // The newest success by the clock whose window counts is shown, whichever side it came from.
 std::string show_newest() {
     return "UPDATE main.job_states SET result = (SELECT r.id FROM main.runs r"
            " WHERE r.job = job_states.id AND r.outcome = 'done' ORDER BY " +
-           is_flagged("r.id") +
+           is_flagged_sql("r.id") +
            ", r.finished_unix_ms DESC, r.attempt DESC LIMIT 1),"
            " attempt = max(attempt, (SELECT max(r.attempt) FROM main.runs r"
            "  WHERE r.job = job_states.id))"
@@ -113,7 +109,7 @@ std::string show_newest() {
 }
 std::string say_what_is_shown() {
     return "UPDATE main.job_states SET shown = CASE WHEN result IS NULL THEN 'nothing' WHEN " +
-           is_flagged("job_states.result") +
+           is_flagged_sql("job_states.result") +
            " THEN 'flagged' ELSE 'valid' END WHERE id IN (SELECT job FROM run_map)";
 }
 constexpr const char* close_jobs =

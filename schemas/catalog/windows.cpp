@@ -93,6 +93,11 @@ std::string window_flags_sql() {
     return names;
 }
 
+std::string is_flagged_sql(std::string_view run) {
+    return "EXISTS (SELECT 1 FROM measurements w WHERE w.run = " + std::string(run) +
+           " AND w.sample = 0 AND w.value > 0 AND w.metric IN (" + window_flags_sql() + "))";
+}
+
 std::string why_invalid(const std::map<std::string, double>& metrics,
                         std::span<const double> decode_rates) {
     std::string_view drifted;

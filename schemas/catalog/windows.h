@@ -51,6 +51,9 @@ struct WindowFlag {
 std::span<const WindowFlag> window_flags();
 // "'window_throttled', 'window_foreign_process', ...": for `metric IN (...)`.
 std::string window_flags_sql();
+// Whether a run's window has one of them, as a condition: `run` is an expression of SQL that names
+// the run's id, as "r.id".
+std::string is_flagged_sql(std::string_view run);
 
 // What a sentinel compares: the median rate of decoding, or of reading the prompt where nothing is
 // decoded. NaN: the run says neither.

@@ -166,6 +166,8 @@ TEST_F(External, mistakesNameTheLineAndTheNearestWord) {
         EXPECT_NE(error("x", c.text).find(c.words), std::string::npos)
             << c.text << ": " << error("x", c.text);
     }
+    EXPECT_NE(error("binary", std::string("SQLite format 3\0\1", 17)).find("not text"),
+              std::string::npos);
     EXPECT_NE(read_external(folder / "none").error().message.find("No such file"),
               std::string::npos);
 }
