@@ -87,6 +87,33 @@ std::set<std::string> differing(const std::vector<Side>& removed, const std::vec
     return out;
 }
 
+// Subsets of the fields, those of one first: who pairs cells in this order pairs each with one that
+// few changes make of it. Of many fields only those of up to two, and all of them: each subset
+// looks at every cell, and seven fields already have 127.
+std::vector<std::set<std::string>> few_first(const std::set<std::string>& fields) {
+    constexpr std::size_t most_fields = 7;
+    const std::size_t deepest = fields.size() <= most_fields ? fields.size() : 2;
+    std::vector<std::set<std::string>> out = {{}};
+    for (std::size_t first = 0, count = 1; count <= deepest; ++count) {
+        const std::size_t end = out.size();
+        for (; first < end; ++first) {
+            // Each set once: only by fields behind its last.
+            auto field =
+                out[first].empty() ? fields.begin() : fields.upper_bound(*out[first].rbegin());
+            for (; field != fields.end(); ++field) {
+                std::set<std::string> larger = out[first];
+                larger.insert(*field);
+                out.push_back(std::move(larger));
+            }
+        }
+    }
+    out.erase(out.begin());
+    if (deepest < fields.size()) {
+        out.push_back(fields);
+    }
+    return out;
+}
+
 }  // namespace
 
 CellDifference difference(const std::vector<Cell>& before, const std::vector<Cell>& after) {
@@ -95,11 +122,9 @@ CellDifference difference(const std::vector<Cell>& before, const std::vector<Cel
     CellDifference out;
     out.same = before.size() - removed.size();
     if (!removed.empty() && !added.empty()) {
-        const std::set<std::string> fields = differing(removed, added);
-        for (const std::string& field : fields) {
-            pair_by({field}, removed, added, out.changed);
+        for (const std::set<std::string>& fields : few_first(differing(removed, added))) {
+            pair_by(fields, removed, added, out.changed);
         }
-        pair_by(fields, removed, added, out.changed);
     }
     for (const Side& side : removed) {
         if (!side.paired) {

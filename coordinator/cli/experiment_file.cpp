@@ -21,8 +21,14 @@ constexpr std::uintmax_t longest_yaml = 1u << 20;  // matrix.md
 
 Result<std::string> read_yaml(const fs::path& file) {
     std::error_code code;
-    if (!fs::is_regular_file(file, code)) {
+    if (!fs::exists(file, code)) {
         return make_error(ErrorCode::not_found, "there is no experiment file " + file.string());
+    }
+    if (!fs::is_regular_file(file, code)) {
+        return make_error(ErrorCode::invalid_input,
+                          file.string() + (fs::is_directory(file, code)
+                                               ? ": a folder; give the YAML file in it"
+                                               : ": no plain file; write the experiment to one"));
     }
     if (fs::file_size(file, code) > longest_yaml) {
         return make_error(ErrorCode::invalid_input,
@@ -179,6 +185,26 @@ Result<std::map<std::string, std::string>> model_paths(const std::vector<Cell>& 
         }
     }
     return paths;
+}
+
+std::vector<ExpansionNote> not_here(const std::vector<Cell>& cells) {
+    std::error_code code;
+    std::map<std::string, std::int64_t> counts;
+    for (const Cell& cell : cells) {
+        const ModelRef& model = cell.spec.model;
+        if (!model.path.empty() && !fs::exists(model.path, code)) {
+            ++counts["model " + model.name + ": there is no " + model.path +
+                     " here; `run` refuses it, another machine's worker may have it"];
+        }
+        if (reads_text(cell.spec) && cell.identity.dataset_digest.empty()) {
+            ++counts["text " + cell.spec.quality.text + " is not here: a worker has to have it"];
+        }
+    }
+    std::vector<ExpansionNote> notes;
+    for (const auto& [what, number] : counts) {
+        notes.push_back({what, number});
+    }
+    return notes;
 }
 
 Status link_models(const std::map<std::string, std::string>& paths, const fs::path& folder) {

@@ -42,6 +42,10 @@ Result<PreparedExperiment> prepare(const ExperimentRequest& request);
 // What models given by `path:` are called, and where they lie. not_found: where nothing lies.
 Result<std::map<std::string, std::string>> model_paths(const std::vector<Cell>& cells);
 
+// What prepared cells need that only another machine can have: models whose `path:` leads nowhere
+// here, and texts.
+std::vector<ExpansionNote> not_here(const std::vector<Cell>& cells);
+
 // Makes `folder` a models folder that knows each of those under its name, by links, so that workers
 // on this machine announce it, and no model of an earlier run. io.
 Status link_models(const std::map<std::string, std::string>& paths,

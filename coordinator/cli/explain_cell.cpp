@@ -52,6 +52,14 @@ Result<int> explain_cell(const std::string& file, const std::vector<std::string>
     ExperimentRequest request;
     request.file = file;
     request.overrides = TRY(parse_overrides(parsed.get<std::vector<std::string>>("set")));
+    for (const std::string& condition : conditions) {
+        if (const auto equals = condition.find('='); equals == std::string::npos || equals == 0) {
+            return make_error(ErrorCode::invalid_input,
+                              condition +
+                                  ": which field? Write field=value, as in method=nf4 or "
+                                  "'batch=>=8'");
+        }
+    }
     const std::string yaml = TRY(read_experiment(request.file));
     const CellExplanation found =
         TRY(explain_cells(text_of(request, yaml), TRY(parse_overrides(conditions))));

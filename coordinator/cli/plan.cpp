@@ -1,6 +1,8 @@
 // `bitsweep plan`: what an experiment file would run, and what not, without sending anything.
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 
 #include "coordinator/cli/client.h"
@@ -83,6 +85,8 @@ std::string former_in_words(const FormerCells& former) {
 Result<int> plan(const Parsed& parsed) {
     TRY(check_format(parsed.shared.format.empty() ? "table" : parsed.shared.format));
     PreparedExperiment prepared = TRY(prepare(TRY(read_request(parsed))));
+    std::ranges::move(not_here(prepared.submit.cells),
+                      std::back_inserter(prepared.expansion.notes));
     const std::unique_ptr<Store> store = TRY(open_if_there(parsed.shared.db));
     const Expansion& expansion = prepared.expansion;
     const std::vector<DeviceInfo> attached = attached_devices(parsed.shared);

@@ -33,6 +33,16 @@ Result<Table> answer(const Parsed& parsed) {
     return store->query(TRY(select_view(*store, view, experiment)));
 }
 
+// SQL may begin with lines of comment, which would be read as flags.
+Arguments without_leading_comments(Arguments arguments) {
+    for (std::string& word : arguments) {
+        while (word.starts_with("--") && word.find('\n') != std::string::npos) {
+            word.erase(0, word.find('\n') + 1);
+        }
+    }
+    return arguments;
+}
+
 }  // namespace
 
 int command_query(const Arguments& arguments) {
@@ -45,7 +55,7 @@ int command_query(const Arguments& arguments) {
         ("experiment", po::value<std::string>()->value_name("E"), "only this experiment's rows");
     // clang-format on
     options.positional("sql", 1);
-    const Parsed parsed = options.parse(arguments);
+    const Parsed parsed = options.parse(without_leading_comments(arguments));
     if (parsed.stop) {
         return *parsed.stop;
     }

@@ -19,7 +19,6 @@
 #include "coordinator/launchers/launcher.h"
 #include "coordinator/server/server.h"
 #include "coordinator/transport/keys.h"
-#include "coordinator/transport/private_file.h"
 #include "results/analysis/report.h"
 #include "results/analysis/summary.h"
 #include "results/store/store.h"
@@ -286,10 +285,8 @@ Result<int> run(const Parsed& parsed) {
     PreparedExperiment prepared = TRY(prepare(plan.request));
     const auto models = TRY(model_paths(prepared.submit.cells));
     interrupts();
-    TRY(make_private_folder(plan.state));
     plan.request.models.push_back(plan.state / "models");
     const fs::path keys = plan.state / "keys";
-    TRY(ensure_server_keys(keys));
     ServerOptions options;
     options.db = plan.db;
     options.keys = keys;

@@ -84,9 +84,6 @@ Result<std::unique_ptr<LivePage>> open_page(const ServerOptions& options, int po
 
 Status serve(const ServerOptions& options, std::optional<int> page_port) {
     allow_many_connections();
-    if (!options.keys.empty()) {
-        TRY(ensure_server_keys(options.keys));
-    }
     std::unique_ptr<Server> server = TRY(Server::create(options));
     // Not before it listens: files for an address where nobody does mislead every later command.
     if (!options.keys.empty()) {

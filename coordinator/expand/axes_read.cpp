@@ -139,9 +139,8 @@ Status refuse_second(const Matrix& matrix, Field field, At at) {
         for (const Axis& axis : group.axes) {
             if (axis.field == field) {
                 return error_at(matrix.file, at,
-                                "`" + std::string(to_string(field)) +
-                                    "` is an axis already, in line " +
-                                    std::to_string(axis.at.line));
+                                "`" + std::string(to_string(field)) + "` is an axis already, in " +
+                                    expand_text::line_of(axis.at));
             }
         }
     }

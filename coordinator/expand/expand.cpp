@@ -118,7 +118,7 @@ class Collector {
     Status add(const Draft& draft) {
         std::string left;
         if (const Where* where = TRY(condition_failed_by(matrix_, draft, notes_, left))) {
-            notes_.count("removed by `where` in line " + std::to_string(where->at.line));
+            notes_.count("removed by `where` in " + expand_text::line_of(where->at));
             tell({CellFate::Kind::filtered, draft, where->at, where->expression.text,
                   values_in_words(where->expression, CellFacts(draft).lookup())});
             return {};
@@ -292,8 +292,8 @@ Status add_product(const Matrix& matrix, const Draft& base, Collector& out,
     }
     for (std::size_t i = 0; i < excluded.size(); ++i) {
         if (!excluded[i]) {
-            out.notes().count("the exclusion in line " +
-                                  std::to_string(matrix.excludes[i].at.line) + " matches no cell",
+            out.notes().count("the exclusion in " + expand_text::line_of(matrix.excludes[i].at) +
+                                  " matches no cell",
                               0);
         }
     }

@@ -14,7 +14,7 @@ using yaml::Kind;
 using yaml::Node;
 
 void forget_places(Node& node) {
-    node.at = At{};
+    node.at = from_set;
     for (Node& item : node.items) {
         forget_places(item);
     }
@@ -27,6 +27,7 @@ void forget_places(Node& node) {
 Node key_node(const std::string& name) {
     Node key;
     key.kind = Kind::scalar;
+    key.at = from_set;
     key.text = name;
     return key;
 }
@@ -38,6 +39,7 @@ Node& section(Node& root, const std::string& name) {
     }
     Node map;
     map.kind = Kind::map;
+    map.at = from_set;
     root.entries.push_back({key_node(name), std::move(map)});
     return root.entries.back().value;
 }

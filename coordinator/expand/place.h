@@ -8,13 +8,16 @@
 
 namespace bitsweep {
 
-// 1-based; columns count bytes. Line 0: not from a file but from --set.
+// 1-based; columns count bytes. Line 0: from no file.
 struct At {
     int line = 0;
     int column = 0;
     int file = 0;  // index into Files: 0 is the experiment, others are what it extends
     auto operator<=>(const At&) const = default;
 };
+
+// Of what --set says. At{} is the place of what nobody said: a default of bitsweep's own.
+inline constexpr At from_set{0, 1, 0};
 
 // The names of the files of one experiment, as messages show them.
 class Files {

@@ -146,10 +146,10 @@ Result<const Where*> condition_failed_by(const Matrix& matrix, const Draft& draf
                 : "";
         if (!for_the_card.empty()) {
             left = both_conditions(left, for_the_card);
-            notes.count("decided by `where` in line " + std::to_string(where.at.line) +
+            notes.count("decided by `where` in " + expand_text::line_of(where.at) +
                         " when a card attaches");
         } else {
-            notes.count("kept although `where` in line " + std::to_string(where.at.line) +
+            notes.count("kept although `where` in " + expand_text::line_of(where.at) +
                         " cannot tell: not known is " +
                         unknown_in_words(where.expression, facts.lookup()));
         }

@@ -172,7 +172,7 @@ Status check_derived_field(Field field, const Node& key, const Matrix& matrix) {
         for (const Axis& axis : group.axes) {
             if (axis.field == field) {
                 return error_at(matrix.file, key.at,
-                                name + " is an axis, in line " + std::to_string(axis.at.line) +
+                                name + " is an axis, in " + expand_text::line_of(axis.at) +
                                     ": a derived value would replace all of its values");
             }
         }

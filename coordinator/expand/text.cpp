@@ -18,6 +18,10 @@ Error error_at(const Files& file, At at, const std::string& message) {
     return make_error(ErrorCode::invalid_input, place + ": " + message);
 }
 
+std::string line_of(At at) {
+    return at.line == 0 ? "--set" : "line " + std::to_string(at.line);
+}
+
 std::string near(std::string_view word, std::span<const std::string_view> known) {
     std::string_view best;
     std::size_t best_distance = 0;

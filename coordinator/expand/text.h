@@ -13,6 +13,9 @@ namespace bitsweep::expand_text {
 // "file:line:column: message"; "--set: message" where the value came from the command line.
 Error error_at(const Files& file, At at, const std::string& message);
 
+// "line 12", or "--set".
+std::string line_of(At at);
+
 // `; did you mean `x`?` where one of `known` is near, else nothing.
 std::string near(std::string_view word, std::span<const std::string_view> known);
 

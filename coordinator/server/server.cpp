@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "coordinator/server/loop.h"
+#include "coordinator/transport/keys.h"
 #include "coordinator/transport/router.h"
 #include "results/store/store.h"
 
@@ -73,7 +74,11 @@ class HostedServer final : public Server {
 
 Result<std::unique_ptr<Server>> Server::create(ServerOptions options) {
     // The store first: of two coordinators of one database the second must not take the port.
+    // And no file appears beside one that is no database.
     std::unique_ptr<Store> store = TRY(Store::open(options.db, OpenMode::read_write));
+    if (!options.keys.empty()) {
+        TRY(ensure_server_keys(options.keys));
+    }
     std::unique_ptr<Router> router = TRY(Router::bind({options.listen, options.keys}));
     auto server = std::make_unique<HostedServer>(options, std::move(store), std::move(router));
     TRY(server->recover());

@@ -16,7 +16,7 @@ namespace bitsweep {
 struct ServerOptions {
     std::string listen = "tcp://127.0.0.1:0";  // port 0: any free one
     std::filesystem::path db = "bitsweep.db";
-    std::filesystem::path keys;  // made by transport/keys.h; empty: no CURVE, loopback only
+    std::filesystem::path keys;  // made where missing; empty: no CURVE, loopback only
     Duration heartbeat{1'000};   // how often workers speak
     Duration lease{10'000};      // how long a job survives their silence
     Duration backoff{1'000};     // before a job that crashed is tried again; doubles

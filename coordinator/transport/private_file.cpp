@@ -74,7 +74,7 @@ Status make_private_folder(const std::filesystem::path& folder) {
         return {};
     }
     if (folder.has_parent_path()) {
-        std::filesystem::create_directories(folder.parent_path(), code);
+        TRY(make_private_folder(folder.parent_path()));
     }
     if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
         return system_error("cannot make the folder " + folder.string());

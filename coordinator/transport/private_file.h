@@ -14,7 +14,8 @@ Status write_private_file(const std::filesystem::path& file, const std::string& 
 // not_found; refused when group or others may read it (the remedy is in the message); io.
 Result<std::string> read_private_file(const std::filesystem::path& file);
 
-// A folder of mode 0700; an existing one is left as it is. io.
+// A folder of mode 0700, like those above it that are missing; an existing one is left as it is.
+// io.
 Status make_private_folder(const std::filesystem::path& folder);
 
 }  // namespace bitsweep

@@ -310,6 +310,27 @@ order: listed
     EXPECT_NE(printed.err.find("timeout in ms: 600000 -> 1200000"), std::string::npos);
 }
 
+TEST_F(ExperimentFiles, DiffPairsWhatTheFewestChangesMakeEqual) {
+    // Taken in order the first of both sides would be a pair, by three fields.
+    const auto file = [&](const char* name, const std::string& zip) {
+        return write(name,
+                     "experiment: sweep\nmatrix: {model: opt-66b, gpu: cpu, repeat: 1}\n"
+                     "zip:\n  - {" +
+                         zip + "}\n");
+    };
+    const std::string before =
+        file("old.yaml", "method: [nf4, int8], batch: [1, 1], new_tokens: [8, 8]");
+    const std::string after =
+        file("new.yaml", "method: [int8, fp16], batch: [2, 3], new_tokens: [9, 8]");
+    std::vector<std::string> changes;
+    for (const Json& row : json_of(command_diff, {before, after}, exit_some_failed)) {
+        changes.push_back(row.at("changes"));
+    }
+    std::ranges::sort(changes);
+    EXPECT_EQ(changes, (std::vector<std::string>{"batch 1 -> 2, new_tokens 8 -> 9",
+                                                 "batch 1 -> 3, method nf4 -> fp16"}));
+}
+
 TEST_F(ExperimentFiles, DiffOfTheSameCellsIsEmptyAndExitCode0) {
     const std::string one = write("one.yaml", yaml);
     std::string text = yaml;
@@ -361,6 +382,9 @@ TEST_F(ExperimentFiles, ExplainNamesTheLineThatMakesACellOrLeavesItOut) {
     EXPECT_EQ(json_of(command_explain, {file}).size(), 4u);
     EXPECT_EQ(error_of(command_explain, {file, "batch=9"}),
               "bitsweep: no combination has `batch=9`; `batch` is 1, 2\n");
+    EXPECT_NE(error_of(command_explain, {file, "batch"}).find("batch: which field?"),
+              std::string::npos);
+    EXPECT_NE(error_of(command_explain, {folder.string()}).find("a folder"), std::string::npos);
     EXPECT_EQ(error_of(command_explain, {"a.yml", "batch=9"}),
               "bitsweep: there is no experiment file a.yml\n");
 }
@@ -396,12 +420,13 @@ TEST_F(ExperimentFiles, AModelByPathIsFoundBesideTheFileAndLinkedForWorkersHere)
     write("dir/m/model.safetensors", "weights");
     ExperimentRequest request;
     request.file = write("dir/a.yaml",
-                         "experiment: a\nmatrix: {model: {path: m, name: mine}, "
-                         "method: fp16, gpu: cpu, repeat: 1}\n");
+                         "experiment: a\ndefaults: {quality: off}\nmatrix: {model: {path: m, "
+                         "name: mine}, method: fp16, gpu: cpu, repeat: 1}\n");
     const Result<PreparedExperiment> prepared = prepare(request);
     ASSERT_TRUE(prepared.ok()) << prepared.error().message;
     const Cell& cell = prepared->submit.cells.at(0);
     EXPECT_EQ(cell.spec.model.path, (folder / "dir/m").string());
+    EXPECT_EQ(not_here(prepared->submit.cells).size(), 0u);
     EXPECT_EQ(cell.identity.weights_digest, model_digest(folder / "dir/m").value());
     const fs::path links = folder / "links";
     const auto paths = model_paths(prepared->submit.cells);
@@ -411,6 +436,13 @@ TEST_F(ExperimentFiles, AModelByPathIsFoundBesideTheFileAndLinkedForWorkersHere)
     EXPECT_EQ(list_models(std::vector<fs::path>{links}), std::vector<std::string>{"mine"});
     ASSERT_TRUE(link_models({}, links).ok());  // a run that means another model of that name
     EXPECT_EQ(list_models(std::vector<fs::path>{links}), std::vector<std::string>{});
+    fs::remove_all(folder / "dir/m");
+    std::vector<Cell> cells = prepared->submit.cells;
+    cells[0].spec.quality = {QualityMode::once, "no-such-text", 100};
+    const auto gone = not_here(cells);
+    ASSERT_EQ(gone.size(), 2u);
+    EXPECT_NE(gone[0].what.find("model mine: there is no "), std::string::npos);
+    EXPECT_EQ(gone[1].what, "text no-such-text is not here: a worker has to have it");
 }
 
 TEST_F(ExperimentFiles, ABigFileIsDigestedOnceUntilItChanges) {

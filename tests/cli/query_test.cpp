@@ -57,6 +57,7 @@ TEST_F(QueryCommand, sqlIsAnsweredInCsvWhereNoPersonLooks) {
     const Printed printed = query({"SELECT method, repeat FROM v_results WHERE method = 'nf4'"});
     EXPECT_EQ(printed.code, exit_done);
     EXPECT_EQ(printed.out, "method,repeat\nnf4,0\n");
+    EXPECT_EQ(query({"-- which?\n--\nSELECT 1 AS a -- one"}).out, "a\n1\n");
     EXPECT_EQ(printed.err, "");
 }
 

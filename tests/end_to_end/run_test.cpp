@@ -86,6 +86,17 @@ TEST_F(Run, CtrlCLeavesADatabaseThatTheNextRunContinues) {
     EXPECT_EQ(number("SELECT COUNT(DISTINCT job) FROM runs WHERE outcome = 'done'"), 80);
 }
 
+TEST_F(Run, RefusesAFileThatIsNoDatabaseAndLeavesNothingBesideIt) {
+    std::ofstream(folder_ / "notes.txt") << "no database";
+    const Ended ended = run({"--db", "notes.txt"});
+    EXPECT_EQ(ended.code, 2) << ended.err;
+    EXPECT_NE(ended.err.find("notes.txt: file is not a database"), std::string::npos) << ended.err;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
+        const std::string name = entry.path().filename().string();
+        EXPECT_TRUE(name == "notes.txt" || !name.starts_with("notes.txt")) << name;
+    }
+}
+
 TEST_F(Run, AModelThatIsNotHereIsAnAnswerAndNoEndlessWait) {
     const Ended ended = run({"--set", "model=[llama-3.2-1b]"});
     EXPECT_EQ(ended.code, 1) << ended.err;

@@ -57,6 +57,21 @@ TEST(ExplainCell, ACellNamesTheLineOfEachValue) {
     EXPECT_EQ(place("calibration"), "absent");
 }
 
+TEST(ExplainCell, AValueOfTheCommandLineIsNoDefault) {
+    const Result<CellExplanation> got =
+        explain({{"model", "llama-nano"}, {"method", "nf4"}},
+                {{"new_tokens", "5"}, {"threshold", "3"}, {"where", "method == 'fp16'"}});
+    ASSERT_TRUE(got.ok()) << got.error().message;
+    ASSERT_EQ(got->cells.size(), 1u);
+    EXPECT_EQ(got->cells[0].fate, "removed by where");
+    EXPECT_EQ(got->cells[0].place, "--set");
+    const auto from = [&](const std::string& field) {
+        return std::ranges::find(got->cells[0].from, field, &ExplainedCell::From::field)->place;
+    };
+    EXPECT_EQ(from("new_tokens"), "--set");
+    EXPECT_EQ(from("batch"), "");
+}
+
 TEST(ExplainCell, ATemplateSaysWhatItsWhereAsksOfTheCard) {
     const Result<CellExplanation> got =
         explain_cells(ExperimentText{"experiment: a\nmatrix: {model: llama-3.1-8b, method: fp16, "
