@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "worker/inference/backend/cuda/async_copy.cuh"
 #include "worker/inference/decode/program.h"
 #include "worker/inference/decode/stream_kernel.h"
 
@@ -93,39 +94,6 @@ __device__ __forceinline__ int* any_outlier() {
 }
 __device__ __forceinline__ uint4* x_words() {
     return shared_at<uint4>(Layout::x);
-}
-
-// Asynchronous copies need sm_80; before it they are plain ones, and the queue is only as deep as
-// the hardware's own.
-__device__ __forceinline__ void copy16(void* to, const void* from) {
-#if __CUDA_ARCH__ >= 800
-    const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from) : "memory");
-#else
-    *static_cast<uint4*>(to) = __ldg(static_cast<const uint4*>(from));
-#endif
-}
-
-__device__ __forceinline__ void copy4(void* to, const void* from) {
-#if __CUDA_ARCH__ >= 800
-    const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(address), "l"(from) : "memory");
-#else
-    *static_cast<unsigned*>(to) = __ldg(static_cast<const unsigned*>(from));
-#endif
-}
-
-__device__ __forceinline__ void commit() {
-#if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.commit_group;" ::: "memory");
-#endif
-}
-
-template <int pending>
-__device__ __forceinline__ void wait_for_all_but() {
-#if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
-#endif
 }
 
 // Where block 0's time goes: appends (clock, mark) pairs when a buffer is given.
@@ -230,19 +198,20 @@ struct Producer {
 #pragma unroll
             for (int c = 0; c < stream_chunks; ++c) {
                 if (left > 32 * c) {
-                    copy16(&ring()[at + c * stream_threads], next + c * 512);
+                    device::copy16(&ring()[at + c * stream_threads], next + c * 512);
                     if (scale_step != 0) {
                         const auto word = reinterpret_cast<std::uintptr_t>(
                                               scale + c * (scale_step / stream_chunks)) &
                                           ~std::uintptr_t{3};
-                        copy4(&scale_ring()[at + c * stream_threads],
-                              reinterpret_cast<const void*>(word));
+                        device::copy4(&scale_ring()[at + c * stream_threads],
+                                      reinterpret_cast<const void*>(word));
                     }
                 }
             }
             if (first_step && constant != nullptr) {
-                copy4(&row_ring()[(slot * stream_warps + threadIdx.x / 32) * 2 + threadIdx.x % 32],
-                      constant);
+                device::copy4(
+                    &row_ring()[(slot * stream_warps + threadIdx.x / 32) * 2 + threadIdx.x % 32],
+                    constant);
             }
             first_step = false;
             next += step_chunks * 16;
@@ -252,7 +221,7 @@ struct Producer {
                 next_row();
             }
         }
-        commit();
+        device::end_of_copies();
     }
 };
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "worker/inference/backend/cuda/warp.cuh"
 #include "worker/inference/decode/chunks.cuh"
 #include "worker/inference/decode/stream_feed.cuh"
 
@@ -113,11 +114,7 @@ __device__ __forceinline__ std::uint32_t warp_max(std::uint32_t value) {
 #if __CUDA_ARCH__ >= 800
     return __reduce_max_sync(0xffffffffu, value);
 #else
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) {
-        value = max(value, __shfl_xor_sync(0xffffffffu, value, offset));
-    }
-    return value;
+    return device::over_warp(value, [](std::uint32_t a, std::uint32_t b) { return max(a, b); });
 #endif
 }
 

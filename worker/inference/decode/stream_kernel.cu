@@ -85,6 +85,7 @@
 //      other blocks wait behind them. Next: a kernel of its own for programs of whole steps
 #include "worker/inference/decode/stream_kernel.h"
 
+#include "worker/inference/backend/cuda/warp.cuh"
 #include "worker/inference/decode/stream_attention.cuh"
 #include "worker/inference/decode/stream_feed.cuh"
 #include "worker/inference/decode/stream_inputs.cuh"
@@ -157,12 +158,7 @@ __device__ __noinline__ void run_embedding(const Program& p, int token, int posi
 }
 
 __device__ __forceinline__ std::uint64_t warp_max(std::uint64_t value) {
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) {
-        const std::uint64_t other = __shfl_xor_sync(0xffffffffu, value, offset);
-        value = other > value ? other : value;
-    }
-    return value;
+    return device::over_warp(value, [](std::uint64_t a, std::uint64_t b) { return b > a ? b : a; });
 }
 
 // After the head: the best of every block, reduced by everyone, so that all agree on the token.
@@ -317,7 +313,7 @@ __global__ void __launch_bounds__(stream_threads, 1)
         ++position;
         token_tag += program.stage_count;
     }
-    wait_for_all_but<0>();
+    device::wait_for_copies<0>();
     // 4. Leave the state for the next launch.
     if (blockIdx.x == 0 && threadIdx.x == 0) {
         *program.token = token;

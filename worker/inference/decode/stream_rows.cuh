@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "worker/inference/backend/cuda/warp.cuh"
 #include "worker/inference/decode/chunks.cuh"
 #include "worker/inference/decode/stream_feed.cuh"
 #include "worker/inference/decode/stream_inputs.cuh"
@@ -15,11 +16,7 @@ __device__ __forceinline__ int warp_sum(int value) {
 #if __CUDA_ARCH__ >= 800
     return __reduce_add_sync(0xffffffffu, value);
 #else
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) {
-        value += __shfl_xor_sync(0xffffffffu, value, offset);
-    }
-    return value;
+    return device::sum_over_warp(value);
 #endif
 }
 
@@ -107,10 +104,7 @@ struct RowSum {
     __device__ float total(float row_scale, float bias, float activation_scale, bool outliers) {
         if (kind != Codes::i8_i8 || outliers) {
             float& lanes = kind == Codes::i8_i8 ? outlier : value;
-#pragma unroll
-            for (int offset = 16; offset > 0; offset /= 2) {
-                lanes += __shfl_xor_sync(0xffffffffu, lanes, offset);
-            }
+            lanes = device::sum_over_warp(lanes);
         }
         if constexpr (kind == Codes::i8_i8) {
             integer = warp_sum(integer);
@@ -220,7 +214,7 @@ __device__ __forceinline__ void run_units(const Program& program, const Gemv& g,
             float row_scale = 1.0f / input_factor(kind), bias = 0;
             for (int from = 0; from < chunks; from += step_chunks) {
                 const int here = outliers ? outlier_inputs.counts[from / step_chunks] : 0;
-                wait_for_all_but<stream_depth - 1>();
+                device::wait_for_copies<stream_depth - 1>();
                 const int at = slot * stream_chunks * stream_threads + threadIdx.x;
                 if (from == 0) {
                     __syncwarp();  // lanes 0 and 1 brought the row's constants for all

@@ -12,6 +12,7 @@
 //      in a run where the host queued a kernel that does next to nothing every 5.5 us, not 4.8
 #include <algorithm>
 
+#include "worker/inference/backend/cuda/warp.cuh"
 #include "worker/inference/models/cuda/decode_attention.h"
 #include "worker/inference/models/cuda/device_ops.h"
 #include "worker/inference/models/cuda/head_pairs.cuh"
@@ -28,19 +29,9 @@ constexpr int threads = 128;  // also the keys of a tile
 
 const dim3 store_threads(32, 8);  // one or two pairs of a head each, heads
 
-template <class Op>
-__device__ __forceinline__ float over_warp(float value, Op op) {
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) {
-        value = op(value, __shfl_xor_sync(0xffffffffu, value, offset));
-    }
-    return value;
-}
-
 // By a whole warp: writes the scale of a key or value and returns the factor of its codes, 0 where
 // all are 0.
 __device__ float scale_of_head(const HeadPairs& pairs, int dim, float* scales, std::int64_t at) {
-    const auto larger = [](float a, float b) { return fmaxf(a, b); };
     float largest = 0, poison = 0;
     const auto look = [&](float v) {
         largest = fmaxf(largest, fabsf(v));
@@ -54,8 +45,8 @@ __device__ float scale_of_head(const HeadPairs& pairs, int dim, float* scales, s
     if (dim % 2 != 0) {
         look(pairs.from[dim - 1]);
     }
-    largest = over_warp(largest, larger);
-    poison = over_warp(poison, larger);
+    largest = max_over_warp(largest);
+    poison = max_over_warp(poison);
     const float scale = __fdiv_rn(largest, 127.0f);
     if (threadIdx.x == 0) {
         scales[at] = poison != 0 ? __int_as_float(0x7fc00000) : scale;
@@ -204,10 +195,7 @@ __device__ __forceinline__ void scores_of(const T* keys, int first, int end, int
         }
 #pragma unroll
         for (int g = 0; g < group; ++g) {
-#pragma unroll
-            for (int offset = key_lanes / 2; offset > 0; offset /= 2) {
-                sum[g] += __shfl_xor_sync(0xffffffffu, sum[g], offset);
-            }
+            sum[g] = sum_over_warp<key_lanes>(sum[g]);
             const float mine = __shfl_sync(0xffffffffu, sum[g], lane % at_once * key_lanes);
             scores[g] = lane / at_once == i ? mine : scores[g];
         }
@@ -280,7 +268,7 @@ __global__ void __launch_bounds__(threads) few_queries_kernel(AttentionCall call
 #pragma unroll
         for (int g = 0; g < group; ++g) {
             scores[g] = real ? scores[g] : -INFINITY;
-            const float best = over_warp(scores[g], [](float a, float b) { return fmaxf(a, b); });
+            const float best = max_over_warp(scores[g]);
             if (lane == 0) {
                 tops[warp][g] = best;
             }
@@ -302,7 +290,7 @@ __global__ void __launch_bounds__(threads) few_queries_kernel(AttentionCall call
             }
             const float weight = __expf(scores[g] - best);
             weights[thread][g] = weight * value_scale;
-            const float all = over_warp(weight, [](float a, float b) { return a + b; });
+            const float all = sum_over_warp(weight);
             if (lane == 0) {
                 totals[warp][g] = all;
             }

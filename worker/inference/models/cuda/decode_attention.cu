@@ -14,6 +14,7 @@
 
 #include <cuda_fp16.h>
 
+#include "worker/inference/backend/cuda/warp.cuh"
 #include "worker/inference/models/cuda/follow.cuh"
 #include "worker/inference/models/cuda/head_pairs.cuh"
 #include "worker/inference/models/cuda/key_span.cuh"
@@ -132,11 +133,7 @@ __device__ __forceinline__ float score_of(const float (&q)[run], const float (&k
     for (int j = 0; j < run; ++j) {
         sum = fmaf(q[j], key[j], sum);
     }
-#pragma unroll
-    for (int offset = lanes / 2; offset > 0; offset /= 2) {
-        sum += __shfl_xor_sync(0xffffffffu, sum, offset);
-    }
-    return sum;
+    return sum_over_warp<lanes>(sum);
 }
 
 // Of `together` keys, whose sums over lanes overlap; left alone where none of them is seen.

@@ -10,6 +10,8 @@
 // fill 256 places of 132 multiprocessors once.
 #include "worker/inference/models/cuda/prefill_attention.h"
 
+#include "worker/inference/backend/cuda/async_copy.cuh"
+#include "worker/inference/backend/cuda/warp.cuh"
 #include "worker/inference/models/cuda/kv_types.cuh"
 #include "worker/inference/models/cuda/powers.cuh"
 #include "worker/inference/models/cuda/typed_store.cuh"
@@ -24,44 +26,16 @@ constexpr int least_shared_bytes = 64 << 10;  // of a block, on every architectu
 
 // Four 8 x 8 tiles of halves, tile i with its row addresses from lanes 8 i .. 8 i + 7.
 __device__ __forceinline__ void load_tiles(std::uint32_t* b, const __half* row) {
-    const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
+    const std::uint32_t address = shared_address(row);
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(b[0]), "=r"(b[1]), "=r"(b[2]), "=r"(b[3])
                  : "r"(address));
 }
 __device__ __forceinline__ void load_transposed(std::uint32_t* b, const __half* row) {
-    const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
+    const std::uint32_t address = shared_address(row);
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(b[0]), "=r"(b[1]), "=r"(b[2]), "=r"(b[3])
                  : "r"(address));
-}
-
-// 16 bytes into shared memory, or zeros; from sm_80 on without waiting for them.
-__device__ __forceinline__ void copy_run(__half* to, const __half* from, bool real) {
-#if __CUDA_ARCH__ >= 800
-    const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-                 :
-                 : "r"(address), "l"(from), "r"(real ? 16 : 0)
-                 : "memory");
-#else
-    *reinterpret_cast<uint4*>(to) =
-        real ? *reinterpret_cast<const uint4*>(from) : uint4{0, 0, 0, 0};
-#endif
-}
-
-__device__ __forceinline__ void end_of_copies() {
-#if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.commit_group;" ::: "memory");
-#endif
-}
-
-// Waits for all copies but those of the last `younger` groups.
-template <int younger>
-__device__ __forceinline__ void wait_for_copies() {
-#if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.wait_group %0;" ::"n"(younger) : "memory");
-#endif
 }
 
 // Rows [first, first + keys) of one head's keys or values, zeros beyond `last` and head_dim.
@@ -76,7 +50,7 @@ __device__ __forceinline__ void load_rows(__half* to, const __half* from, const 
             real ? from + static_cast<std::int64_t>(first + row) * head_dim + d : from;
         __half* target = to + row * stride + d;
         if (head_dim % 8 == 0) {
-            copy_run(target, source, real);
+            copy16_or_zeros(target, source, real);
             continue;
         }
         for (int j = 0; j < 8; ++j) {
@@ -203,8 +177,7 @@ __global__ void __launch_bounds__(warps * 32) prefill_kernel(AttentionCall call)
         }
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            best[r] = fmaxf(best[r], __shfl_xor_sync(0xffffffffu, best[r], 1));
-            best[r] = fmaxf(best[r], __shfl_xor_sync(0xffffffffu, best[r], 2));
+            best[r] = max_over_quad(best[r]);
             const float keep = power_of_two(top[r] - best[r]);
             top[r] = best[r];
             total[r] *= keep;
@@ -243,8 +216,7 @@ __global__ void __launch_bounds__(warps * 32) prefill_kernel(AttentionCall call)
     // 5. Results.
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-        total[r] += __shfl_xor_sync(0xffffffffu, total[r], 1);
-        total[r] += __shfl_xor_sync(0xffffffffu, total[r], 2);
+        total[r] = sum_over_quad(total[r]);
     }
 #pragma unroll
     for (int d = 0; d < dim / 8; ++d) {

@@ -20,6 +20,7 @@
 
 #include <type_traits>
 
+#include "worker/inference/backend/cuda/warp.cuh"
 #include "worker/inference/models/cuda/device_ops.h"
 #include "worker/inference/models/cuda/follow.cuh"
 #include "worker/inference/models/cuda/typed_store.cuh"
@@ -51,10 +52,7 @@ __global__ void add_kernel(float* x, const float* y, std::int64_t count) {
 // `scratch` of its own for every sum of a kernel.
 template <int block>
 __device__ __forceinline__ float block_sum(float value, float (&scratch)[block / 32]) {
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) {
-        value += __shfl_xor_sync(0xffffffffu, value, offset);
-    }
+    value = sum_over_warp(value);
     if (threadIdx.x % 32 == 0) {
         scratch[threadIdx.x / 32] = value;
     }

@@ -1,18 +1,11 @@
 // Compiled without contraction of products and sums (CMakeLists.txt): the arithmetic of solve.cpp.
+#include "worker/inference/backend/cuda/warp.cuh"
 #include "worker/inference/quant/hqq/solve.h"
 #include "worker/inference/quant/int_group/groups.cuh"
 #include "worker/inference/quant/methods_cuda.h"
 
 namespace bitsweep::quant {
 namespace {
-
-__device__ float over_warp(float value) {
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) {
-        value += __shfl_xor_sync(0xffffffffu, value, offset);
-    }
-    return value;
-}
 
 // A warp takes a group; a lane holds every 32nd weight and what a round adds for it.
 __global__ void hqq_kernel(GroupChunk job) {
@@ -28,11 +21,8 @@ __global__ void hqq_kernel(GroupChunk job) {
         low = fminf(low, values[k]);
         high = fmaxf(high, values[k]);
     }
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) {
-        low = fminf(low, __shfl_xor_sync(0xffffffffu, low, offset));
-        high = fmaxf(high, __shfl_xor_sync(0xffffffffu, high, offset));
-    }
+    low = device::min_over_warp(low);
+    high = device::max_over_warp(high);
     const float middle = static_cast<float>(1 << (job.bits - 1)), levels = 2 * middle - 1;
     const __half stored = __float2half_rn((high - low) / levels);
     const float scale = __half2float(stored);
@@ -52,13 +42,13 @@ __global__ void hqq_kernel(GroupChunk job) {
             error_sum += fabsf(error);
             zero_sum += code - (moved == 0 ? steps : (value - moved) / scale);
         }
-        error_sum = over_warp(error_sum);
+        error_sum = device::sum_over_warp(error_sum);
         if (!(error_sum < least)) {
             break;
         }
         least = error_sum;
         best = candidate;
-        next = over_warp(zero_sum) / static_cast<float>(at.count);
+        next = device::sum_over_warp(zero_sum) / static_cast<float>(at.count);
         beta *= hqq::beta_growth;
     }
     // 3. Codes by the best zero; 8-bit ones are stored signed.

@@ -1,3 +1,4 @@
+#include "worker/inference/backend/cuda/warp.cuh"
 #include "worker/inference/quant/int_group/groups.cuh"
 #include "worker/inference/quant/methods_cuda.h"
 
@@ -15,11 +16,8 @@ __global__ void asym_kernel(GroupChunk job) {
         low = fminf(low, job.chunk.values[at.begin + k]);
         high = fmaxf(high, job.chunk.values[at.begin + k]);
     }
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) {
-        low = fminf(low, __shfl_xor_sync(0xffffffffu, low, offset));
-        high = fmaxf(high, __shfl_xor_sync(0xffffffffu, high, offset));
-    }
+    low = device::min_over_warp(low);
+    high = device::max_over_warp(high);
     const float offset = static_cast<float>(1 << (job.bits - 1)), levels = 2 * offset - 1;
     const __half stored = __float2half_rn(__fdiv_rn(__fsub_rn(high, low), levels));
     const float scale = __half2float(stored);

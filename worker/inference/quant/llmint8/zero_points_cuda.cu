@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "worker/inference/backend/cuda/cuda_error.h"
+#include "worker/inference/backend/cuda/warp.cuh"
 #include "worker/inference/quant/shared/int8_math.cuh"
 #include "worker/inference/quant/shared/int8_pack.cuh"
 
@@ -47,7 +48,7 @@ __device__ __forceinline__ double factor_of(const ZeroPoint& point) {
 
 // The block's sum in thread 0.
 __device__ __forceinline__ int sum_over_block(int value, int* scratch) {
-    value = sum_over_warp(value);
+    value = device::sum_over_warp(value);
     if (threadIdx.x % 32 == 0) {
         scratch[threadIdx.x / 32] = value;
     }

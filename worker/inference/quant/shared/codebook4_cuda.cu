@@ -1,5 +1,6 @@
 #include "worker/inference/quant/shared/codebook4_cuda.h"
 
+#include "worker/inference/backend/cuda/warp.cuh"
 #include "worker/inference/quant/shared/block_scales.h"
 #include "worker/inference/quant/shared/weight_only.cuh"
 
@@ -53,10 +54,7 @@ __global__ void codebook_kernel(PackChunk chunk, DeviceBook book, int length, fl
     for (std::int64_t i = first + lane; i < end; i += 32) {
         largest = fmaxf(largest, fabsf(chunk.values[i]));
     }
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) {
-        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, offset));
-    }
+    largest = device::max_over_warp(largest);
     for (std::int64_t i = first + lane; i < end; i += 32) {
         chunk.codes[i] = code_of(book, chunk.values[i], largest);
     }

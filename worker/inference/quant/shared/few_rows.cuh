@@ -4,6 +4,7 @@
 // lane, lane + 32, ... of a row. Sums are float32.
 #pragma once
 
+#include "worker/inference/backend/cuda/warp.cuh"
 #include "worker/inference/quant/shared/unpack.cuh"
 
 namespace bitsweep::device {
@@ -43,14 +44,6 @@ struct FewRows {
     bool accumulate;
     RowFactor factor;
 };
-
-__device__ __forceinline__ float sum_over_warp(float value) {
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) {
-        value += __shfl_xor_sync(0xffffffffu, value, offset);
-    }
-    return value;
-}
 
 template <class Weights, class X, int m_rows, int outputs>
 __global__ void __launch_bounds__(few_warps * 32) few_rows_kernel(DeviceMatrix m, FewRows call) {

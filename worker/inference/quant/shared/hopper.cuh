@@ -7,11 +7,9 @@
 
 #include <cstdint>
 
-namespace bitsweep::device {
+#include "worker/inference/backend/cuda/async_copy.cuh"
 
-__device__ __forceinline__ std::uint32_t shared_address(const void* p) {
-    return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
-}
+namespace bitsweep::device {
 
 __device__ __forceinline__ void barrier_init(std::uint64_t* barrier, int arrivals) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)),

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "worker/inference/backend/cuda/cuda_error.h"
+#include "worker/inference/backend/cuda/warp.cuh"
 #include "worker/inference/quant/shared/dequantise.cuh"
 #include "worker/inference/quant/shared/few_rows.cuh"
 #include "worker/inference/quant/shared/int8_math.cuh"
@@ -77,7 +78,7 @@ __global__ void __launch_bounds__(device::few_warps * 32)
         const float bias = m.bias != nullptr ? m.bias[row] : 0.0f;
 #pragma unroll
         for (int r = 0; r < m_rows; ++r) {
-            const int total = sum_over_warp(sum[o][r]);
+            const int total = device::sum_over_warp(sum[o][r]);
             const float beside = columns > 0 ? device::sum_over_warp(extra[o][r]) : 0.0f;
             if (lane == 0 && first + o < m.rows && r < p.rows) {
                 float* y = p.y + r * p.y_stride + row;

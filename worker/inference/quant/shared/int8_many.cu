@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "worker/inference/backend/cuda/cuda_error.h"
+#include "worker/inference/backend/cuda/warp.cuh"
 #include "worker/inference/quant/shared/int8_math.cuh"
 #include "worker/inference/quant/shared/mma.cuh"
 
@@ -28,7 +29,7 @@ __global__ void tail_kernel(DeviceMatrix m, DeviceTokens tokens, std::int64_t be
     for (int i = threadIdx.x % 32; i < m.row_chunks; i += 32) {
         sum = dot16(device::row_of(m, o)[i], x[i], sum);
     }
-    sum = sum_over_warp(sum);
+    sum = device::sum_over_warp(sum);
     if (threadIdx.x % 32 == 0) {
         sums[r * left + o - begin] = sum;
     }

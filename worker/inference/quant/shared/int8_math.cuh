@@ -93,14 +93,6 @@ __device__ __forceinline__ int dot16(const uint4& w, const uint4& x, int sum) {
     return __dp4a(static_cast<int>(w.w), static_cast<int>(x.w), sum);
 }
 
-__device__ __forceinline__ int sum_over_warp(int value) {
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) {
-        value += __shfl_xor_sync(0xffffffffu, value, offset);
-    }
-    return value;
-}
-
 inline Product product_of(const DeviceMatrix& m, const DeviceCall& call, Int8Rule rule) {
     return {call.x,
             input_stride(m.in_features),

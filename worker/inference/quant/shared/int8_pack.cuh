@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "worker/inference/backend/cuda/warp.cuh"
 #include "worker/inference/quant/shared/device_layer.h"
 
 namespace bitsweep::device {
@@ -14,10 +15,7 @@ inline constexpr int row_threads = 256;
 
 // The largest of every thread's value, for all of them. `scratch` [blockDim.x / 32].
 __device__ __forceinline__ float block_max(float value, float* scratch) {
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) {
-        value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, offset));
-    }
+    value = max_over_warp(value);
     if (threadIdx.x % 32 == 0) {
         scratch[threadIdx.x / 32] = value;
     }

@@ -36,6 +36,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "worker/inference/backend/cuda/async_copy.cuh"
 #include "worker/inference/quant/shared/few_rows.cuh"
 #include "worker/inference/quant/shared/hopper.cuh"
 #include "worker/inference/quant/shared/mma.cuh"
@@ -66,14 +67,6 @@ struct Shape {
     static constexpr int sums = outputs * (columns + 1) * 4;
     static constexpr int bytes = std::max(x_buffers * x + stages * weights, sums) + 1024;
 };
-
-// 16 bytes, or zeros where there are none.
-__device__ __forceinline__ void copy_async(void* to, const void* from, bool real) {
-    const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from),
-                 "r"(real ? 16 : 0)
-                 : "memory");
-}
 
 // Eight weights times `scale` as four pairs of halves; only what is served has one.
 template <class Weights>
@@ -187,11 +180,11 @@ struct Ring {
                 for (int span = 0; span < spans<Weights>; ++span) {
                     const int chunk = (tile * spans<Weights> + span) * 4;
                     const bool real = chunk * Weights::step < most[half];
-                    copy_async(at(slot, half, span), from[half] + (real ? chunk : 0), real);
+                    copy16_or_zeros(at(slot, half, span), from[half] + (real ? chunk : 0), real);
                 }
             }
         }
-        asm volatile("cp.async.commit_group;" ::: "memory");
+        end_of_copies();
     }
 };
 
@@ -385,7 +378,7 @@ __global__ void __launch_bounds__(S::threads, S::blocks) rows_kernel(DeviceMatri
         x.store(memory + then * S::x);
         x.load(tile + 2);
         asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-        asm volatile("cp.async.wait_group %0;" ::"n"(stages - 2) : "memory");
+        wait_for_copies<stages - 2>();
         ring.ask(tile + stages - 1, end, slot == 0 ? stages - 1 : slot - 1);
         scales = next;
         next.load(m, row, min(tile + 1, tiles - 1));
@@ -409,7 +402,7 @@ __global__ void __launch_bounds__(S::threads, S::blocks) rows_kernel(DeviceMatri
     products_wait<0>();
     settle(sum);
     // 3. Through shared memory, which the ring no longer needs.
-    asm volatile("cp.async.wait_group 0;" ::: "memory");
+    wait_for_copies<0>();
     __syncthreads();
     auto* sums = reinterpret_cast<float*>(memory);
     const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
