@@ -113,7 +113,7 @@ class Browser:
         page.told, page.requested = [], []
         page.on("console", lambda message: page.told.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: page.told.append(f"exception: {error}"))
-        page.on("requestfailed", lambda request: page.told.append(f"failed: {request.url}"))
+        page.on("requestfailed", lambda request: page.told.append(f"failed: {request.url} {request.failure}"))
         page.on("request", lambda request: page.requested.append(request.url))
         page.goto(url)
         return page
