@@ -41,6 +41,7 @@ void fields(F& f, M& m) {
     f("running", m.running);
     f("remaining_ms", m.remaining);
     f("clear", m.clear);
+    f("database", m.database);
 }
 
 template <class F, Like<Heartbeat> M>
@@ -73,6 +74,7 @@ template <class F, Like<Welcome> M>
 void fields(F& f, M& m) {
     f("heartbeat_ms", m.heartbeat);
     f("lease_ms", m.lease);
+    f("database", m.database);
 }
 
 template <class F, Like<Dispatch> M>
@@ -260,7 +262,7 @@ const std::vector<const SchemaNode*>& message_nodes() {
     return nodes;
 }
 
-// {"protocol":3,"type":"..." at the start, as write_message() puts it. The type's position, or the
+// {"protocol":4,"type":"..." at the start, as write_message() puts it. The type's position, or the
 // number of types.
 std::size_t read_type(Scanner& in) {
     const std::vector<std::string>& types = message_types();

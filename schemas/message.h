@@ -1,5 +1,5 @@
 // Everything that travels between client, coordinator and worker. One JSON object per message:
-// {"protocol": 3, "type": "hello", ...}. Unknown types and versions are refused with a reason.
+// {"protocol": 4, "type": "hello", ...}. Unknown types and versions are refused with a reason.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@
 namespace bitsweep {
 
 // 2: several messages a frame (sequence.h); 3: cells in rows (cell_rows.h).
-inline constexpr int protocol_version = 3;
+inline constexpr int protocol_version = 4;
 
 // A device that can run one job at a time.
 struct DeviceInfo {
@@ -57,6 +57,7 @@ struct Hello {
     Duration remaining;  // until this worker ends by itself (`--until`); 0: no end is known. A
                          // span, because two machines seldom agree on the time of day.
     bool clear = false;  // `--clear`: a person says that its devices are sound again
+    std::string database = {};  // whose jobs `running` speaks of (Welcome); empty: not known
 };
 struct Heartbeat {
     SessionId session;
@@ -81,6 +82,9 @@ struct Goodbye {  // drained or interrupted: nothing is running any more
 struct Welcome {
     Duration heartbeat;  // how often the worker must speak
     Duration lease;      // how long a job survives silence
+    // Which one this coordinator writes: a result goes to the database whose job it is, and a name
+    // or an address says nothing of that. Empty: it has no name.
+    std::string database = {};
 };
 struct Dispatch {
     JobKey key;

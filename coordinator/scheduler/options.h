@@ -37,6 +37,7 @@ enum class Affinity {
 };
 
 struct Options {
+    std::string database;       // its name, told to workers (Welcome); empty: it has none
     Duration heartbeat{1'000};  // how often a worker must speak
     Duration lease{10'000};     // ten heartbeats: a stalled machine is not a lost one
     Duration backoff{1'000};    // before the second attempt; doubles

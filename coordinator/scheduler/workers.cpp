@@ -215,6 +215,10 @@ bool wants_an_answer(const Step& step, const Worker& worker) {
     return worker.lost || (step.now - worker.answered).ms >= step.options.lease.ms / 4;
 }
 
+Welcome welcome_of(const Step& step) {
+    return {step.options.heartbeat, step.options.lease, step.options.database};
+}
+
 }  // namespace
 
 void note_heard(Step& step, Worker& worker) {
@@ -264,8 +268,10 @@ void on(Step& step, const Hello& hello) {
     }
     expect_a_word(step, worker);
     state.attach(std::move(worker));
-    step.send(hello.session, Welcome{step.options.heartbeat, step.options.lease});
-    reconcile(step, *state.find_worker(hello.session), hello.running);
+    step.send(hello.session, welcome_of(step));
+    const bool ours = hello.database.empty() || hello.database == step.options.database;
+    reconcile(step, *state.find_worker(hello.session),
+              ours ? hello.running : std::vector<RunningJob>{});
     repeat_lost(step, hello);
     for (Experiment& experiment : state.experiments()) {
         instantiate(step, experiment);
@@ -287,7 +293,7 @@ void on(Step& step, const Heartbeat& heartbeat) {
     }
     if (wants_an_answer(step, *worker)) {
         worker->answered = step.now;
-        step.send(heartbeat.session, Welcome{step.options.heartbeat, step.options.lease});
+        step.send(heartbeat.session, welcome_of(step));
     }
     note_heard(step, *worker);
     reconcile(step, *worker, heartbeat.running);

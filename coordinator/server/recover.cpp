@@ -1,6 +1,8 @@
 #include "coordinator/server/recover.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <random>
 #include <unordered_map>
 
 #include "coordinator/scheduler/explain.h"
@@ -229,6 +231,24 @@ Result<scheduler::Snapshot> recover(Store& store) {
     TRY(read_paces(store, snapshot));
     TRY(read_peaks(store, snapshot));
     return snapshot;
+}
+
+Result<std::string> database_name(Store& store, TimePoint now) {
+    const Table known =
+        TRY(store.query("SELECT json_extract(json, '$.text') FROM events WHERE kind = 'named' "
+                        "ORDER BY id LIMIT 1"));
+    if (!known.rows.empty()) {
+        return known.rows[0].at(0).text;
+    }
+    std::random_device random;
+    char name[33];
+    std::snprintf(name, sizeof name, "%08x%08x%08x%08x", random(), random(), random(), random());
+    scheduler::LogEvent event;
+    event.kind = "named";
+    event.text = name;
+    TRY(store.transact(
+        [&](StoreWriter& writer) { return writer.put_event(now, event.kind, event_json(event)); }));
+    return std::string(name);
 }
 
 Result<Explanation> explain_stored(Store& store, const std::string& job, TimePoint now) {

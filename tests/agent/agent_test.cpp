@@ -194,7 +194,7 @@ TEST_F(Agent, KeepsAResultOnDiskBeforeItSendsItAndUntilItIsAcknowledged) {
     welcome();
     start(job('a'));
     step(JobEnded{result_of('a')});
-    EXPECT_EQ(claim<KeepResult>().result.key.value, std::string(64, 'a'));
+    EXPECT_EQ(claim<KeepResult>().kept.result.key.value, std::string(64, 'a'));
     EXPECT_EQ(claim_message<ResultDelivery>().result.key.value, std::string(64, 'a'));
     step(Received{ResultAck{{std::string(64, 'a')}, {1}}});
     EXPECT_EQ(claim<DropResult>().key.value, std::string(64, 'a'));
@@ -233,13 +233,60 @@ TEST_F(Agent, AJobOutlivesTheCoordinatorAndItsResultFollowsTheNextWelcome) {
 
 TEST_F(Agent, ResultsOfAnEarlierLifeAreDeliveredFirst) {
     Options with_results = options();
-    with_results.undelivered = {result_of('a'), result_of('b')};
+    with_results.undelivered = {{result_of('a'), ""}, {result_of('b'), ""}};
     machine_ = Machine(with_results, now_);
     step(LinkUp{});
     EXPECT_EQ(claim_message<Hello>().running.size(), 2u);
     step(Received{Welcome{heartbeat_every, lease}});
     (void)claim_message<ResultDelivery>();
     (void)claim_message<ResultDelivery>();
+}
+
+TEST_F(Agent, AResultGoesToTheDatabaseThatAskedForItAndToNoOther) {
+    Options with_results = options();
+    with_results.undelivered = {{result_of('a'), "first"}};
+    machine_ = Machine(with_results, now_);
+    step(LinkUp{});
+    const Hello hello = claim_message<Hello>();
+    EXPECT_EQ(hello.database, "first");
+    EXPECT_EQ(hello.running.size(), 1u);
+    step(Received{Welcome{heartbeat_every, lease, "second"}});
+    start(job('a'));  // of the same key and attempt, and none of the second's results is here
+    step(LinkDown{"the coordinator closed the connection"});
+    step(LinkUp{});
+    EXPECT_EQ(claim_message<Hello>().database, "second");
+    step(Received{Welcome{heartbeat_every, lease, "first"}});
+    (void)claim_message<ResultDelivery>();  // of the earlier life
+    step(Received{ResultAck{{std::string(64, 'a')}, {1}}});
+    EXPECT_EQ(claim<DropResult>().database, "first");
+    step(JobEnded{result_of('a')});  // what the second asked for
+    EXPECT_EQ(claim<KeepResult>().kept.database, "second");
+    expect_nothing();
+    step(Received{ResultAck{{std::string(64, 'a')}, {1}}});  // the first cannot have it
+    expect_nothing();
+    step(LinkUp{});
+    (void)claim_message<Hello>();
+    step(Received{Welcome{heartbeat_every, lease, "second"}});
+    (void)claim_message<ResultDelivery>();
+}
+
+TEST_F(Agent, AJobOfOneNameWaitsForTheOtherDatabasesRunOfIt) {
+    step(LinkUp{});
+    (void)claim_message<Hello>();
+    step(Received{Welcome{heartbeat_every, lease, "first"}});
+    start(job('a'));
+    step(LinkUp{});
+    EXPECT_EQ(claim_message<Hello>().running.size(), 1u);
+    step(Received{Welcome{heartbeat_every, lease, "second"}});
+    step(Received{job('a')});
+    expect_nothing();
+    step(Received{Cancel{{std::string(64, 'b')}, {1}, "not asked for"}});
+    expect_nothing();
+    step(JobEnded{result_of('a')});
+    EXPECT_EQ(claim<KeepResult>().kept.database, "first");
+    EXPECT_EQ(claim<StartJob>().dispatch.key.value, std::string(64, 'a'));
+    (void)claim_message<Started>();
+    expect_nothing();
 }
 
 TEST_F(Agent, AnUnknownSessionIsAnsweredWithAHello) {

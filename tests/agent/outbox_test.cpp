@@ -26,17 +26,18 @@ class OutboxTest : public testing::Test {
         return std::move(*outbox);
     }
 
-    std::vector<RunResult> load() {
+    std::vector<KeptResult> load() {
         complaints_.clear();
         return open().load(complaints_);
     }
 
-    static RunResult result(char letter, std::uint32_t attempt = 1) {
+    static KeptResult result(char letter, std::uint32_t attempt = 1,
+                             const std::string& database = "d1") {
         RunResult result;
         result.key = {std::string(64, letter)};
         result.attempt = {attempt};
         result.measurements.push_back({"decode_tokens_per_s", "token/s", 0, 12.5});
-        return result;
+        return {result, database};
     }
 
     TempFolder folder_;
@@ -48,12 +49,25 @@ TEST_F(OutboxTest, AResultStaysUntilItIsDropped) {
     ASSERT_TRUE(open().keep(result('b', 2)));
     auto kept = load();
     ASSERT_EQ(kept.size(), 2u);
-    EXPECT_EQ(kept[1].attempt.value, 2u);
-    EXPECT_EQ(kept[0].measurements.at(0).value, 12.5);
-    open().drop(kept[0].key, kept[0].attempt);
+    EXPECT_EQ(kept[1].result.attempt.value, 2u);
+    EXPECT_EQ(kept[0].result.measurements.at(0).value, 12.5);
+    open().drop("d1", kept[0].result.key, kept[0].result.attempt);
     kept = load();
     ASSERT_EQ(kept.size(), 1u);
-    EXPECT_EQ(kept[0].key.value, std::string(64, 'b'));
+    EXPECT_EQ(kept[0].result.key.value, std::string(64, 'b'));
+}
+
+TEST_F(OutboxTest, ResultsOfTwoDatabasesStayApart) {
+    ASSERT_TRUE(open().keep(result('a', 1, "d1")));
+    ASSERT_TRUE(open().keep(result('a', 1, "d2")));
+    ASSERT_TRUE(open().keep(result('a', 1, "")));
+    EXPECT_EQ(load().size(), 3u);
+    open().drop("d1", {std::string(64, 'a')}, {1});
+    open().drop("", {std::string(64, 'a')}, {1});
+    const auto kept = load();
+    ASSERT_EQ(kept.size(), 1u);
+    EXPECT_EQ(kept[0].database, "d2");
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);  // none empty
 }
 
 TEST_F(OutboxTest, AResultSurvivesTheDeathOfItsWriter) {
@@ -145,14 +159,8 @@ TEST_F(OutboxTest, OldLogsGoFirstAndOtherFilesStay) {
 
 class StateFolderTest : public OutboxTest {
  protected:
-    void SetUp() override {
-        OutboxTest::SetUp();
-        setenv("XDG_STATE_HOME", folder_.c_str(), 1);
-    }
-    void TearDown() override {
-        unsetenv("XDG_STATE_HOME");
-        OutboxTest::TearDown();
-    }
+    void SetUp() override { setenv("XDG_STATE_HOME", folder_.c_str(), 1); }
+    void TearDown() override { unsetenv("XDG_STATE_HOME"); }
 };
 
 TEST_F(StateFolderTest, TwoWorkersOfAHostGetTwoNames) {

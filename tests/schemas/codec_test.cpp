@@ -205,7 +205,8 @@ TEST(Codec, TheMessagesOfAWorkerSurviveTheRoundTrip) {
 
 TEST(Codec, TheMessagesOfACoordinatorSurviveTheRoundTrip) {
     const JobKey key{std::string(64, 'e')};
-    const Message welcome = through(Welcome{Duration{1000}, Duration{15'000}});
+    const Message welcome = through(Welcome{Duration{1000}, Duration{15'000}, "d1"});
+    EXPECT_EQ(as<Welcome>(welcome).database, "d1");
     EXPECT_EQ(as<Welcome>(welcome).heartbeat.ms, 1000);
     EXPECT_EQ(as<Welcome>(welcome).lease.ms, 15'000);
     const Message dispatch =
@@ -278,31 +279,31 @@ std::string refused(const std::string& json) {
 
 TEST(Codec, AnotherProtocolVersionIsRefusedBeforeAnythingElseIsLookedAt) {
     const Result<Message> message =
-        message_from_json(R"({"protocol": 4, "type": "of the future"})");
+        message_from_json(R"({"protocol": 5, "type": "of the future"})");
     ASSERT_FALSE(message.ok());
     EXPECT_EQ(message.error().code, ErrorCode::unsupported);
     EXPECT_EQ(message.error().message,
-              "message: protocol 4; this side speaks protocol 3: install the same release on both");
+              "message: protocol 5; this side speaks protocol 4: install the same release on both");
     EXPECT_EQ(refused(R"({"type": "drain"})"),
-              "message: no protocol version; this side speaks protocol 3");
-    EXPECT_EQ(refused(R"({"protocol": "3", "type": "drain"})"),
-              "message: no protocol version; this side speaks protocol 3");
+              "message: no protocol version; this side speaks protocol 4");
+    EXPECT_EQ(refused(R"({"protocol": "4", "type": "drain"})"),
+              "message: no protocol version; this side speaks protocol 4");
 }
 
 TEST(Codec, AnUnknownMessageTypeIsRefused) {
-    EXPECT_EQ(refused(R"({"protocol": 3, "type": "execute"})"),
+    EXPECT_EQ(refused(R"({"protocol": 4, "type": "execute"})"),
               "message: type: unknown type 'execute'");
-    EXPECT_EQ(refused(R"({"protocol": 3})"), "message: type: a message names its type");
+    EXPECT_EQ(refused(R"({"protocol": 4})"), "message: type: a message names its type");
     EXPECT_EQ(refused("[]"), "message: a message is a JSON object");
 }
 
 TEST(Codec, AnUnknownFieldIsRefused) {
-    EXPECT_EQ(refused(R"({"protocol": 3, "type": "drain", "shell": "rm"})"),
+    EXPECT_EQ(refused(R"({"protocol": 4, "type": "drain", "shell": "rm"})"),
               "message drain: no such field 'shell'");
 }
 
 TEST(Codec, AMissingFieldIsRefusedByName) {
-    EXPECT_EQ(refused(R"({"protocol": 3, "type": "heartbeat", "session": "s"})"),
+    EXPECT_EQ(refused(R"({"protocol": 4, "type": "heartbeat", "session": "s"})"),
               "message heartbeat: the field 'running' is missing");
 }
 
@@ -339,7 +340,7 @@ TEST(Codec, NumbersOutsideTheirBoundsAreRefused) {
 
 TEST(Codec, ANameThatCouldLeaveAFolderIsRefused) {
     for (const char* key : {"../x", "a/b", "a b", ".hidden", "-rf", "a\\u0000b"}) {
-        const std::string json = std::string(R"({"protocol":3,"type":"result_ack","attempt":1,)") +
+        const std::string json = std::string(R"({"protocol":4,"type":"result_ack","attempt":1,)") +
                                  R"("key":")" + key + R"("})";
         EXPECT_NE(refused(json).find("is not a name"), std::string::npos) << refused(json);
     }

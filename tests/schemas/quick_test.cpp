@@ -60,7 +60,7 @@ TEST(Quick, whatBitsweepWritesIsReadWithoutTheLibrary) {
 
 TEST(Quick, blanksBetweenTheMarksAreNoObstacle) {
     const std::string text =
-        " { \"protocol\" : 3 , \"type\" : \"result_ack\" ,\n\t\"key\" : \"a\" , \"attempt\" : 3 } ";
+        " { \"protocol\" : 4 , \"type\" : \"result_ack\" ,\n\t\"key\" : \"a\" , \"attempt\" : 3 } ";
     const std::optional<Message> message = read_message(text);
     ASSERT_TRUE(message.has_value());
     EXPECT_EQ(std::get<ResultAck>(*message).attempt.value, 3u);
@@ -144,14 +144,14 @@ TEST(Quick, afterAnyDamageItReadsWhatTheLibraryReadsOrNothing) {
 
 TEST(Quick, aMemberThatComesTwiceIsLeftToTheLibrary) {
     const std::string text =
-        "{\"protocol\":3,\"type\":\"result_ack\",\"key\":\"a\",\"key\":\"b\",\"attempt\":3}";
+        "{\"protocol\":4,\"type\":\"result_ack\",\"key\":\"a\",\"key\":\"b\",\"attempt\":3}";
     EXPECT_FALSE(read_message(text));
     EXPECT_EQ(std::get<ResultAck>(message_from_json(text).value()).key.value, "b");
 }
 
 TEST(Quick, moreValuesThanThePermittedNumberAreRefused) {
     std::string text =
-        "{\"protocol\":3,\"type\":\"result\",\"session\":\"s\",\"result\":{\"key\":\"k\","
+        "{\"protocol\":4,\"type\":\"result\",\"session\":\"s\",\"result\":{\"key\":\"k\","
         "\"attempt\":1,\"outcome\":{\"class\":\"done\",\"message\":\"\","
         "\"evidence\":\"\"},\"started_unix_ms\":0,\"finished_unix_ms\":0,"
         "\"measurements\":[],\"samples\":[";
@@ -187,7 +187,7 @@ TEST(Quick, badUtf8IsReplacedWhenItIsWrittenAndRefusedWhenItIsRead) {
     EXPECT_EQ(std::get<Refusal>(*read_message(text)).reason, "a\xEF\xBF\xBD\xEF\xBF\xBDz");
     for (const char* bad : {"\xff", "\xC0\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE2\x82"}) {
         const std::string raw =
-            std::string("{\"protocol\":3,\"type\":\"explain_request\",\"job\":\"") + bad + "\"}";
+            std::string("{\"protocol\":4,\"type\":\"explain_request\",\"job\":\"") + bad + "\"}";
         EXPECT_FALSE(read_message(raw));
         EXPECT_FALSE(message_from_json(raw));
     }

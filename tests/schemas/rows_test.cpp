@@ -176,7 +176,7 @@ std::string as_written(const Json& json) {
     rest.erase("cells");
     rest.erase("protocol");
     rest.erase("type");
-    return R"({"protocol":3,"type":"submit","cells":)" + inner + "," + rest.dump().substr(1);
+    return R"({"protocol":4,"type":"submit","cells":)" + inner + "," + rest.dump().substr(1);
 }
 
 TEST(Rows, aWrongRowIsRefusedWithItsPlaceWhatItIsAndWhatBelongsThere) {

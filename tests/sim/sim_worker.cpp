@@ -13,7 +13,7 @@ void SimWorker::start(TimePoint now) {
     options.self.models = {"m", "n"};
     options.self.devices = devices_;
     for (const auto& [id, result] : disk_) {
-        options.undelivered.push_back(result);
+        options.undelivered.push_back({result, ""});
     }
     machine_ = std::make_unique<agent::Machine>(std::move(options), now);
     link_up(now);
@@ -77,7 +77,8 @@ void SimWorker::obey(TimePoint now, agent::Command& command) {
             }
         }
     } else if (auto* keep = std::get_if<agent::KeepResult>(&command)) {
-        disk_[{keep->result.key, keep->result.attempt}] = keep->result;
+        const RunResult& result = keep->kept.result;
+        disk_[{result.key, result.attempt}] = result;
     } else if (auto* drop = std::get_if<agent::DropResult>(&command)) {
         disk_.erase({drop->key, drop->attempt});
     } else if (std::holds_alternative<agent::Reconnect>(command)) {

@@ -163,8 +163,8 @@ TEST_F(Hostile, AFrameBeyondTheProtocolEndsTheConnectionInBoundedMemory) {
 TEST_F(Hostile, MalformedMessagesAreRefusedWithTheReasonAndThenTheConnectionEnds) {
     const Access worker = access("w", Role::work, url());
     RawPeer peer(worker);
-    for (const char* text : {"", "{", "[]", "null", "{\"protocol\":3}", "{\"type\":\"hello\"}",
-                             "{\"protocol\":3,\"type\":\"no such\"}", "\xff\xfe"}) {
+    for (const char* text : {"", "{", "[]", "null", "{\"protocol\":4}", "{\"type\":\"hello\"}",
+                             "{\"protocol\":4,\"type\":\"no such\"}", "\xff\xfe"}) {
         peer.say(text);
     }
     serve(200);
@@ -183,7 +183,7 @@ TEST_F(Hostile, AnotherProtocolVersionIsRefusedWithTheVersionWanted) {
     peer.say("{\"protocol\":2,\"type\":\"hello\",\"anything\":true}");
     serve(200);
     ASSERT_EQ(refused_, 1);
-    EXPECT_NE(reasons_[0].find("protocol 2; this side speaks protocol 3"), std::string::npos)
+    EXPECT_NE(reasons_[0].find("protocol 2; this side speaks protocol 4"), std::string::npos)
         << reasons_[0];
     const Result<Message> answer = message_from_json(peer.hear());
     ASSERT_TRUE(answer);

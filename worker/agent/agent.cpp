@@ -31,9 +31,9 @@ Machine::Machine(Options options, TimePoint now)
     for (const DeviceInfo& device : options_.self.devices) {
         devices_[device.id];
     }
-    for (RunResult& result : options_.undelivered) {
-        Id id{result.key, result.attempt};
-        undelivered_[std::move(id)] = {std::move(result), {}};
+    for (KeptResult& kept : options_.undelivered) {
+        Id id{kept.result.key, kept.result.attempt};
+        undelivered_[{kept.database, std::move(id)}] = {std::move(kept.result), {}};
     }
     options_.undelivered.clear();
 }
@@ -63,8 +63,10 @@ TimePoint Machine::next_wake() const {
     }
     if (phase_ == Phase::working) {
         wake = std::min(wake, spoke_ + terms_.heartbeat);
-        for (const auto& [id, entry] : undelivered_) {
-            wake = std::min(wake, entry.sent + options_.resend);
+        for (const auto& [owed, entry] : undelivered_) {
+            if (owed.first == terms_.database) {
+                wake = std::min(wake, entry.sent + options_.resend);
+            }
         }
     }
     return wake;
@@ -114,15 +116,17 @@ void Machine::handle(JobEnded& event) {
         slot.running.reset();
         slot.killed = false;
         if (!hand_back) {
-            emit(KeepResult{result});
-            Undelivered& entry = undelivered_[id];
+            emit(KeepResult{{result, slot.database}});
+            Undelivered& entry = undelivered_[{slot.database, id}];
             entry.result = std::move(result);
-            if (phase_ == Phase::working) {
+            if (phase_ == Phase::working && slot.database == terms_.database) {
                 send_result(entry);
             }
         }
-        start_next(slot);
         break;
+    }
+    for (auto& [name, slot] : devices_) {
+        start_next(slot);
     }
     leave_when_done();
 }
@@ -185,10 +189,26 @@ void Machine::handle(const Tick&) {
     if (now_ >= spoke_ + terms_.heartbeat) {
         beat();
     }
-    for (auto& [id, entry] : undelivered_) {
-        if (now_ >= entry.sent + options_.resend) {
+    for (auto& [owed, entry] : undelivered_) {
+        if (owed.first == terms_.database && now_ >= entry.sent + options_.resend) {
             send_result(entry);
         }
+    }
+}
+
+void Machine::send_what_is_owed() {
+    std::size_t others = 0;
+    for (auto& [owed, entry] : undelivered_) {
+        if (owed.first == terms_.database) {
+            send_result(entry);
+        } else {
+            ++others;
+        }
+    }
+    if (others > 0) {
+        emit(Say{std::to_string(others) +
+                 " results are of jobs of another database; they stay here until its coordinator "
+                 "is connected to"});
     }
 }
 
@@ -198,7 +218,12 @@ void Machine::take(const Welcome& message) {
     } else if (phase_ != Phase::working) {
         emit(Say{"connected again"});
     }
-    const bool was_working = phase_ == Phase::working;
+    const bool was_working = phase_ == Phase::working && terms_.database == message.database;
+    if (ever_welcome_ && terms_.database != message.database) {
+        for (auto& [name, slot] : devices_) {
+            slot.waiting.clear();  // handed out by the one before, who misses them
+        }
+    }
     ever_welcome_ = true;
     terms_ = message;
     terms_.heartbeat = std::max(terms_.heartbeat, Duration{10});
@@ -209,15 +234,13 @@ void Machine::take(const Welcome& message) {
     hello_wait_ = options_.hello_first;
     spoke_ = now_;
     told_.clear();
-    for (auto& [id, entry] : undelivered_) {
-        send_result(entry);
-    }
+    send_what_is_owed();
     leave_when_done();
 }
 
 void Machine::take(Dispatch& message) {
     const Id id{message.key, message.attempt};
-    if (const auto known = undelivered_.find(id); known != undelivered_.end()) {
+    if (const auto known = undelivered_.find({terms_.database, id}); known != undelivered_.end()) {
         send_result(known->second);  // done already: the result was lost on its way
         return;
     }
@@ -234,7 +257,9 @@ void Machine::take(Dispatch& message) {
     const auto same = [&](const Dispatch& job) {
         return job.key == message.key && job.attempt == message.attempt;
     };
-    if (slot.running == id || std::any_of(slot.waiting.begin(), slot.waiting.end(), same)) {
+    const bool ours = slot.database == terms_.database;
+    if ((ours && slot.running == id) ||
+        std::any_of(slot.waiting.begin(), slot.waiting.end(), same)) {
         return;
     }
     if (slot.waiting.size() >= waiting_limit) {
@@ -242,7 +267,7 @@ void Machine::take(Dispatch& message) {
                           "device `" + message.device + "` of this worker is busy"}});
         return;
     }
-    if (slot.running && slot.running->first == message.key) {
+    if (ours && slot.running && slot.running->first == message.key) {
         kill(slot, "attempt " + std::to_string(message.attempt.value) + " replaces it");
     }
     slot.waiting.push_back(std::move(message));
@@ -254,15 +279,15 @@ void Machine::take(const Cancel& message) {
         std::erase_if(slot.waiting, [&](const Dispatch& job) {
             return job.key == message.key && job.attempt == message.attempt;
         });
-        if (slot.running == Id{message.key, message.attempt}) {
+        if (slot.running == Id{message.key, message.attempt} && slot.database == terms_.database) {
             kill(slot, message.reason);
         }
     }
 }
 
 void Machine::take(const ResultAck& message) {
-    if (undelivered_.erase({message.key, message.attempt}) > 0) {
-        emit(DropResult{message.key, message.attempt});
+    if (undelivered_.erase({terms_.database, {message.key, message.attempt}}) > 0) {
+        emit(DropResult{terms_.database, message.key, message.attempt});
     }
     leave_when_done();
 }
@@ -303,7 +328,8 @@ void Machine::greet() {
     phase_ = Phase::greeting;
     hello_at_ = now_;
     Hello hello = options_.self;
-    hello.running = running();
+    hello.database = database_of_hello();
+    hello.running = running(hello.database);
     hello.clear = options_.self.clear && !ever_welcome_;  // a person looked once, before the start
     if (options_.until) {
         hello.remaining = std::max(*options_.until - now_, Duration{1});
@@ -321,7 +347,7 @@ void Machine::give_up_connection() {
 }
 
 void Machine::beat() {
-    Heartbeat heartbeat{options_.self.session, running(), {}};
+    Heartbeat heartbeat{options_.self.session, running(terms_.database), {}};
     for (const auto& [id, device] : seen_) {
         const auto known = told_.find(id);
         if (known == told_.end() || matters(known->second, device)) {
@@ -342,14 +368,23 @@ void Machine::start_next(Slot& slot) {
     if (slot.running || slot.waiting.empty() || ending_ != Ending::no) {
         return;
     }
+    if (runs(Id{slot.waiting.front().key, slot.waiting.front().attempt})) {
+        return;  // for another database; two runs of one name could not be told apart
+    }
     Dispatch job = std::move(slot.waiting.front());
     slot.waiting.pop_front();
     slot.running = Id{job.key, job.attempt};
+    slot.database = terms_.database;
     Started started{options_.self.session, job.key, job.attempt, job.device};
     emit(StartJob{std::move(job)});
     if (phase_ == Phase::working) {
         emit(Send{std::move(started)});
     }
+}
+
+bool Machine::runs(const Id& id) const {
+    return std::any_of(devices_.begin(), devices_.end(),
+                       [&](const auto& entry) { return entry.second.running == id; });
 }
 
 void Machine::kill(Slot& slot, std::string reason) {
@@ -365,9 +400,11 @@ void Machine::leave_when_done() {
     if (ending_ == Ending::no || !idle()) {
         return;
     }
-    // A drained worker waits until everything is acknowledged; a stopped one leaves the rest on
-    // disk for its next start.
-    if (ending_ == Ending::drain && (!undelivered_.empty() && ever_welcome_)) {
+    // A drained worker waits until everything is acknowledged that this coordinator can take; a
+    // stopped one leaves the rest on disk for its next start.
+    const auto is_owed = [this](const auto& entry) { return entry.first.first == terms_.database; };
+    if (ending_ == Ending::drain && ever_welcome_ &&
+        std::any_of(undelivered_.begin(), undelivered_.end(), is_owed)) {
         return;
     }
     if (phase_ == Phase::working) {
@@ -384,20 +421,30 @@ void Machine::leave(std::optional<Error> error) {
     emit(Leave{std::move(error)});
 }
 
-std::vector<RunningJob> Machine::running() const {
+// Before the first welcome nobody knows which database it will be: that of the results found.
+std::string Machine::database_of_hello() const {
+    return ever_welcome_ || undelivered_.empty() ? terms_.database
+                                                 : undelivered_.rbegin()->first.first;
+}
+
+std::vector<RunningJob> Machine::running(const std::string& database) const {
     std::vector<RunningJob> jobs;
     for (const auto& [name, slot] : devices_) {
-        if (slot.running) {
+        if (slot.running && slot.database == database) {
             jobs.push_back({slot.running->first, slot.running->second});
         }
         for (const Dispatch& job : slot.waiting) {
-            jobs.push_back({job.key, job.attempt});
+            if (database == terms_.database) {
+                jobs.push_back({job.key, job.attempt});
+            }
         }
     }
     // A finished job counts as running until its result is acknowledged, so that a coordinator
     // that started again does not hand it out once more.
-    for (const auto& [id, entry] : undelivered_) {
-        jobs.push_back({id.first, id.second});
+    for (const auto& [owed, entry] : undelivered_) {
+        if (owed.first == database) {
+            jobs.push_back({owed.second.first, owed.second.second});
+        }
     }
     return jobs;
 }

@@ -6,7 +6,7 @@
 //        +------ link down ----+--+---- silence -----+        stop: kill what runs, goodbye, gone
 //
 // A job keeps running through every loss of the coordinator; its result is kept on disk and sent
-// again after each welcome until it is acknowledged.
+// again after each welcome of the database that asked for it until it is acknowledged.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +21,7 @@
 #include "schemas/message.h"
 #include "schemas/status.h"
 #include "schemas/time.h"
+#include "worker/agent/kept_result.h"
 
 namespace bitsweep::agent {
 
@@ -61,9 +62,10 @@ struct KillJob {  // answered by JobEnded with outcome `cancelled`, as any end o
     std::string reason;
 };
 struct KeepResult {  // on disk before the next command is carried out
-    RunResult result;
+    KeptResult kept;
 };
 struct DropResult {
+    std::string database;
     JobKey key;
     Attempt attempt;
 };
@@ -81,11 +83,11 @@ using Command =
     std::variant<Send, StartJob, KillJob, KeepResult, DropResult, Say, Reconnect, Leave>;
 
 struct Options {
-    Hello self;                          // everything but `running` and `remaining`
-    std::optional<TimePoint> until;      // drains by itself then
-    std::vector<RunResult> undelivered;  // found in the outbox at start
-    Duration patience{60'000};           // for the first welcome; then the worker gives up
-    Duration hello_first{250};           // between two hellos; doubles
+    Hello self;                           // everything but `running` and `remaining`
+    std::optional<TimePoint> until;       // drains by itself then
+    std::vector<KeptResult> undelivered;  // found in the outbox at start
+    Duration patience{60'000};            // for the first welcome; then the worker gives up
+    Duration hello_first{250};            // between two hellos; doubles
     Duration hello_max{8'000};
     Duration resend{5'000};  // an unacknowledged result is sent again
     // An unanswered hello on a connection that stands: a router that forgot it drops everything and
@@ -104,8 +106,10 @@ class Machine {
 
  private:
     using Id = std::pair<JobKey, Attempt>;
-    struct Slot {  // one device
+    using Owed = std::pair<std::string, Id>;  // and to which database
+    struct Slot {                             // one device
         std::optional<Id> running;
+        std::string database;          // that asked for it
         std::deque<Dispatch> waiting;  // handed out while the device was still busy
         bool killed = false;
     };
@@ -137,11 +141,14 @@ class Machine {
     void give_up_connection();
     void beat();
     void send_result(Undelivered& entry);
+    void send_what_is_owed();
+    std::string database_of_hello() const;
     void start_next(Slot& slot);
+    bool runs(const Id& id) const;
     void kill(Slot& slot, std::string reason);
     void leave_when_done();
     void leave(std::optional<Error> error);
-    std::vector<RunningJob> running() const;
+    std::vector<RunningJob> running(const std::string& database) const;
     bool idle() const;
     void emit(Command command) { out_.push_back(std::move(command)); }
 
@@ -160,7 +167,7 @@ class Machine {
     TimePoint unanswered_since_{};
     Duration hello_wait_;
     std::map<std::string, Slot> devices_;
-    std::map<Id, Undelivered> undelivered_;
+    std::map<Owed, Undelivered> undelivered_;
     std::map<std::string, DeviceState> seen_;  // by device
     std::map<std::string, DeviceState> told_;  // what the coordinator knows of them
     std::vector<Command> out_;

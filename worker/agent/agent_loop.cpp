@@ -251,19 +251,20 @@ class Loop {
     }
 
     void perform(const KeepResult& command) {
-        if (const Status kept = outbox_.keep(command.result); !kept) {
+        if (const Status kept = outbox_.keep(command.kept); !kept) {
             say_(kept.error().message +
                  "; it is kept in memory, sent all the same, and written when there is room");
-            unkept_.push_back(command.result);
+            unkept_.push_back(command.kept);
             keep_at_ = clock_now() + keep_again;
         }
     }
 
     void perform(const DropResult& command) {
-        std::erase_if(unkept_, [&](const RunResult& result) {
-            return result.key == command.key && result.attempt == command.attempt;
+        std::erase_if(unkept_, [&](const KeptResult& kept) {
+            return kept.database == command.database && kept.result.key == command.key &&
+                   kept.result.attempt == command.attempt;
         });
-        outbox_.drop(command.key, command.attempt);
+        outbox_.drop(command.database, command.key, command.attempt);
     }
 
     void keep_unkept() {
@@ -271,7 +272,7 @@ class Loop {
             return;
         }
         keep_at_ = clock_now() + keep_again;
-        std::erase_if(unkept_, [&](const RunResult& result) { return outbox_.keep(result).ok(); });
+        std::erase_if(unkept_, [&](const KeptResult& kept) { return outbox_.keep(kept).ok(); });
         if (unkept_.empty()) {
             say_("the disk takes results again; nothing is kept in memory only");
         }
@@ -299,7 +300,7 @@ class Loop {
     TimePoint look_at_{};
     std::filesystem::path logs_;
     int ended_ = 0;
-    std::vector<RunResult> unkept_;  // not on disk yet
+    std::vector<KeptResult> unkept_;  // not on disk yet
     TimePoint keep_at_{};
     const StopFlags& flags_;
     const std::function<void(const std::string&)>& say_;

@@ -51,13 +51,17 @@ void sync_folder(const fs::path& folder) {
     }
 }
 
+std::string plain_name(const std::string& text) {
+    std::string name = text.substr(0, 64);
+    std::replace_if(
+        name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
+    return name;
+}
+
 }  // namespace
 
 std::string file_stem(const JobKey& key, Attempt attempt) {
-    std::string stem = key.value.substr(0, 64);
-    std::replace_if(
-        stem.begin(), stem.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
-    return stem + "-" + std::to_string(attempt.value);
+    return plain_name(key.value) + "-" + std::to_string(attempt.value);
 }
 
 Result<Outbox> Outbox::open(fs::path folder) {
@@ -70,28 +74,57 @@ Result<Outbox> Outbox::open(fs::path folder) {
     return Outbox(std::move(folder));
 }
 
-Status Outbox::keep(const RunResult& result) const {
-    const fs::path file = folder_ / (file_stem(result.key, result.attempt) + ".json");
+fs::path Outbox::folder_of(const std::string& database) const {
+    return database.empty() ? folder_ : folder_ / plain_name(database);
+}
+
+Status Outbox::keep(const KeptResult& kept) const {
+    const fs::path folder = folder_of(kept.database);
+    std::error_code code;
+    if (fs::create_directory(folder, code)) {
+        sync_folder(folder_);
+    }
+    const fs::path file = folder / (file_stem(kept.result.key, kept.result.attempt) + ".json");
     const fs::path temporary = file.string() + ".tmp";
-    if (!write_durably(temporary, to_json(result)) ||
+    if (!write_durably(temporary, to_json(kept.result)) ||
         rename(temporary.c_str(), file.c_str()) != 0) {
         Error error = system_error(file);
         unlink(temporary.c_str());
+        remove_if_empty(kept.database);
         return error;
     }
-    sync_folder(folder_);
+    sync_folder(folder);
     return {};
 }
 
-void Outbox::drop(const JobKey& key, Attempt attempt) const {
-    unlink((folder_ / (file_stem(key, attempt) + ".json")).c_str());
+void Outbox::remove_if_empty(const std::string& database) const {
+    if (!database.empty()) {
+        rmdir(folder_of(database).c_str());
+    }
 }
 
-std::vector<RunResult> Outbox::load(std::vector<std::string>& complaints) const {
-    std::vector<RunResult> results;
+void Outbox::drop(const std::string& database, const JobKey& key, Attempt attempt) const {
+    unlink((folder_of(database) / (file_stem(key, attempt) + ".json")).c_str());
+    remove_if_empty(database);
+}
+
+std::vector<KeptResult> Outbox::load(std::vector<std::string>& complaints) const {
+    std::vector<KeptResult> kept;
+    load_folder("", kept, complaints);
+    std::error_code code;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder_, code)) {
+        if (entry.is_directory(code)) {
+            load_folder(entry.path().filename().string(), kept, complaints);
+        }
+    }
+    return kept;
+}
+
+void Outbox::load_folder(const std::string& database, std::vector<KeptResult>& kept,
+                         std::vector<std::string>& complaints) const {
     std::error_code code;
     std::vector<fs::path> files;
-    for (const fs::directory_entry& entry : fs::directory_iterator(folder_, code)) {
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder_of(database), code)) {
         files.push_back(entry.path());
     }
     std::sort(files.begin(), files.end());
@@ -106,14 +139,13 @@ std::vector<RunResult> Outbox::load(std::vector<std::string>& complaints) const 
         const std::string text(std::istreambuf_iterator<char>(stream), {});
         Result<RunResult> result = result_from_json(text);
         if (result) {
-            results.push_back(std::move(*result));
+            kept.push_back({std::move(*result), database});
             continue;
         }
         complaints.push_back(file.string() +
                              " is no result and was set aside as *.bad: " + result.error().message);
         fs::rename(file, file.string() + ".bad", code);
     }
-    return results;
 }
 
 }  // namespace bitsweep::agent

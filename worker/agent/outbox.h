@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "schemas/run_result.h"
 #include "schemas/status.h"
+#include "worker/agent/kept_result.h"
 
 namespace bitsweep::agent {
 
@@ -15,20 +15,25 @@ namespace bitsweep::agent {
 // from a peer.
 std::string file_stem(const JobKey& key, Attempt attempt);
 
+// A folder of files KEY-ATTEMPT.json for each database, and in the outbox itself for the nameless.
 class Outbox {
  public:
     // Makes the folder. io.
     static Result<Outbox> open(std::filesystem::path folder);
 
     // Durable when it returns ok: temporary file, fsync, rename, fsync of the folder.
-    Status keep(const RunResult& result) const;
-    void drop(const JobKey& key, Attempt attempt) const;
+    Status keep(const KeptResult& kept) const;
+    void drop(const std::string& database, const JobKey& key, Attempt attempt) const;
 
     // What is there. A file that is no result is renamed to *.bad and named in `complaints`.
-    std::vector<RunResult> load(std::vector<std::string>& complaints) const;
+    std::vector<KeptResult> load(std::vector<std::string>& complaints) const;
 
  private:
     explicit Outbox(std::filesystem::path folder) : folder_(std::move(folder)) {}
+    std::filesystem::path folder_of(const std::string& database) const;
+    void remove_if_empty(const std::string& database) const;
+    void load_folder(const std::string& database, std::vector<KeptResult>& kept,
+                     std::vector<std::string>& complaints) const;
     std::filesystem::path folder_;
 };
 
