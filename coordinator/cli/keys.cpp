@@ -40,7 +40,10 @@ Status keys_new(const Parsed& parsed, const fs::path& keys, const std::string& n
                           "write `bitsweep keys new NAME --role submit|work|read`");
     }
     const Role role = TRY(parse_role(parsed.get<std::string>("role")));
-    const fs::path file = TRY(new_access(keys, name, role, TRY(coordinator_url(parsed, keys))));
+    const AddressFrom from =
+        parsed.shared.coordinator.empty() ? AddressFrom::coordinator : AddressFrom::person;
+    const fs::path file =
+        TRY(new_access(keys, name, role, TRY(coordinator_url(parsed, keys)), from));
     std::printf("%s\n", file.c_str());
     std::fprintf(stderr, "carry this file to the machine of `%s` and keep it secret there\n",
                  name.c_str());
@@ -50,7 +53,12 @@ Status keys_new(const Parsed& parsed, const fs::path& keys, const std::string& n
 Status keys_list(const Parsed& parsed, const fs::path& keys) {
     Table table;
     table.columns = {"name", "role", "public_key"};
-    for (const AuthorizedPeer& peer : TRY(list_access(keys))) {
+    std::vector<std::string> flaws;
+    const std::vector<AuthorizedPeer> peers = TRY(list_access(keys, &flaws));
+    for (const std::string& flaw : flaws) {
+        std::fprintf(stderr, "admits nobody: %s\n", flaw.c_str());
+    }
+    for (const AuthorizedPeer& peer : peers) {
         table.rows.push_back(
             {cell(peer.name), cell(std::string(to_string(peer.role))), cell(peer.public_key)});
     }

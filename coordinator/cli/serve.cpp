@@ -12,6 +12,7 @@
 #include "coordinator/cli/interrupt.h"
 #include "coordinator/cli/live_page.h"
 #include "coordinator/cli/options.h"
+#include "coordinator/cli/own_address.h"
 #include "coordinator/server/server.h"
 #include "coordinator/transport/keys.h"
 
@@ -22,27 +23,54 @@ namespace {
 namespace fs = std::filesystem;
 namespace po = boost::program_options;
 
-// The first start makes one access file for workers and one for people on this machine.
+bool any_of_role(const std::vector<AuthorizedPeer>& peers, Role role) {
+    return std::ranges::any_of(peers, [&](const auto& peer) { return peer.role == role; });
+}
+
+// Where nobody may work or submit yet, an access file for workers and one for people on this
+// machine.
 Status ensure_access(const fs::path& keys, const std::string& url) {
-    if (TRY(list_access(keys)).empty()) {
+    const std::vector<AuthorizedPeer> peers = TRY(list_access(keys));
+    if (!any_of_role(peers, Role::work)) {
         TRY(new_access(keys, "worker", Role::work, url));
+    }
+    if (!any_of_role(peers, Role::submit)) {
         TRY(new_access(keys, "client", Role::submit, url));
     }
     return {};
 }
 
-void print_where(const fs::path& keys, const std::string& endpoint, const fs::path& db) {
-    std::fprintf(stderr, "coordinator at %s, database %s\n", endpoint.c_str(), db.c_str());
-    if (keys.empty()) {
-        std::fputs("no keys: any process of this machine may connect\n", stderr);
+// The access file of that role that lies there, or how to make one: they are carried away.
+void print_access(const fs::path& keys, Role role, const char* who, const char* command) {
+    std::error_code code;
+    const Result<std::vector<AuthorizedPeer>> peers = list_access(keys);
+    for (const AuthorizedPeer& peer : peers ? *peers : std::vector<AuthorizedPeer>{}) {
+        const fs::path file = keys / "access" / (peer.name + ".json");
+        if (peer.role == role && fs::exists(file, code)) {
+            std::fprintf(stderr, "  %s: %s --access %s\n", who, command, file.c_str());
+            return;
+        }
+    }
+    std::fprintf(stderr, "  %s: their access files were carried away\n", who);
+}
+
+void print_where(const ServerOptions& options, const std::string& endpoint,
+                 const std::string& address) {
+    std::fprintf(stderr, "coordinator at %s, database %s\n", endpoint.c_str(), options.db.c_str());
+    if (options.keys.empty()) {
+        std::fprintf(stderr,
+                     "no keys: any process of this machine may connect, with --coordinator %s\n",
+                     endpoint.c_str());
         return;
     }
-    std::fprintf(stderr,
-                 "  workers: bitsweep worker --access %s\n"
-                 "  clients: bitsweep submit FILE --access %s\n"
-                 "  more of them: bitsweep keys new NAME --role work --keys %s\n",
-                 (keys / "access" / "worker.json").c_str(),
-                 (keys / "access" / "client.json").c_str(), keys.c_str());
+    if (address != endpoint) {
+        std::fprintf(stderr, "  others reach it at %s (--advertise HOST says otherwise)\n",
+                     address.c_str());
+    }
+    print_access(options.keys, Role::work, "workers", "bitsweep worker");
+    print_access(options.keys, Role::submit, "clients", "bitsweep submit FILE");
+    std::fprintf(stderr, "  more of them: bitsweep keys new NAME --role work --keys %s\n",
+                 options.keys.c_str());
 }
 
 // Every connection is a descriptor, a stranger's too, until its handshake fails.
@@ -52,15 +80,6 @@ void allow_many_connections() {
         limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 65'536);
         setrlimit(RLIMIT_NOFILE, &limit);
     }
-}
-
-// Where this machine reaches a coordinator that listens on every address.
-std::string local_endpoint(std::string endpoint) {
-    const std::string everywhere = "tcp://0.0.0.0:";
-    if (endpoint.rfind(everywhere, 0) == 0) {
-        endpoint.replace(0, everywhere.size(), "tcp://127.0.0.1:");
-    }
-    return endpoint;
 }
 
 // The live page asks as any client does, with a key of its own that may only read.
@@ -82,19 +101,21 @@ Result<std::unique_ptr<LivePage>> open_page(const ServerOptions& options, int po
     return LivePage::start(page);
 }
 
-Status serve(const ServerOptions& options, std::optional<int> page_port) {
+Status serve(const ServerOptions& options, std::optional<int> page_port, const std::string& host) {
     allow_many_connections();
     std::unique_ptr<Server> server = TRY(Server::create(options));
-    // Not before it listens: files for an address where nobody does mislead every later command.
-    if (!options.keys.empty()) {
-        TRY(ensure_access(options.keys, server->endpoint()));
-        TRY(refresh_access(options.keys, server->endpoint()));
-    }
     std::unique_ptr<LivePage> page;
     if (page_port) {
         page = TRY(open_page(options, *page_port, local_endpoint(server->endpoint())));
     }
-    print_where(options.keys, server->endpoint(), options.db);
+    // Not before everything stands: files for an address where nobody listens mislead every later
+    // command.
+    const std::string address = advertised(server->endpoint(), host);
+    if (!options.keys.empty()) {
+        TRY(ensure_access(options.keys, address));
+        TRY(refresh_access(options.keys, address));
+    }
+    print_where(options, server->endpoint(), address);
     if (page) {
         std::fprintf(stderr, "live page: %s (metrics at /metrics)\n", page->url().c_str());
     }
@@ -114,6 +135,9 @@ int command_serve(const Arguments& arguments) {
         ("listen", po::value<std::string>()->value_name("URL"),
             "tcp://host:port (default tcp://127.0.0.1:7420); port 0: any free one")
         ("keys", po::value<std::string>()->value_name("DIR"), "folder of keys (default DB.keys)")
+        ("advertise", po::value<std::string>()->value_name("HOST"),
+            "how other machines reach this one, for the access files (default: the host of "
+            "--listen; of 0.0.0.0 the address of the default route)")
         ("no-keys", "no encryption and no check of peers; loopback only")
         ("lease", po::value<int>()->value_name("S"),
             "seconds that a job survives its worker's silence (default 10)")
@@ -153,7 +177,12 @@ int command_serve(const Arguments& arguments) {
                 make_error(ErrorCode::invalid_input, "--http: a port between 0 and 65535"));
         }
     }
-    if (const Status served = serve(server, page_port); !served) {
+    const std::string host = parsed.get<std::string>("advertise");
+    if (host.find_first_of("/ ") != std::string::npos) {
+        return report(make_error(ErrorCode::invalid_input,
+                                 "--advertise " + host + ": a host's name or address alone"));
+    }
+    if (const Status served = serve(server, page_port, host); !served) {
         return report(served.error());
     }
     return exit_done;

@@ -94,8 +94,8 @@ Result<agent::WorkerSetup> make_setup(const Parsed& parsed) {
     setup.runners.models = TRY(folders_of(parsed, "models"));
     setup.runners.data = TRY(folders_of(parsed, "data"));
     setup.patience = {std::int64_t{1'000} * parsed.get<int>("patience", 60)};
-    agent::Capabilities found =
-        TRY(agent::ask_runner(setup.runners.program, setup.runners.models, capabilities_limit));
+    agent::Capabilities found = TRY(agent::ask_runner(setup.runners.program, setup.runners.models,
+                                                      capabilities_limit, interrupts().any));
     setup.devices = TRY(
         agent::choose_devices(found.devices, {parsed.has("cpu"), parsed.get<std::string>("gpus")}));
     setup.version = found.version;

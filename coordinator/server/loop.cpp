@@ -72,6 +72,11 @@ Duration Loop::wait() {
 void Loop::turn() {
     std::vector<Incoming> incoming = router_.receive(wait(), options_.most_messages);
     now_ = clock_();
+    for (std::string& complaint : router_.complaints()) {
+        if (options_.on_event) {
+            options_.on_event(scheduler::LogEvent{"keys", {}, {}, std::move(complaint)});
+        }
+    }
     if (!trouble_.empty() && now_ >= retry_at_) {
         commit();  // the messages below find out whether the store is back
     }

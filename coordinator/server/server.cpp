@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "coordinator/server/loop.h"
+#include "coordinator/server/recover.h"
 #include "coordinator/transport/keys.h"
 #include "coordinator/transport/router.h"
 #include "results/store/store.h"
@@ -26,8 +27,9 @@ class SteadyClock {
     std::chrono::steady_clock::time_point origin_ = std::chrono::steady_clock::now();
 };
 
-LoopOptions loop_options(const ServerOptions& options) {
+LoopOptions loop_options(const ServerOptions& options, const std::string& database) {
     LoopOptions loop;
+    loop.scheduler.database = database;
     loop.scheduler.heartbeat = options.heartbeat;
     loop.scheduler.lease = options.lease;
     loop.scheduler.backoff = options.backoff;
@@ -47,11 +49,11 @@ LoopOptions loop_options(const ServerOptions& options) {
 
 class HostedServer final : public Server {
  public:
-    HostedServer(const ServerOptions& options, std::unique_ptr<Store> store,
+    HostedServer(const LoopOptions& options, std::unique_ptr<Store> store,
                  std::unique_ptr<Router> router)
         : store_(std::move(store)),
           router_(std::move(router)),
-          loop_(*router_, *store_, SteadyClock(), loop_options(options)) {}
+          loop_(*router_, *store_, SteadyClock(), options) {}
 
     Status recover() { return loop_.recover(); }
 
@@ -73,6 +75,7 @@ class HostedServer final : public Server {
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::create(ServerOptions options) {
+    TRY(Router::check({options.listen, options.keys}));
     // The store first: of two coordinators of one database the second must not take the port.
     // And no file appears beside one that is no database.
     std::unique_ptr<Store> store = TRY(Store::open(options.db, OpenMode::read_write));
@@ -80,7 +83,8 @@ Result<std::unique_ptr<Server>> Server::create(ServerOptions options) {
         TRY(ensure_server_keys(options.keys));
     }
     std::unique_ptr<Router> router = TRY(Router::bind({options.listen, options.keys}));
-    auto server = std::make_unique<HostedServer>(options, std::move(store), std::move(router));
+    const LoopOptions loop = loop_options(options, TRY(database_name(*store, SteadyClock()())));
+    auto server = std::make_unique<HostedServer>(loop, std::move(store), std::move(router));
     TRY(server->recover());
     return std::unique_ptr<Server>(std::move(server));
 }

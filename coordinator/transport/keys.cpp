@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -77,6 +79,10 @@ Result<std::string> key_field(const Json& json, const char* key, const fs::path&
 
 Result<AuthorizedPeer> read_authorized(const fs::path& file) {
     std::ifstream stream(file, std::ios::binary);
+    if (!stream) {
+        return make_error(ErrorCode::io,
+                          "cannot read " + file.string() + ": " + std::strerror(errno));
+    }
     const std::string text(std::istreambuf_iterator<char>(stream), {});
     const Json json = Json::parse(text, nullptr, false);
     AuthorizedPeer peer;
@@ -152,7 +158,7 @@ Result<ServerKeys> read_server_keys(const fs::path& keys) {
 }
 
 Result<fs::path> new_access(const fs::path& keys, const std::string& name, Role role,
-                            const std::string& coordinator_url) {
+                            const std::string& coordinator_url, AddressFrom from) {
     TRY(check_name(name));
     TRY(ensure_server_keys(keys));
     std::error_code code;
@@ -164,12 +170,15 @@ Result<fs::path> new_access(const fs::path& keys, const std::string& name, Role 
     const ServerKeys server = TRY(read_server_keys(keys));
     const KeyPair pair = TRY(new_key_pair());
     const std::string role_text(to_string(role));
-    const Json access = {{"coordinator", coordinator_url},
-                         {"server_key", server.public_key},
-                         {"public_key", pair.public_key},
-                         {"secret_key", pair.secret_key},
-                         {"name", name},
-                         {"role", role_text}};
+    Json access = {{"coordinator", coordinator_url},
+                   {"server_key", server.public_key},
+                   {"public_key", pair.public_key},
+                   {"secret_key", pair.secret_key},
+                   {"name", name},
+                   {"role", role_text}};
+    if (from == AddressFrom::person) {
+        access["address"] = "given";
+    }
     const Json authorized = {{"public_key", pair.public_key}, {"role", role_text}};
     // The access file first: a key that is authorised but lost would never be found again.
     TRY(write_private_file(access_file(keys, name), access.dump(2) + "\n"));
@@ -177,7 +186,8 @@ Result<fs::path> new_access(const fs::path& keys, const std::string& name, Role 
     return access_file(keys, name);
 }
 
-Result<std::vector<AuthorizedPeer>> list_access(const fs::path& keys) {
+Result<std::vector<AuthorizedPeer>> list_access(const fs::path& keys,
+                                                std::vector<std::string>* flaws) {
     std::error_code code;
     fs::directory_iterator entries(keys / "authorized", code);
     if (code) {
@@ -187,8 +197,14 @@ Result<std::vector<AuthorizedPeer>> list_access(const fs::path& keys) {
     }
     std::vector<AuthorizedPeer> peers;
     for (const fs::directory_entry& entry : entries) {
-        if (entry.path().extension() == ".json") {
-            peers.push_back(TRY(read_authorized(entry.path())));
+        if (entry.path().extension() != ".json") {
+            continue;
+        }
+        Result<AuthorizedPeer> peer = read_authorized(entry.path());
+        if (peer) {
+            peers.push_back(std::move(*peer));
+        } else if (flaws != nullptr) {
+            flaws->push_back(peer.error().message);
         }
     }
     std::sort(peers.begin(), peers.end(),
@@ -220,7 +236,8 @@ Status refresh_access(const fs::path& keys, const std::string& coordinator_url) 
             continue;  // carried away: it keeps the address it left with
         }
         Json json = Json::parse(*text, nullptr, false);
-        if (!json.is_object() || json.value("coordinator", Json()) == Json(coordinator_url)) {
+        if (!json.is_object() || json.contains("address") ||
+            json.value("coordinator", Json()) == Json(coordinator_url)) {
             continue;
         }
         json["coordinator"] = coordinator_url;

@@ -42,13 +42,22 @@ Result<ServerKeys> read_server_keys(const std::filesystem::path& keys);
 
 // Makes a key pair for NAME, authorises it and writes its access file; returns the file's path.
 // already_exists: NAME has one; invalid_input: a name that is no file name.
+enum class AddressFrom {
+    coordinator,  // follows it when it listens elsewhere
+    person,       // stays: only a person knows how that machine reaches the coordinator
+};
 Result<std::filesystem::path> new_access(const std::filesystem::path& keys, const std::string& name,
-                                         Role role, const std::string& coordinator_url);
+                                         Role role, const std::string& coordinator_url,
+                                         AddressFrom from = AddressFrom::coordinator);
 
-Result<std::vector<AuthorizedPeer>> list_access(const std::filesystem::path& keys);
+// Who is admitted, by name. A file that cannot be used admits nobody and harms nobody else: it is
+// named in `flaws`. not_found: no folder of keys.
+Result<std::vector<AuthorizedPeer>> list_access(const std::filesystem::path& keys,
+                                                std::vector<std::string>* flaws = nullptr);
 Status revoke_access(const std::filesystem::path& keys, const std::string& name);  // not_found
 
-// Writes the coordinator's present address into the access files that still lie in the folder.
+// Writes the coordinator's present address into the access files that still lie in the folder, but
+// for those whose address a person gave.
 Status refresh_access(const std::filesystem::path& keys, const std::string& coordinator_url);
 
 }  // namespace bitsweep

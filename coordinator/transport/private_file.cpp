@@ -29,6 +29,15 @@ bool write_all(int descriptor, const std::string& text) {
     return true;
 }
 
+// What root writes into another user's folder is for that user, who could not read it otherwise.
+void give_to_owner_of_folder(int descriptor, const std::filesystem::path& file) {
+    struct stat folder {};
+    const std::filesystem::path parent = file.has_parent_path() ? file.parent_path() : ".";
+    if (geteuid() == 0 && stat(parent.c_str(), &folder) == 0 && folder.st_uid != 0) {
+        [[maybe_unused]] const int failed = fchown(descriptor, folder.st_uid, folder.st_gid);
+    }
+}
+
 }  // namespace
 
 Status write_private_file(const std::filesystem::path& file, const std::string& text) {
@@ -38,6 +47,7 @@ Status write_private_file(const std::filesystem::path& file, const std::string& 
     if (descriptor < 0) {
         return system_error("cannot write " + temporary);
     }
+    give_to_owner_of_folder(descriptor, file);
     const bool complete = write_all(descriptor, text) && fsync(descriptor) == 0;
     close(descriptor);
     if (!complete || rename(temporary.c_str(), file.c_str()) != 0) {
@@ -55,6 +65,9 @@ Result<std::string> read_private_file(const std::filesystem::path& file) {
             return make_error(ErrorCode::not_found, "there is no file " + file.string());
         }
         return system_error("cannot read " + file.string());
+    }
+    if (!S_ISREG(facts.st_mode)) {
+        return make_error(ErrorCode::invalid_input, file.string() + " is no file");
     }
     if ((facts.st_mode & 077) != 0) {
         return make_error(

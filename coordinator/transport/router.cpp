@@ -59,11 +59,22 @@ Result<Address> parse_listen(const std::string& url) {
         return make_error(ErrorCode::invalid_input,
                           "`" + url + "` needs a host and a port from 0 to 65535");
     }
+    in_addr ignored{};
+    const bool digits = address.host.find_first_not_of("0123456789.") == std::string::npos;
+    if (digits && inet_pton(AF_INET, address.host.c_str(), &ignored) != 1) {
+        return make_error(ErrorCode::invalid_input,
+                          "`" + url + "`: " + address.host + " is no IPv4 address");
+    }
+    if (address.host == "localhost") {  // libzmq binds addresses and interfaces, no other names
+        return make_error(
+            ErrorCode::invalid_input,
+            "`" + url + "`: give the address to listen on, tcp://127.0.0.1:" + address.port);
+    }
     return address;
 }
 
 bool is_loopback(const std::string& host) {
-    if (host == "localhost" || host == "[::1]") {
+    if (host == "[::1]") {
         return true;
     }
     in_addr parsed{};
@@ -128,6 +139,10 @@ class ZmqRouter final : public Router {
     }
 
     std::string endpoint() const override { return endpoint_; }
+
+    std::vector<std::string> complaints() override {
+        return allowed_ ? allowed_->new_flaws() : std::vector<std::string>{};
+    }
 
     std::vector<Incoming> receive(Duration wait, std::size_t most) override {
         const Clock::time_point deadline = Clock::now() + std::chrono::milliseconds(wait.ms);
@@ -456,16 +471,23 @@ Status Router::send_all(const Peer& to, std::span<const Message> messages) {
     return all;
 }
 
-Result<std::unique_ptr<Router>> Router::bind(const RouterOptions& options) {
+Status Router::check(const RouterOptions& options) {
     const Address at = TRY(parse_listen(options.listen));
-    std::optional<ServerKeys> keys;
-    if (!options.keys.empty()) {
-        keys = TRY(read_server_keys(options.keys));
-    } else if (!is_loopback(at.host)) {
+    if (options.keys.empty() && !is_loopback(at.host)) {
         return make_error(ErrorCode::refused,
                           "refusing to listen on " + options.listen +
                               " without keys: anybody could send jobs; give a folder of keys, or "
                               "listen on 127.0.0.1");
+    }
+    return {};
+}
+
+Result<std::unique_ptr<Router>> Router::bind(const RouterOptions& options) {
+    TRY(check(options));
+    const Address at = TRY(parse_listen(options.listen));
+    std::optional<ServerKeys> keys;
+    if (!options.keys.empty()) {
+        keys = TRY(read_server_keys(options.keys));
     }
     try {
         auto router = std::make_unique<ZmqRouter>(options);

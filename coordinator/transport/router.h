@@ -43,8 +43,11 @@ class Router {
  public:
     virtual ~Router() = default;
 
-    // already_exists: port in use (names it); refused: non-loopback address without keys;
-    // invalid_input: not a URL; corrupt: a key file that is not one.
+    // What bind() would refuse before it takes the port: refused: non-loopback address without
+    // keys; invalid_input: not a URL.
+    static Status check(const RouterOptions& options);
+
+    // The same; already_exists: port in use (names it); corrupt: a key file that is not one.
     static Result<std::unique_ptr<Router>> bind(const RouterOptions& options);
 
     virtual std::string endpoint() const = 0;  // with the real port
@@ -61,6 +64,9 @@ class Router {
     // The same for several, in order and in as few frames as there may be (schemas/sequence.h). An
     // error: not all of them left, and perhaps none.
     virtual Status send_all(const Peer& to, std::span<const Message> messages);
+
+    // What is wrong with the folder of keys since the last call, for the person at this terminal.
+    virtual std::vector<std::string> complaints() { return {}; }
 };
 
 }  // namespace bitsweep

@@ -2,6 +2,7 @@
 
 #include <zmq.h>
 
+#include <algorithm>
 #include <array>
 #include <type_traits>
 
@@ -49,8 +50,15 @@ void AllowList::read_again_if_changed() {
     }
     read_at_ = std::chrono::system_clock::now();
     changed_ = stamp;
-    Result<std::vector<AuthorizedPeer>> peers = list_access(keys_);
-    by_key_.clear();  // an unreadable list admits nobody
+    std::vector<std::string> flaws;
+    Result<std::vector<AuthorizedPeer>> peers = list_access(keys_, &flaws);
+    for (const std::string& flaw : flaws) {
+        if (std::ranges::find(flaws_, flaw) == flaws_.end()) {
+            new_flaws_.push_back(flaw);
+        }
+    }
+    flaws_ = std::move(flaws);
+    by_key_.clear();  // no folder, no peers
     if (peers) {
         for (AuthorizedPeer& peer : *peers) {
             std::string key = peer.public_key;

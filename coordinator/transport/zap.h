@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "coordinator/transport/keys.h"
@@ -28,11 +29,16 @@ class AllowList {
     const AuthorizedPeer* known(const std::string& public_key) const;
     void read_again_if_changed();
 
+    // What is wrong with files of the folder, each once.
+    std::vector<std::string> new_flaws() { return std::exchange(new_flaws_, {}); }
+
  private:
     std::filesystem::path keys_;
     std::map<std::string, AuthorizedPeer> by_key_;
     std::filesystem::file_time_type changed_{};
     std::chrono::system_clock::time_point read_at_{};
+    std::vector<std::string> flaws_;
+    std::vector<std::string> new_flaws_;
 };
 
 // The reply to one ZAP request (version, request id, domain, address, routing id, mechanism,

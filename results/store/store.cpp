@@ -1,5 +1,9 @@
 #include "results/store/store.h"
 
+#include <sys/stat.h>
+
+#include <utility>
+
 #include "results/store/job_reader.h"
 #include "results/store/lookup.h"
 #include "results/store/migrate.h"
@@ -65,10 +69,20 @@ Result<Cell> cell_of_row(const Statement& row) {
     return cell;
 }
 
+// Which file a name means; {0, 0}: none.
+std::pair<dev_t, ino_t> file_at(const fs::path& name) {
+    struct stat facts {};
+    return stat(name.c_str(), &facts) == 0 ? std::pair(facts.st_dev, facts.st_ino)
+                                           : std::pair<dev_t, ino_t>();
+}
+
 class SqliteStore final : public Store {
  public:
     SqliteStore(fs::path file, std::optional<WriterLock> lock, Connection connection)
-        : file_(std::move(file)), lock_(std::move(lock)), connection_(std::move(connection)) {}
+        : file_(std::move(file)),
+          place_(file_at(file_)),
+          lock_(std::move(lock)),
+          connection_(std::move(connection)) {}
 
     Status transact(const std::function<Status(StoreWriter&)>& body,
                     WhenLocked when_locked) override;
@@ -82,6 +96,7 @@ class SqliteStore final : public Store {
  private:
     Status read_details(StoredExperiment& experiment);
     fs::path file_;
+    std::pair<dev_t, ino_t> place_;
     std::optional<WriterLock> lock_;  // released after the connection is closed
     Connection connection_;
     JobRows rows_;
@@ -92,6 +107,13 @@ Status SqliteStore::transact(const std::function<Status(StoreWriter&)>& body,
                              WhenLocked when_locked) {
     if (!lock_) {
         return make_error(ErrorCode::io, file_.string() + " was opened for reading only");
+    }
+    // What goes into a file without a name is gone when this process ends.
+    if (file_at(file_) != place_) {
+        return make_error(ErrorCode::io,
+                          file_.string() +
+                              ": the file was moved, removed or replaced while it is written; put "
+                              "it back (with its -wal and -shm), or end the coordinator");
     }
     sqlite3_busy_timeout(connection_.raw(), when_locked == WhenLocked::wait ? busy_timeout_ms : 0);
     TRY(TRY(connection_.cached(sql::begin))->run());

@@ -245,6 +245,38 @@ TEST_F(Serving, SaysWhereItsAccessFilesAreAndStopsInOrder) {
     EXPECT_NE(server_->err().find("the database is complete"), std::string::npos);
 }
 
+TEST_F(Cli, ACoordinatorMakesTheAccessFilesThatAreMissingAndTellsOthersWhereItIs) {
+    ASSERT_EQ(run({"keys", "new", "gpu1", "--role", "work"}).code, 0);
+    Program server(folder_, {bitsweep_program(), "serve", "--listen", "tcp://0.0.0.0:0"});
+    ASSERT_TRUE(server.says("clients:", 10)) << server.err();
+    EXPECT_NE(server.err().find("access/gpu1.json"), std::string::npos) << server.err();
+    EXPECT_NE(server.err().find("access/client.json"), std::string::npos) << server.err();
+    for (const char* name : {"gpu1.json", "client.json"}) {
+        std::ifstream stream(folder_ / "bitsweep.db.keys/access" / name);
+        const std::string access(std::istreambuf_iterator<char>(stream), {});
+        EXPECT_EQ(access.find("0.0.0.0"), std::string::npos) << access;
+    }
+    EXPECT_EQ(run({"status"}).code, 0);
+    server.signal(SIGTERM);
+    EXPECT_EQ(server.wait(10), 0);
+    Program named(folder_, {bitsweep_program(), "serve", "--listen", "tcp://0.0.0.0:0",
+                            "--advertise", "head.example"});
+    ASSERT_TRUE(named.says("others reach it at tcp://head.example:", 10)) << named.err();
+}
+
+TEST_F(Cli, AnAddressThatIsNoneLeavesNothing) {
+    const std::vector<Words> wrong = {{"--listen", "foo"},
+                                      {"--listen", "tcp://300.1.1.1:0"},
+                                      {"--listen", "tcp://0.0.0.0:0", "--no-keys"}};
+    for (const Words& words : wrong) {
+        Words command = {"serve", "--db", "typo.db"};
+        command.insert(command.end(), words.begin(), words.end());
+        EXPECT_NE(run(command).code, 0);
+        EXPECT_FALSE(fs::exists(folder_ / "typo.db")) << words[1];
+        EXPECT_FALSE(fs::exists(folder_ / "typo.db.keys")) << words[1];
+    }
+}
+
 TEST_F(Serving, StatusShowsAnEmptyCoordinatorInEveryFormat) {
     for (const char* format : {"table", "csv", "json", "jsonl", "markdown"}) {
         const Ended status = run({"status", "--format", format});

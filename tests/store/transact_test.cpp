@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <fstream>
 
 #include "tests/store/fixture.h"
 
@@ -120,6 +121,25 @@ TEST(Transact, aFileThatMayNotGrowIsIoAndNothingAcknowledgedIsLost) {
     auto store = open_store(folder / "a.db");
     EXPECT_GT(number(*store, "SELECT count(*) FROM runs"), 0);
     EXPECT_EQ(text(*store, "PRAGMA integrity_check"), "ok");
+}
+
+TEST(Transact, aFileThatLostItsNameTakesNothingUntilItIsBack) {
+    TempFolder folder;
+    auto store = open_store(folder / "a.db");
+    const auto put = [&](const char* name) {
+        return store->transact(
+            [&](StoreWriter& writer) { return writer.put_experiment(make_experiment(name)); });
+    };
+    ASSERT_TRUE(put("one").ok());
+    std::filesystem::rename(folder / "a.db", folder / "b.db");
+    const Status refused = put("two");
+    EXPECT_EQ(refused.error().code, ErrorCode::io);
+    EXPECT_NE(refused.error().message.find("moved, removed or replaced"), std::string::npos);
+    std::ofstream(folder / "a.db") << "another";
+    EXPECT_FALSE(put("two").ok());
+    std::filesystem::rename(folder / "b.db", folder / "a.db");
+    EXPECT_TRUE(put("two").ok());
+    EXPECT_EQ(store->experiments().value().size(), 2u);
 }
 
 TEST(Transact, aFullDiskIsIoAndNothingAcknowledgedIsLost) {

@@ -110,5 +110,30 @@ TEST_F(Keys, ANewAddressReachesTheAccessFilesThatAreStillHere) {
     EXPECT_FALSE(std::filesystem::exists(keys_ / "access" / "carried-away.json"));
 }
 
+TEST_F(Keys, AnAddressThatAPersonGaveStays) {
+    const auto file =
+        new_access(keys_, "far", Role::work, "tcp://head.example:1", AddressFrom::person);
+    ASSERT_TRUE(refresh_access(keys_, "tcp://h:2"));
+    EXPECT_EQ(read_access(*file)->coordinator, "tcp://head.example:1");
+}
+
+TEST_F(Keys, AFileThatIsNoAuthorisationAdmitsNobodyAndHarmsNobodyElse) {
+    ASSERT_TRUE(new_access(keys_, "alice", Role::work, "tcp://h:1"));
+    std::ofstream(keys_ / "authorized" / "oops.json") << "{";
+    std::vector<std::string> flaws;
+    const auto peers = list_access(keys_, &flaws);
+    ASSERT_TRUE(peers);
+    ASSERT_EQ(peers->size(), 1u);
+    EXPECT_EQ((*peers)[0].name, "alice");
+    ASSERT_EQ(flaws.size(), 1u);
+    EXPECT_NE(flaws[0].find("oops.json"), std::string::npos);
+}
+
+TEST_F(Keys, AFolderInPlaceOfAnAccessFileIsNotToldToChangeItsMode) {
+    const auto access = read_access(folder_);
+    ASSERT_FALSE(access);
+    EXPECT_NE(access.error().message.find("is a folder"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace bitsweep

@@ -178,6 +178,19 @@ TEST_F(RouterWithoutKeys, APortInUseIsNamed) {
         << second.error().message;
 }
 
+TEST_F(RouterWithoutKeys, APeerReachesAnAddressOfTheSixthVersionToo) {
+    const auto router = Router::bind({"tcp://[::1]:0", {}});
+    if (!router) {
+        GTEST_SKIP() << "no IPv6 here: " << router.error().message;
+    }
+    Access access;
+    access.coordinator = (*router)->endpoint();
+    const auto dealer = Dealer::connect(access);
+    ASSERT_TRUE(dealer);
+    ASSERT_TRUE((*dealer)->send(StatusRequest{}));
+    EXPECT_EQ(take(**router, 1).size(), 1u);
+}
+
 TEST_F(RouterWithoutKeys, AnAddressBeyondLoopbackNeedsKeys) {
     for (const char* url : {"tcp://0.0.0.0:0", "tcp://*:0", "tcp://192.0.2.1:0", "tcp://[::]:0"}) {
         const auto router = Router::bind({url, {}});
@@ -187,8 +200,10 @@ TEST_F(RouterWithoutKeys, AnAddressBeyondLoopbackNeedsKeys) {
 }
 
 TEST_F(RouterWithoutKeys, WhatIsNoAddressIsSaidToBeNone) {
-    for (const char* url : {"", "7420", "http://127.0.0.1:1", "tcp://127.0.0.1",
-                            "tcp://127.0.0.1:99999", "tcp://127.0.0.1:x", "tcp://:1"}) {
+    for (const char* url :
+         {"", "7420", "http://127.0.0.1:1", "tcp://127.0.0.1", "tcp://127.0.0.1:99999",
+          "tcp://127.0.0.1:x", "tcp://:1", "tcp://300.1.1.1:0", "tcp://localhost:0"}) {
+        EXPECT_FALSE(Router::check({url, {}})) << url;
         const auto router = Router::bind({url, {}});
         ASSERT_FALSE(router) << url;
         EXPECT_EQ(router.error().code, ErrorCode::invalid_input) << url;

@@ -57,12 +57,18 @@ TEST_F(Zap, ChangesWithinTheSameMomentAreSeen) {
     }
 }
 
-TEST_F(Zap, AListThatCannotBeReadAdmitsNobody) {
+TEST_F(Zap, AFileThatCannotBeReadIsNamedOnceAndAFolderThatIsGoneAdmitsNobody) {
     const Access alice = access("alice", Role::work, "tcp://h:1");
     AllowList allowed(keys_);
     ASSERT_NE(allowed.find(alice.public_key), nullptr);
     std::ofstream(keys_ / "authorized" / "broken.json") << "{";
-    EXPECT_EQ(allowed.find(alice.public_key), nullptr);
+    EXPECT_NE(allowed.find(alice.public_key), nullptr);
+    EXPECT_EQ(allowed.new_flaws().size(), 1u);
+    std::ofstream(keys_ / "authorized" / "other.json") << "[]";
+    EXPECT_NE(allowed.find(alice.public_key), nullptr);
+    const std::vector<std::string> flaws = allowed.new_flaws();
+    ASSERT_EQ(flaws.size(), 1u);
+    EXPECT_NE(flaws[0].find("other.json"), std::string::npos);
     std::filesystem::remove_all(keys_ / "authorized");
     EXPECT_EQ(allowed.find(alice.public_key), nullptr);
 }

@@ -43,6 +43,12 @@ Result<std::string> read_secret_file(const std::filesystem::path& file) {
             errno == ENOENT || errno == ENOTDIR ? ErrorCode::not_found : ErrorCode::io,
             "cannot read the access file " + file.string() + ": " + std::strerror(errno));
     }
+    if (!S_ISREG(facts.st_mode)) {
+        return make_error(ErrorCode::invalid_input,
+                          file.string() +
+                              (S_ISDIR(facts.st_mode) ? " is a folder; give" : ": give") +
+                              " an access file, as `bitsweep keys new` writes one");
+    }
     if ((facts.st_mode & 077) != 0) {
         return make_error(
             ErrorCode::refused,

@@ -40,6 +40,7 @@ class ZmqDealer final : public Dealer {
         socket_.set(zmq::sockopt::heartbeat_ivl, ping_ms);
         socket_.set(zmq::sockopt::heartbeat_timeout, silence_ms);
         socket_.set(zmq::sockopt::linger, linger_ms);
+        socket_.set(zmq::sockopt::ipv6, url_.rfind("tcp://[", 0) == 0);
         if (!access.server_key.empty()) {
             socket_.set(zmq::sockopt::curve_serverkey, access.server_key);
             socket_.set(zmq::sockopt::curve_publickey, access.public_key);
