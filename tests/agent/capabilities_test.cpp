@@ -2,6 +2,12 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <fstream>
+
+#include "tests/temp_folder.h"
 
 namespace bitsweep::agent {
 
@@ -75,6 +81,19 @@ TEST_F(MoodyRunner, ARunnerThatPrintsSomethingElseIsCorrupt) {
     const auto found = ask_runner(FAKE_RUNNER, {}, {10'000});
     ASSERT_FALSE(found);
     EXPECT_EQ(found.error().code, ErrorCode::corrupt);
+}
+
+TEST(AskRunner, WhoWantsToStopDoesNotWaitForIt) {
+    TempFolder folder;
+    const auto runner = folder / "hangs";
+    std::ofstream(runner) << "#!/bin/sh\nsleep 60\n";
+    chmod(runner.c_str(), 0755);
+    const std::atomic<bool> stop{true};
+    const auto start = std::chrono::steady_clock::now();
+    const auto found = ask_runner(runner, {}, {60'000}, stop);
+    ASSERT_FALSE(found);
+    EXPECT_EQ(found.error().code, ErrorCode::interrupted);
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30));
 }
 
 TEST(FindRunner, AMissingRunnerIsNamedWithTheFlagThatHelps) {

@@ -345,6 +345,19 @@ TEST(JobWatchTest, ACancelAfterATimeoutDoesNotRenameIt) {
     EXPECT_EQ(watch.cause(), StopCause::deadline);
 }
 
+TEST_F(RunnersTest, WhatAChildPrintsBeforeItsFirstJobIsInThatJobsLog) {
+    const auto child = Child::start({"/bin/sh", "-c", "echo cannot start; exit 127"});
+    ASSERT_TRUE(child.ok()) << child.error().message;
+    for (int i = 0; i < 1'000 && (*child)->log_tail().empty(); ++i) {
+        (*child)->exchange();
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    (*child)->log_to(folder_ / "job.log");
+    EXPECT_EQ((*child)->log_tail(), "cannot start\n");
+    std::ifstream stream(folder_ / "job.log");
+    EXPECT_EQ(std::string(std::istreambuf_iterator<char>(stream), {}), "cannot start\n");
+}
+
 TEST_F(RunnersTest, AChildHasTheDescriptorsThatItWasHandedAndNoOther) {
     // As a library opens files: not closed on exec. The number is one that a listing cannot have.
     const int ours = fcntl(open("/dev/null", O_RDONLY), F_DUPFD, 777);

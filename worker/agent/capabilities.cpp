@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -24,15 +25,20 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t most_output = 1u << 20;
 
-// Appends what the pipe has until it closes, `deadline` passes or there is too much.
-void read_until(int descriptor, std::string& text, std::chrono::steady_clock::time_point deadline) {
+constexpr long glance_ms = 200;  // a signal may come between a look at the flag and the wait
+
+// Appends what the pipe has until it closes, `deadline` passes, somebody wants to stop or there is
+// too much.
+void read_until(int descriptor, std::string& text, std::chrono::steady_clock::time_point deadline,
+                const std::atomic<bool>& stop) {
     char buffer[4'096];
-    while (text.size() < most_output) {
+    while (text.size() < most_output && !stop.load()) {
         const auto left = std::chrono::ceil<std::chrono::milliseconds>(
             deadline - std::chrono::steady_clock::now());
+        const long wait = std::clamp<long>(left.count(), 0, glance_ms);
         pollfd item{descriptor, POLLIN, 0};
-        const int ready = poll(&item, 1, static_cast<int>(std::max<long>(left.count(), 0)));
-        if (ready < 0 && errno == EINTR) {
+        const int ready = poll(&item, 1, static_cast<int>(wait));
+        if ((ready < 0 && errno == EINTR) || (ready == 0 && wait < left.count())) {
             continue;
         }
         const ssize_t count = ready > 0 ? read(descriptor, buffer, sizeof buffer) : 0;
@@ -82,7 +88,7 @@ Result<fs::path> find_runner(const fs::path& given) {
 }
 
 Result<Capabilities> ask_runner(const fs::path& runner, const std::vector<fs::path>& models,
-                                Duration limit) {
+                                Duration limit, const std::atomic<bool>& stop) {
     Pipe output;
     Pipe words;
     if (!open_pipe(output) || !open_pipe(words)) {
@@ -106,17 +112,22 @@ Result<Capabilities> ask_runner(const fs::path& runner, const std::vector<fs::pa
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(limit.ms);
     std::string text;
     std::string complaints;
-    read_until(output.read, text, deadline);
+    read_until(output.read, text, deadline, stop);
     const bool late = std::chrono::steady_clock::now() >= deadline;
-    if (late || text.size() >= most_output) {
+    if (late || stop.load() || text.size() >= most_output) {
         kill(-pid, SIGKILL);
     }
-    read_until(words.read, complaints, std::chrono::steady_clock::now() + std::chrono::seconds(1));
+    read_until(words.read, complaints, std::chrono::steady_clock::now() + std::chrono::seconds(1),
+               stop);
     int status = 0;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
     close_pipe(output);
     close_pipe(words);
+    if (stop.load()) {
+        return make_error(ErrorCode::interrupted,
+                          "interrupted while " + runner.string() + " looked for devices");
+    }
     if (late) {
         return make_error(ErrorCode::timeout, runner.string() + " capabilities gave no answer in " +
                                                   std::to_string(limit.ms / 1'000) + " s");

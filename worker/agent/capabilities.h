@@ -1,6 +1,7 @@
 // What this machine can run, asked from `bitsweep-runner capabilities` (README.md has the format).
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -22,11 +23,14 @@ struct Capabilities {
 // not_found names the file and how to say where it is.
 Result<std::filesystem::path> find_runner(const std::filesystem::path& given);
 
-// Runs it. timeout; io: it cannot start or ends with an error (its own words are in the message);
-// corrupt: it prints something else.
-// `models`: folders beside its own defaults.
+inline const std::atomic<bool> never_stop{false};
+
+// Runs it. timeout; interrupted: `stop` became true (looked at five times a second); io: it cannot
+// start or ends with an error (its own words are in the message); corrupt: it prints something
+// else. `models`: folders beside its own defaults.
 Result<Capabilities> ask_runner(const std::filesystem::path& runner,
-                                const std::vector<std::filesystem::path>& models, Duration limit);
+                                const std::vector<std::filesystem::path>& models, Duration limit,
+                                const std::atomic<bool>& stop = never_stop);
 
 Result<Capabilities> parse_capabilities(std::string_view json);
 

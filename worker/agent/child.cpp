@@ -97,12 +97,20 @@ void Child::finish_input() {
 }
 
 void Child::log_to(const std::filesystem::path& file) {
-    read_output();  // what the last job printed stays in its log
+    if (has_job_) {
+        read_output();  // what the last job printed stays in its log
+        log_tail_.clear();
+    }
     close_if_open(log_);
     log_bytes_ = 0;
-    log_tail_.clear();
     if (!file.empty()) {
         log_ = open(file.c_str(), O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0644);
+    }
+    if (!has_job_) {  // what it printed as it started may be all that it ever says
+        has_job_ = true;
+        const std::string start = std::move(log_tail_);
+        log_tail_.clear();
+        keep_log(start.data(), start.size());
     }
 }
 

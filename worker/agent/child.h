@@ -72,6 +72,7 @@ class Child {
     int result_ = -1;
     int output_ = -1;
     int log_ = -1;
+    bool has_job_ = false;
     std::uint64_t log_bytes_ = 0;
     std::string to_write_;
     bool end_input_ = false;
