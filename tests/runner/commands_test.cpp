@@ -369,7 +369,7 @@ TEST(JobCommand, EndsWithZeroAtTheEndOfItsInput) {
 }
 
 TEST(JobCommand, RefusesALineThatIsNoDispatch) {
-    for (const char* line : {"{", "{}", "[1]", "{\"protocol\":3,\"type\":\"drain\"}",
+    for (const char* line : {"{", "{}", "[1]", "{\"protocol\":4,\"type\":\"drain\"}",
                              "{\"protocol\":99,\"type\":\"drain\"}"}) {
         const Ended ended = shell("exec \"$RUNNER\" job\n", std::string(line) + "\n");
         expect_usage_error(ended, "line 1");
@@ -395,6 +395,33 @@ TEST(JobCommand, ThatLosesItsReaderSaysSoAndEnds) {
     const Ended ended = shell("\"$RUNNER\" job 3> >(exec 0<&-; sleep 0)\necho $?\n", line);
     EXPECT_EQ("1\n", ended.out) << ended.err;
     EXPECT_NE(std::string::npos, ended.err.find("descriptor 3")) << ended.err;
+}
+
+TEST(Quantize, OfAMethodThatCalibratesIsRefusedWithoutACalibration) {
+    for (const char* method : {"gptq-int4-g64", "smoothquant-o1", "awq-int4-g64"}) {
+        expect_usage_error(
+            runner({"quantize", "--model", model_path("llama-pico"), "--method", method, "--layer",
+                    "model.layers.0.mlp.down_proj", "-o", "/nonexistent/x.safetensors"}),
+            "needs a calibration on a text");
+    }
+}
+
+TEST(Quantize, WritesIntoPipesAndBehindLinksAndReplacesNeither) {
+    const std::string command = "\"$RUNNER\" quantize --model " +
+                                model_path("llama-pico").string() +
+                                " --method nf4 --layer model.layers.0.mlp.down_proj -o ";
+    const Ended ended = shell("set -e; cd $(mktemp -d); mkfifo pipe; cat pipe >got & " + command +
+                              "pipe; wait; test -p pipe; mkdir far; echo old >far/file; ln -s "
+                              "far/file link; " +
+                              command + "link; test -L link; cmp got far/file; echo same");
+    EXPECT_EQ(0, ended.exit_code) << ended.err;
+    EXPECT_EQ("same\n", ended.out);
+}
+
+TEST(Usage, AnAnswerThatDoesNotFitOnTheDiskIsAnError) {
+    const Ended ended = shell("\"$RUNNER\" capabilities >/dev/full");
+    EXPECT_EQ(1, ended.exit_code);
+    EXPECT_NE(std::string::npos, ended.err.find("took only part of the answer")) << ended.err;
 }
 
 // ---- the safetensors writer

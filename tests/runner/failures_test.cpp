@@ -148,7 +148,8 @@ TEST(Failure, OfOneJobLeavesTheNextOneUnharmed) {
     EXPECT_EQ(OutcomeClass::done, served.results[1].outcome.outcome);
 }
 
-#ifndef __SANITIZE_ADDRESS__  // its shadow memory alone is terabytes of addresses
+#if !defined(__SANITIZE_ADDRESS__) && \
+    !defined(__SANITIZE_THREAD__)  // their shadow memory alone is terabytes of addresses
 TEST(Failure, TooLittleMemoryIsAnOutcomeAndTheProcessLives) {
     JobSpec large = job_of("llama-micro", "fp16");  // a KV cache of 6 GiB
     large.batch = 4096;

@@ -38,7 +38,8 @@ Status check_options(const ModelConfig& config, const EngineOptions& options) {
     return {};
 }
 
-// Random weights need none: their codes serve speed and memory only.
+}  // namespace
+
 Status check_calibration(const ModelFiles& files, const EngineOptions& options) {
     const MethodId& method = options.method;
     const bool needed = method_row(method).calibrates && files.format != "random";
@@ -50,8 +51,6 @@ Status check_calibration(const ModelFiles& files, const EngineOptions& options) 
     }
     return {};
 }
-
-}  // namespace
 
 std::int64_t score_logits_rows(const ModelConfig& config) {
     return std::max(score_logits_bytes / (4 * config.vocabulary), std::int64_t{16});

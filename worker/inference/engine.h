@@ -39,6 +39,10 @@ struct EngineOptions {
     LayerClock* clock = nullptr;  // told of every linear layer of a step; outlives the engine
 };
 
+// invalid_input: the method decides its codes from a text, and `files` are not what it made of one.
+// Random weights need none: their codes serve speed and memory only.
+Status check_calibration(const ModelFiles& files, const EngineOptions& options);
+
 // Receives logits of consecutive positions: rows [count, vocabulary], valid during the call.
 using LogitsSink =
     std::function<Status(std::int64_t first_row, std::int64_t count, const float* logits)>;

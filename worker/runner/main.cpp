@@ -7,6 +7,7 @@
 #include "worker/runner/build_info.h"
 #include "worker/runner/command.h"
 #include "worker/runner/devices.h"
+#include "worker/runner/options.h"
 
 namespace {
 
@@ -69,7 +70,8 @@ int main(int argc, char** argv) {
     bitsweep::number_cards_by_bus();
     for (const RunnerCommand& command : commands) {
         if (command.name == name) {
-            return run(command, bitsweep::Arguments(argv + 2, argv + argc));
+            return bitsweep::with_whole_output(
+                run(command, bitsweep::Arguments(argv + 2, argv + argc)));
         }
     }
     std::fprintf(stderr, "bitsweep-runner: no command '%s' (--help lists them)\n", name.c_str());

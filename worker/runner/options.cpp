@@ -1,5 +1,8 @@
 #include "worker/runner/options.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -109,6 +112,11 @@ Result<EngineOptions> engine_options_of(const MethodChoice& choice, const std::s
     const Device found = TRY(find_device(device));
     EngineOptions options;
     options.method = TRY(parse_method(choice.method));
+    if (options.method.family == MethodFamily::mixed) {
+        return make_error(ErrorCode::invalid_input,
+                          "mixed takes the method of each layer from a policy, which an experiment "
+                          "names (`policy:`); here give one method");
+    }
     options.device = found.id();
     JobSpec spec;
     spec.method = choice.method;
@@ -130,6 +138,21 @@ Result<EngineOptions> engine_options_of(const MethodChoice& choice, const std::s
     options.decode_path = TRY(parse_decode_path(choice.decode));
     options.threads = choice.threads > 0 ? choice.threads : available_cores();
     return options;
+}
+
+int with_whole_output(int code) {
+    std::cout.flush();
+    const bool whole = std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout.good();
+    struct stat kind {};
+    const bool pipe =
+        fstat(STDOUT_FILENO, &kind) == 0 && (S_ISFIFO(kind.st_mode) || S_ISSOCK(kind.st_mode));
+    if (whole || pipe || code != 0) {
+        return code;
+    }
+    std::fprintf(stderr,
+                 "bitsweep-runner: standard output took only part of the answer: is its disk "
+                 "full?\n");
+    return 1;
 }
 
 int report(const char* command, const Error& error) {

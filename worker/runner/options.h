@@ -52,6 +52,10 @@ Result<ModelFiles> open_chosen(const ModelChoice& choice);
 // left to the caller.
 Result<EngineOptions> engine_options_of(const MethodChoice& choice, const std::string& device);
 
+// `code`, or 1 with a line on stderr where standard output did not take the whole answer (a full
+// disk; a pipe whose reader had enough is none).
+int with_whole_output(int code);
+
 // Prints "bitsweep-runner COMMAND: message" on stderr; 2 for what the user can mend, else 1.
 int report(const char* command, const Error& error);
 

@@ -53,6 +53,9 @@ Status check(const PerplexityOptions& options) {
     if (options.tokens < 2 || options.window < 2) {
         return make_error(ErrorCode::invalid_input, "--tokens and --window must be at least 2");
     }
+    if (!(options.alpha >= 0 && options.alpha <= 1)) {
+        return make_error(ErrorCode::invalid_input, "--alpha: from 0 to 1");
+    }
     return {};
 }
 
@@ -100,6 +103,11 @@ Result<std::unique_ptr<CalibratedModel>> calibrate_for(const PerplexityOptions& 
 Result<nlohmann::ordered_json> perplexity(const PerplexityOptions& options) {
     TRY(check(options));
     EngineOptions engine_options = TRY(engine_options_of(options.method, options.model.device));
+    if (options.alpha != PerplexityOptions{}.alpha &&
+        !method_row(engine_options.method).reads_alpha) {
+        return make_error(ErrorCode::invalid_input,
+                          options.method.method + " reads no alpha: leave --alpha out");
+    }
     const ModelFiles files = TRY(open_chosen(options.model));
     if (!files.tokenizer) {
         return make_error(ErrorCode::unsupported,

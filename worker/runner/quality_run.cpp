@@ -12,11 +12,16 @@ Result<ScoredWindows> scored_windows(const TextTokens& text, std::int64_t window
                                      std::int64_t positions, std::string text_digest) {
     const auto tokens = static_cast<std::int64_t>(text.ids.size());
     const std::int64_t length = std::min({window, positions, tokens});
+    if (tokens < 2) {
+        return make_error(
+            ErrorCode::invalid_input,
+            "quality needs a text of at least 2 tokens; this one has " + std::to_string(tokens));
+    }
     if (length < 2) {
         return make_error(ErrorCode::invalid_input,
                           "quality needs windows of at least 2 tokens; this one has " +
                               std::to_string(std::max<std::int64_t>(length, 0)) +
-                              ": raise quality tokens or window");
+                              ": make the window longer");
     }
     return ScoredWindows{text.ids, length, tokens / length, std::move(text_digest)};
 }

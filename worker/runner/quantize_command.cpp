@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "worker/inference/backend/backend.h"
+#include "worker/inference/engine.h"
 #include "worker/inference/quant/method.h"
 #include "worker/runner/command.h"
 #include "worker/runner/options.h"
@@ -34,6 +35,7 @@ Status quantize(const QuantizeOptions& options) {
     }
     const EngineOptions engine = TRY(engine_options_of(options.method, options.model.device));
     const ModelFiles files = TRY(open_chosen(options.model));
+    TRY(check_calibration(files, engine));
     const std::string tensor = tensor_of(options.layer);
     const std::vector<std::int64_t> shape = TRY(files.weights->shape(tensor));
     if (shape.size() != 2) {

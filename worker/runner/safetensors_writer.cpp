@@ -48,7 +48,12 @@ Status write_safetensors(const std::filesystem::path& file,
                          const std::vector<TensorToWrite>& tensors,
                          const std::map<std::string, std::string>& metadata) {
     const std::string header = TRY(header_of(tensors, metadata));
-    const std::filesystem::path partial = file.string() + ".partial";
+    // A device or a pipe is written to, not replaced; behind a link is what is meant.
+    std::error_code ignored;
+    const bool there = std::filesystem::exists(file, ignored);
+    const bool in_place = there && !std::filesystem::is_regular_file(file, ignored);
+    const std::filesystem::path target = there ? std::filesystem::canonical(file, ignored) : file;
+    const std::filesystem::path partial = in_place ? file.string() : target.string() + ".partial";
     std::ofstream out(partial, std::ios::binary | std::ios::trunc);
     std::uint64_t length = header.size();
     char prefix[8];
@@ -65,12 +70,15 @@ Status write_safetensors(const std::filesystem::path& file,
     out.close();
     if (!out) {
         const std::string words = std::strerror(errno);
-        std::error_code ignored;
-        std::filesystem::remove(partial, ignored);
+        if (!in_place) {
+            std::filesystem::remove(partial, ignored);
+        }
         return make_error(ErrorCode::io, file.string() + ": cannot be written: " + words);
     }
     std::error_code failed;
-    std::filesystem::rename(partial, file, failed);
+    if (!in_place) {
+        std::filesystem::rename(partial, target, failed);
+    }
     if (failed) {
         return make_error(ErrorCode::io, file.string() + ": " + failed.message());
     }
