@@ -153,6 +153,22 @@ TEST_F(Operating, LogsShowHowEveryAttemptEndedAndWhatItPrinted) {
     EXPECT_EQ(run({"logs"}).code, 2);
 }
 
+TEST_F(Operating, LogsAreThoseOfTheWorkerThatMadeTheAttempt) {
+    const auto only = worker("only");
+    ASSERT_EQ(run({"submit", "small.yaml", "--wait", "--set", "method=[fp16]"}).code, 0);
+    const Ended keys = run({"query", "SELECT key FROM jobs", "--format", "csv"});
+    const std::string key = keys.out.substr(keys.out.find('\n') + 1, 64);
+    // The same job of another database, by a worker of another name.
+    const fs::path other = folder_ / "state/bitsweep/worker-other/logs";
+    fs::create_directories(other);
+    std::ofstream(other / (key + "-1.log")) << "BOOM\n";
+    EXPECT_EQ(run({"logs", key}).out.find("BOOM"), std::string::npos);
+    fs::create_directories(folder_ / "named/logs");
+    std::ofstream(folder_ / "named/logs" / (key + "-1.log")) << "as asked\n";
+    const Ended named = run({"logs", key, "--state", "named"});
+    EXPECT_EQ(named.out, "as asked\n") << named.err;
+}
+
 class Launching : public Operating {
  protected:
     // An ssh that reaches this machine only.
@@ -204,6 +220,34 @@ TEST_F(Launching, ADryRunShowsTheJobScriptAndStartsNothing) {
               std::string::npos)
         << dry.out;
     EXPECT_EQ(dry.out.find("secret"), std::string::npos);
+}
+
+TEST_F(Launching, AnAddressThatWasGivenReachesTheWorkers) {
+    const Words given = {"launch", "local", "--dry-run", "--coordinator", "tcp://head:7420"};
+    EXPECT_NE(run(given).out.find("--connect tcp://head:7420"), std::string::npos)
+        << run(given).out;
+    Words both = given;
+    both.insert(both.end(), {"--", "--connect", "tcp://other:7420"});
+    EXPECT_EQ(run(both).out.find("head:7420"), std::string::npos) << run(both).out;
+    Program launch(folder_,
+                   {bitsweep_program(), "launch", "ssh", "gpu-1", "--dry-run", "--coordinator",
+                    "tcp://head:7420"},
+                   with_fake_ssh());
+    EXPECT_EQ(launch.wait(10), 0) << launch.err();
+    EXPECT_NE(launch.out().find("--connect tcp://head:7420"), std::string::npos) << launch.out();
+}
+
+TEST_F(Launching, ALineOfTheHostFileIsOneHost) {
+    std::ofstream(folder_ / "hosts") << "# ours\n gpu-1  # the old one\n\ngpu-2\n";
+    const Ended two = run({"launch", "ssh", "--hostfile", "hosts", "--dry-run"});
+    EXPECT_EQ(two.code, 0) << two.err;
+    EXPECT_NE(two.out.find("gpu-2"), std::string::npos) << two.out;
+    std::ofstream(folder_ / "hosts") << "gpu-1\ngpu-2 slots=4\n";
+    const Ended refused = run({"launch", "ssh", "--hostfile", "hosts", "--dry-run"});
+    EXPECT_EQ(refused.code, 2);
+    EXPECT_NE(refused.err.find("hosts:2: `slots=4` after `gpu-2`: one host a line"),
+              std::string::npos)
+        << refused.err;
 }
 
 TEST_F(Launching, MistakesAreOneLineAndStartNothing) {
