@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <thread>
@@ -89,6 +90,36 @@ TEST_F(Operating, APausedExperimentWaitsAndAResumedOneRuns) {
     EXPECT_EQ(only->err().find("on cpu"), std::string::npos) << only->err();
     EXPECT_EQ(run({"resume", "small"}).code, 0);
     EXPECT_EQ(run({"submit", "small.yaml", "--wait"}).code, 0);
+}
+
+TEST_F(Operating, ASubmissionSaysThatItLiftsAPause) {
+    EXPECT_EQ(run({"submit", "small.yaml"}).err.find("goes on"), std::string::npos);
+    ASSERT_EQ(run({"pause", "small", "--reason", "the lab is warm"}).code, 0);
+    const Ended again = run({"submit", "small.yaml"});
+    EXPECT_EQ(again.code, 0) << again.err;
+    EXPECT_NE(again.err.find("small was paused: the lab is warm; submitted again, it goes on"),
+              std::string::npos)
+        << again.err;
+}
+
+TEST_F(Operating, AWaitSaysWhyWhatIsLeftFitsNoWorker) {
+    const auto only = worker("only");
+    Program wait(folder_,
+                 {bitsweep_program(), "submit", "small.yaml", "--set", "gpu=[H100]", "--wait"});
+    EXPECT_TRUE(wait.says("no attached device is of kind H100 (attached: cpu)", 10)) << wait.err();
+    EXPECT_TRUE(wait.says("waits for a worker that fits", 5)) << wait.err();
+    wait.signal(SIGINT);
+    EXPECT_EQ(wait.wait(10), 130);
+}
+
+TEST_F(Operating, AWatchEndsWhenNobodyReadsOn) {
+    const std::string watch = "cd " + folder_.path().string() + " && timeout 20 " +
+                              bitsweep_program() + " status --watch";
+    EXPECT_EQ(WEXITSTATUS(std::system(("bash -c '" + watch +
+                                       " 2>/dev/null | head -1 >/dev/null; exit ${PIPESTATUS[0]}'")
+                                          .c_str())),
+              0);
+    EXPECT_EQ(WEXITSTATUS(std::system((watch + " > /dev/full 2>/dev/null").c_str())), 2);
 }
 
 TEST_F(Operating, ACancelledExperimentEndsItsRunningJobAndRetryRunsItAgain) {
@@ -358,6 +389,27 @@ TEST_F(Page, ADashboardOfItsOwnSaysWhenTheCoordinatorIsAway) {
     EXPECT_NE(get(port, "/status.json").find("\"error\""), std::string::npos);
     dashboard.signal(SIGTERM);
     EXPECT_EQ(dashboard.wait(10), 0);
+}
+
+TEST_F(Operating, AWaitAndAWatchFollowACoordinatorToAnotherAddress) {
+    ASSERT_EQ(run({"submit", "small.yaml"}).code, 0);
+    Program wait(folder_, {bitsweep_program(), "submit", "small.yaml", "--wait"});
+    Program watch(folder_, {bitsweep_program(), "status", "--watch", "--format", "jsonl"});
+    Program page(folder_, {bitsweep_program(), "dashboard", "--port", "0"});
+    ASSERT_TRUE(page.says("/metrics", 10)) << page.err();
+    ASSERT_TRUE(holds([&] { return !wait.out().empty() && !watch.out().empty(); }, 10));
+    server_->signal(SIGTERM);
+    ASSERT_EQ(server_->wait(10), 0);
+    ASSERT_TRUE(wait.says("waiting for it to come back", 10)) << wait.err();
+    serve({});  // any free port: another one
+    const auto only = worker("only");
+    EXPECT_EQ(wait.wait(20), 0) << wait.err();
+    EXPECT_TRUE(holds([&] { return watch.out().find("\"done\":4") != std::string::npos; }, 10))
+        << watch.out() << watch.err();
+    const std::string at = page.out();
+    const int port = std::stoi(at.substr(at.rfind(':') + 1));
+    EXPECT_TRUE(holds(
+        [&] { return get(port, "/metrics").find("bitsweep_up 1\n") != std::string::npos; }, 10));
 }
 
 TEST_F(Page, APortInUseIsNamed) {
