@@ -1,5 +1,6 @@
 #include "coordinator/cli/cell_fields.h"
 
+#include <charconv>
 #include <cstdio>
 
 #include "schemas/codec.h"
@@ -73,10 +74,38 @@ class Scanner {
 };
 
 std::string shown(const std::string& value) {
-    return value.empty() ? "(none)" : value.size() <= 40 ? value : value.substr(0, 37) + "...";
+    const std::string text = as_text(value);
+    if (text.size() <= 40) {
+        return text.empty() ? "(none)" : text;
+    }
+    std::size_t end = 37;
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) {
+        --end;  // not inside a UTF-8 sequence
+    }
+    return text.substr(0, end) + "...";
 }
 
 }  // namespace
+
+std::string as_text(std::string_view value) {
+    constexpr std::string_view letters = "bfnrt";
+    constexpr std::string_view meant = "\b\f\n\r\t";
+    std::string out;
+    for (std::size_t i = 0; i < value.size(); ++i) {
+        if (value[i] != '\\' || i + 1 == value.size()) {
+            out += value[i];
+        } else if (value.substr(i + 1).starts_with("u00") && i + 5 < value.size()) {
+            unsigned code = 0;
+            std::from_chars(value.data() + i + 4, value.data() + i + 6, code, 16);
+            out += static_cast<char>(code);  // of a control character
+            i += 5;
+        } else {
+            const std::size_t letter = letters.find(value[++i]);
+            out += letter == std::string_view::npos ? value[i] : meant[letter];
+        }
+    }
+    return out;
+}
 
 CellFields fields_of(std::string_view canonical) {
     CellFields out;

@@ -14,6 +14,9 @@ namespace bitsweep {
 // in the order of the canonical form.
 using CellFields = std::vector<std::pair<std::string, std::string>>;
 
+// Such a value without the escapes of JSON, for people.
+std::string as_text(std::string_view value);
+
 // Of canonical_json(); an unknown form gives what could be read.
 CellFields fields_of(std::string_view canonical);
 CellFields fields_of(const JobSpec& spec);

@@ -39,6 +39,10 @@ fs::path access_file_of(const SharedOptions& shared, std::string_view who) {
     return {};
 }
 
+fs::path address_file_of(const SharedOptions& shared, std::string_view who) {
+    return shared.coordinator.empty() ? access_file_of(shared, who) : fs::path();
+}
+
 Result<Access> find_access(const SharedOptions& shared, std::string_view who) {
     const fs::path file = access_file_of(shared, who);
     if (file.empty() && shared.coordinator.empty()) {
@@ -81,7 +85,35 @@ Result<Client> Client::connect(const Access& access, Duration patience) {
     }
 }
 
+Result<Client> Client::attach(const SharedOptions& shared, Duration patience) {
+    Client client = TRY(connect(TRY(find_access(shared, "client")), patience));
+    client.access_file_ = address_file_of(shared, "client");
+    return client;
+}
+
 Result<Message> Client::ask(const Message& question, Duration patience) {
+    Result<Message> answer = ask_there(question, patience);
+    if (!answer && answer.error().code == ErrorCode::unavailable) {
+        look_for_another_address();  // the next question goes there
+    }
+    return answer;
+}
+
+void Client::look_for_another_address() {
+    if (access_file_.empty()) {
+        return;
+    }
+    const Result<Access> access = read_access(access_file_);
+    if (!access || access->coordinator == where_) {
+        return;
+    }
+    if (Result<std::unique_ptr<Dealer>> dealer = Dealer::connect(*access)) {
+        dealer_ = std::move(*dealer);
+        where_ = access->coordinator;
+    }
+}
+
+Result<Message> Client::ask_there(const Message& question, Duration patience) {
     TRY(dealer_->send(question));
     const Clock::time_point deadline = Clock::now() + std::chrono::milliseconds(patience.ms);
     do {

@@ -17,6 +17,9 @@ namespace bitsweep {
 // The access file that find_access() reads; empty: there is none.
 std::filesystem::path access_file_of(const SharedOptions& shared, std::string_view who);
 
+// The same where the coordinator's address is that of the file too; empty: it was given.
+std::filesystem::path address_file_of(const SharedOptions& shared, std::string_view who);
+
 // --access or BITSWEEP_ACCESS, else DB.keys/access/`who`.json when it exists, else --coordinator
 // without keys. --coordinator replaces the address of the file. unavailable: none of them, with
 // what to do.
@@ -33,6 +36,10 @@ class Client {
  public:
     // Waits for the handshake. unavailable: nobody answers there; refused: the key is not known.
     static Result<Client> connect(const Access& access, Duration patience = {2'000});
+
+    // With the access that find_access() finds. A client that finds it in a file reads the file
+    // again when nobody answers: a coordinator that starts again may listen elsewhere.
+    static Result<Client> attach(const SharedOptions& shared, Duration patience = {2'000});
 
     // One question, one answer. A Refusal comes back as its Error; unavailable after `patience`.
     Result<Message> ask(const Message& question, Duration patience);
@@ -54,8 +61,12 @@ class Client {
     explicit Client(std::unique_ptr<Dealer> dealer, std::string where)
         : dealer_(std::move(dealer)), where_(std::move(where)) {}
 
+    Result<Message> ask_there(const Message& question, Duration patience);
+    void look_for_another_address();
+
     std::unique_ptr<Dealer> dealer_;
     std::string where_;
+    std::filesystem::path access_file_;  // empty: the address does not stand in a file
 };
 
 }  // namespace bitsweep

@@ -70,7 +70,8 @@ int obey(const Order& order, const Arguments& arguments) {
 
 int command_pause(const Arguments& arguments) {
     return obey({ControlAction::pause, "EXPERIMENT",
-                 "Hands out no further jobs of the experiment. What runs goes on."},
+                 "Hands out no further jobs of the experiment. What runs goes on. `bitsweep "
+                 "resume` and\nsubmitting the experiment again lift it."},
                 arguments);
 }
 

@@ -24,6 +24,7 @@ Result<int> show(const Parsed& parsed) {
         return make_error(ErrorCode::invalid_input, "--port: between 0 and 65535");
     }
     options.access = TRY(find_access(parsed.shared, "client"));
+    options.access_file = address_file_of(parsed.shared, "client");
     options.db = parsed.shared.db;
     TRY(Client::connect(options.access));  // a mistake is told here and not on the page
     interrupts();
@@ -42,8 +43,9 @@ Result<int> show(const Parsed& parsed) {
 int command_dashboard(const Arguments& arguments) {
     OptionSet options(
         "dashboard [--port N]",
-        "The live page of a coordinator: progress, failures, workers and results so "
-        "far.\nRead-only, on 127.0.0.1 only; reach it from elsewhere through ssh -L.");
+        "The live page of a coordinator: progress, failures, workers and results so far. The "
+        "results\nare read from the database: start it where the coordinator keeps that. "
+        "Read-only, on\n127.0.0.1 only; reach it from elsewhere through ssh -L.");
     options.add()("port", po::value<int>()->value_name("N"), "default 7421; 0: any free one");
     const Parsed parsed = options.parse(arguments);
     if (parsed.stop) {

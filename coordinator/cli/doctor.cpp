@@ -100,13 +100,13 @@ Finding look_at_gpu() {
 }
 
 Finding look_at_models(const Parsed& parsed) {
-    std::vector<fs::path> dirs;
-    for (const std::string& folder : parsed.get<std::vector<std::string>>("models")) {
-        dirs.emplace_back(folder);
+    Result<std::vector<fs::path>> dirs = folders_of(parsed, "models");
+    if (!dirs) {
+        return {"models", Verdict::lacking, dirs.error().message, "give --models a folder"};
     }
     const std::vector<fs::path> usual = default_model_dirs();
-    dirs.insert(dirs.end(), usual.begin(), usual.end());
-    const std::vector<std::string> names = list_models(dirs);
+    dirs->insert(dirs->end(), usual.begin(), usual.end());
+    const std::vector<std::string> names = list_models(*dirs);
     if (names.empty()) {
         return {"models", Verdict::lacking, "none found", "scripts/setup, or --models DIR"};
     }

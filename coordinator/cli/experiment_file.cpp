@@ -109,8 +109,13 @@ Result<std::string> read_base(const fs::path& experiment, const std::string& pat
     const fs::path file = fs::weakly_canonical(folder / path, code);
     const auto [outside, ignored] = std::ranges::mismatch(top, file);
     if (code || outside != top.end()) {
-        return make_error(ErrorCode::invalid_input,
-                          "it leads out of the folder " + top.string() + " through a link");
+        const fs::path plain = fs::path(path).lexically_normal();
+        const bool leads_out = fs::path(path).is_absolute() || *plain.begin() == "..";
+        return make_error(ErrorCode::invalid_input, "it leads out of the folder " + top.string() +
+                                                        (leads_out ? "" : " through a link"));
+    }
+    if (!fs::exists(folder / path, code)) {
+        return make_error(ErrorCode::not_found, "there is no file " + (folder / path).string());
     }
     return read_yaml(folder / path);
 }

@@ -102,7 +102,7 @@ int command_keys(const Arguments& arguments) {
                       "Access files, one per worker and per client. They act on a running "
                       "coordinator at once.");
     options.add()("role", po::value<std::string>()->value_name("R"),
-                  "submit: send experiments and read; work: a worker; read: status only")(
+                  "submit: send experiments and read; work: a worker; read: status and explain")(
         "keys", po::value<std::string>()->value_name("DIR"), "folder of keys (default DB.keys)");
     options.positional("words", 3);
     const Parsed parsed = options.parse(arguments);

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <sstream>
 #include <thread>
 
 #include "coordinator/cli/client.h"
@@ -39,14 +40,21 @@ Result<std::vector<std::string>> read_hosts(const Parsed& parsed, std::vector<st
     if (!stream) {
         return make_error(ErrorCode::not_found, "cannot read the host file " + file);
     }
+    int number = 0;
     for (std::string line; std::getline(stream, line);) {
-        line = line.substr(0, line.find('#'));
-        line.erase(
-            std::remove_if(line.begin(), line.end(), [](unsigned char c) { return c <= 32; }),
-            line.end());
-        if (!line.empty()) {
-            hosts.push_back(line);
+        ++number;
+        std::istringstream words(line.substr(0, line.find('#')));
+        std::string host;
+        std::string more;
+        if (!(words >> host)) {
+            continue;
         }
+        if (words >> more) {
+            return make_error(ErrorCode::invalid_input,
+                              file + ":" + std::to_string(number) + ": `" + more + "` after `" +
+                                  host + "`: one host a line, and nothing but its name");
+        }
+        hosts.push_back(host);
     }
     return hosts;
 }
@@ -97,6 +105,12 @@ Result<fs::path> access_file(const SharedOptions& shared) {
     return fs::absolute(file, code);
 }
 
+bool names_address(const std::vector<std::string>& worker_flags) {
+    return std::ranges::any_of(worker_flags, [](const std::string& flag) {
+        return flag == "--connect" || flag.starts_with("--connect=");
+    });
+}
+
 Result<LaunchPlan> read_plan(const Parsed& parsed, const std::vector<std::string>& worker_flags) {
     std::vector<std::string> words = parsed.get<std::vector<std::string>>("words");
     if (words.empty()) {
@@ -127,6 +141,10 @@ Result<LaunchPlan> read_plan(const Parsed& parsed, const std::vector<std::string
     const fs::path self = fs::read_symlink("/proc/self/exe", code);
     order.program = parsed.get<std::string>("program", over_ssh ? "bitsweep" : self.string());
     order.arguments = worker_flags;
+    // An address that was given goes before that of the access file, there as here.
+    if (!parsed.shared.coordinator.empty() && !names_address(worker_flags)) {
+        order.arguments.insert(order.arguments.begin(), {"--connect", parsed.shared.coordinator});
+    }
     if (over_ssh) {
         std::ifstream stream(access, std::ios::binary);
         order.access.assign(std::istreambuf_iterator<char>(stream), {});

@@ -31,7 +31,8 @@ constexpr std::size_t most_request_bytes = 16'384;
 // One question at a time to the coordinator, and its last answer.
 class Source {
  public:
-    explicit Source(Access access) : access_(std::move(access)) {}
+    Source(Access access, std::filesystem::path file)
+        : access_(std::move(access)), access_file_(std::move(file)) {}
 
     Result<StatusReply> status() {
         const std::lock_guard<std::mutex> lock(mutex_);
@@ -45,6 +46,9 @@ class Source {
  private:
     Result<StatusReply> ask() {
         if (!client_) {
+            const Result<Access> now =
+                access_file_.empty() ? Result<Access>(access_) : read_access(access_file_);
+            access_ = now ? *now : access_;
             client_.emplace(TRY(Client::connect(access_)));
         }
         Result<StatusReply> reply = client_->ask_for<StatusReply>(StatusRequest{}, answer_time);
@@ -55,6 +59,7 @@ class Source {
     }
 
     Access access_;
+    std::filesystem::path access_file_;
     std::mutex mutex_;
     std::optional<Client> client_;
     std::optional<Result<StatusReply>> reply_;
@@ -71,7 +76,7 @@ bool is_local(const httplib::Request& request) {
 class HttpPage final : public LivePage {
  public:
     explicit HttpPage(const LivePageOptions& options)
-        : source_(options.access), db_(options.db), results_(options.db) {
+        : source_(options.access, options.access_file), db_(options.db), results_(options.db) {
         server_.new_task_queue = [] { return new httplib::ThreadPool(threads); };
         server_.set_payload_max_length(most_request_bytes);
         server_.set_read_timeout(std::chrono::seconds(5));

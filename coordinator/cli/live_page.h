@@ -20,7 +20,9 @@
 namespace bitsweep {
 
 struct LivePageOptions {
-    Access access;             // role read suffices
+    Access access;  // role read suffices
+    // Read again when nobody answers: the coordinator may have started elsewhere. Empty: `access`.
+    std::filesystem::path access_file;
     std::filesystem::path db;  // for /report; may be missing
     int port = 0;              // on 127.0.0.1; 0: any free one
 };

@@ -25,7 +25,8 @@ struct Attempted {
     std::string outcome;
     std::string message;
     std::string evidence;
-    std::string where;  // "cpu of worker one"
+    std::string device;
+    std::string worker;
     std::int64_t ms = 0;
 };
 
@@ -52,35 +53,36 @@ Result<JobKey> find_job(Store& store, const std::string& prefix) {
 
 Result<std::vector<Attempted>> attempts_of(Store& store, const JobKey& key) {
     const Table runs = TRY(store.query(
-        "SELECT r.attempt, r.outcome, r.message, r.evidence, r.device || ' of worker ' || r.worker,"
+        "SELECT r.attempt, r.outcome, r.message, r.evidence, r.device, r.worker,"
         " r.finished_unix_ms - r.started_unix_ms FROM runs r JOIN jobs j ON j.id = r.job "
         "WHERE j.key = '" +
         key.value + "' ORDER BY r.attempt"));
     std::vector<Attempted> attempts;
     for (const auto& row : runs.rows) {
         attempts.push_back({Attempt{static_cast<std::uint32_t>(row.at(0).integer)}, row.at(1).text,
-                            row.at(2).text, row.at(3).text, row.at(4).text, row.at(5).integer});
+                            row.at(2).text, row.at(3).text, row.at(4).text, row.at(5).text,
+                            row.at(6).integer});
     }
     return attempts;
 }
 
-// State folders of workers of this machine: those of `bitsweep run`, and those of this user.
-std::vector<fs::path> log_folders(const Parsed& parsed) {
-    std::vector<fs::path> parents = {run_folder(parsed.shared.db)};
-    if (const char* state = std::getenv("XDG_STATE_HOME")) {
-        parents.push_back(fs::path(state) / "bitsweep");
-    } else if (const char* home = std::getenv("HOME")) {
-        parents.push_back(fs::path(home) / ".local/state/bitsweep");
-    }
+// State folders that may be the worker's: those that the user names, else those that workers of
+// `bitsweep run` and of this user have by its name. A job has the same key in every database, so
+// another worker's log of that name may be another run's.
+std::vector<fs::path> log_folders(const Parsed& parsed, const std::string& worker) {
     std::vector<fs::path> folders;
-    for (const fs::path& parent : parents) {
-        std::error_code code;
-        for (const fs::directory_entry& entry : fs::directory_iterator(parent, code)) {
-            folders.push_back(entry.path() / "logs");
-        }
-    }
     for (const std::string& folder : parsed.get<std::vector<std::string>>("state")) {
         folders.push_back(fs::path(folder) / "logs");
+    }
+    if (fs::path(worker).filename() != worker) {
+        return folders;  // a peer's name is no path of ours
+    }
+    folders.push_back(run_folder(parsed.shared.db) / worker / "logs");
+    const std::string own = "worker-" + worker;
+    if (const char* state = std::getenv("XDG_STATE_HOME")) {
+        folders.push_back(fs::path(state) / "bitsweep" / own / "logs");
+    } else if (const char* home = std::getenv("HOME")) {
+        folders.push_back(fs::path(home) / ".local/state/bitsweep" / own / "logs");
     }
     return folders;
 }
@@ -101,20 +103,27 @@ Result<int> show(const Parsed& parsed) {
     if (prefix.empty()) {
         return make_error(ErrorCode::invalid_input, "write `bitsweep logs JOB`");
     }
+    if (std::error_code code; !fs::exists(parsed.shared.db, code)) {
+        return make_error(ErrorCode::not_found,
+                          parsed.shared.db.string() +
+                              ": no such database; `bitsweep logs` reads the coordinator's, so run "
+                              "it there or name that with --db; `bitsweep explain " +
+                              prefix + "` asks the coordinator itself");
+    }
     const auto store = TRY(Store::open(parsed.shared.db, OpenMode::read_only));
     const JobKey key = TRY(find_job(*store, prefix));
     const std::vector<Attempted> attempts = TRY(attempts_of(*store, key));
-    const std::vector<fs::path> folders = log_folders(parsed);
     std::fprintf(stderr, "job %s\n", key.value.c_str());
     if (attempts.empty()) {
         std::fprintf(stderr, "no attempt of it has ended yet; `bitsweep explain %s` says why\n",
                      prefix.c_str());
     }
     for (const Attempted& one : attempts) {
-        std::fprintf(stderr, "attempt %u on %s: %s after %s%s%s\n", one.attempt.value,
-                     one.where.c_str(), one.outcome.c_str(), duration_words(one.ms).c_str(),
-                     one.message.empty() ? "" : ": ", one.message.c_str());
-        if (print_log(folders, key, one.attempt)) {
+        std::fprintf(stderr, "attempt %u on %s of worker %s: %s after %s%s%s\n", one.attempt.value,
+                     one.device.c_str(), one.worker.c_str(), one.outcome.c_str(),
+                     duration_words(one.ms).c_str(), one.message.empty() ? "" : ": ",
+                     one.message.c_str());
+        if (print_log(log_folders(parsed, one.worker), key, one.attempt)) {
             continue;
         }
         if (!one.evidence.empty()) {
@@ -134,9 +143,10 @@ int command_logs(const Arguments& arguments) {
     OptionSet options("logs JOB [--db F] [--state DIR]...",
                       "How each attempt of a job ended and what its runner printed: from the "
                       "workers' logs where they\nare on this machine, else what the database keeps "
-                      "as evidence.");
+                      "as evidence. Reads the database\nitself: run it where the coordinator "
+                      "keeps that.");
     options.add()("state", po::value<std::vector<std::string>>()->composing()->value_name("DIR"),
-                  "state folder of a worker; may be given several times");
+                  "state folder of a worker, looked at first; may be given several times");
     options.positional("job", 1);
     const Parsed parsed = options.parse(arguments);
     if (parsed.stop) {

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <iterator>
 #include <sstream>
 
 #include "schemas/catalog/edit_distance.h"
@@ -60,8 +61,85 @@ std::filesystem::path default_config() {
     return {};
 }
 
-// A named configuration file must exist and every key in it must be a flag of some command, so
-// unknown keys pass; a wrong value does not.
+// Flags of all commands but the shared ones: one configuration file serves them all.
+constexpr std::string_view flags_of_commands[] = {"budget",
+                                                  "by",
+                                                  "check",
+                                                  "clear",
+                                                  "connect",
+                                                  "count",
+                                                  "cpu",
+                                                  "data",
+                                                  "device",
+                                                  "dry-run",
+                                                  "end-with-parent",
+                                                  "experiment",
+                                                  "force",
+                                                  "gpus",
+                                                  "gres",
+                                                  "hostfile",
+                                                  "http",
+                                                  "keys",
+                                                  "lease",
+                                                  "list",
+                                                  "listen",
+                                                  "logs",
+                                                  "loss",
+                                                  "margin",
+                                                  "max-loss",
+                                                  "memory",
+                                                  "model",
+                                                  "models",
+                                                  "name",
+                                                  "no-affinity",
+                                                  "no-keys",
+                                                  "orders-from-input",
+                                                  "out",
+                                                  "output",
+                                                  "partition",
+                                                  "patience",
+                                                  "port",
+                                                  "priority",
+                                                  "program",
+                                                  "random",
+                                                  "reason",
+                                                  "report",
+                                                  "retry-failed",
+                                                  "role",
+                                                  "runner",
+                                                  "sample",
+                                                  "sbatch",
+                                                  "seed",
+                                                  "set",
+                                                  "state",
+                                                  "threads",
+                                                  "time",
+                                                  "tolerance",
+                                                  "until",
+                                                  "view",
+                                                  "wait",
+                                                  "watch",
+                                                  "why",
+                                                  "workers"};
+
+// A key that is no flag of this command has to be one of another.
+Status check_foreign_keys(const po::parsed_options& read) {
+    for (const auto& option : read.options) {
+        const std::string& key = option.string_key;
+        if (!option.unregistered ||
+            std::ranges::find(flags_of_commands, key) != std::end(flags_of_commands)) {
+            continue;
+        }
+        const std::string near =
+            nearest(key, {std::begin(flags_of_commands), std::end(flags_of_commands)});
+        return make_error(ErrorCode::invalid_input,
+                          "`" + key + "` is no flag of any command" +
+                              (near.empty() ? "" : "; did you mean `" + near + "`?"));
+    }
+    return {};
+}
+
+// A named configuration file must exist. Every key must be a flag of some command.
 Status read_config(const po::options_description& all, po::variables_map& values) {
     const bool named = values.count("config") > 0;
     const std::filesystem::path file =
@@ -76,7 +154,11 @@ Status read_config(const po::options_description& all, po::variables_map& values
                           "cannot read the configuration file " + file.string());
     }
     try {
-        po::store(po::parse_config_file(stream, all, true), values);
+        const po::parsed_options read = po::parse_config_file(stream, all, true);
+        if (const Status known = check_foreign_keys(read); !known) {
+            return make_error(known.error().code, file.string() + ": " + known.error().message);
+        }
+        po::store(read, values);
     } catch (const po::error& mistake) {
         return make_error(ErrorCode::invalid_input, file.string() + ": " + mistake.what());
     }

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <iterator>
 #include <memory>
+#include <optional>
 
 #include "coordinator/cli/client.h"
 #include "coordinator/cli/command.h"
@@ -41,29 +42,42 @@ Result<std::unique_ptr<Store>> open_if_there(const std::filesystem::path& file) 
     return Store::open(file, OpenMode::read_only);
 }
 
-// What a coordinator has attached. Nobody there is no mistake: a plan needs none.
-std::vector<DeviceInfo> attached_devices(const SharedOptions& shared) {
+// What a coordinator has attached; nothing: none answers, which is no mistake, a plan needs none.
+std::optional<std::vector<DeviceInfo>> attached_devices(const SharedOptions& shared) {
     constexpr Duration patience{500};
     const Result<Access> access = find_access(shared, "client");
     if (!access) {
-        return {};
+        return std::nullopt;
     }
     Result<Client> client = Client::connect(*access, patience);
     if (!client) {
-        return {};
+        return std::nullopt;
     }
     const Result<StatusReply> reply = client->ask_for<StatusReply>(StatusRequest{}, patience);
+    if (!reply) {
+        return std::nullopt;
+    }
     std::vector<DeviceInfo> devices;
-    if (reply) {
-        for (const WorkerStatus& worker : reply->workers) {
-            devices.insert(devices.end(), worker.devices.begin(), worker.devices.end());
-        }
+    for (const WorkerStatus& worker : reply->workers) {
+        devices.insert(devices.end(), worker.devices.begin(), worker.devices.end());
     }
     return devices;
 }
 
+std::string attached_in_words(const std::optional<std::vector<DeviceInfo>>& attached) {
+    const std::string known = ": memory is compared with the known cards";
+    if (!attached) {
+        return "no coordinator answers" + known;
+    }
+    if (attached->empty()) {
+        return "the coordinator has no worker yet" + known;
+    }
+    return attached->size() == 1 ? "1 device is attached"
+                                 : std::to_string(attached->size()) + " devices are attached";
+}
+
 void print_head(const Expansion& expansion, const Parsed& parsed, bool has_store,
-                std::size_t devices) {
+                const std::string& devices) {
     std::fprintf(stderr, "%s: %s\n", expansion.experiment.value.c_str(),
                  expansion.question.empty() ? "(no question)" : expansion.question.c_str());
     if (!expansion.cost.empty()) {
@@ -71,8 +85,7 @@ void print_head(const Expansion& expansion, const Parsed& parsed, bool has_store
     }
     std::fprintf(stderr, "compared with %s; %s\n",
                  has_store ? parsed.shared.db.c_str() : "no database: everything is new",
-                 devices > 0 ? (std::to_string(devices) + " devices are attached").c_str()
-                             : "no coordinator answers: memory is compared with the known cards");
+                 devices.c_str());
 }
 
 std::string former_in_words(const FormerCells& former) {
@@ -89,13 +102,14 @@ Result<int> plan(const Parsed& parsed) {
                       std::back_inserter(prepared.expansion.notes));
     const std::unique_ptr<Store> store = TRY(open_if_there(parsed.shared.db));
     const Expansion& expansion = prepared.expansion;
-    const std::vector<DeviceInfo> attached = attached_devices(parsed.shared);
+    const std::optional<std::vector<DeviceInfo>> answer = attached_devices(parsed.shared);
+    const std::vector<DeviceInfo> attached = answer.value_or(std::vector<DeviceInfo>());
     const Reasons reasons = parsed.has("why") ? Reasons::fields : Reasons::states;
     const std::vector<LeftOut> left_out =
         TRY(left_out_by_cards(expansion.experiment, prepared.submit.cells, store.get(), attached));
     const std::vector<PlannedCell> cells = TRY(
         plan_cells(expansion, std::move(prepared.submit.cells), store.get(), attached, reasons));
-    print_head(expansion, parsed, store != nullptr, attached.size());
+    print_head(expansion, parsed, store != nullptr, attached_in_words(answer));
     const bool list = parsed.has("list") || parsed.has("why");
     const ListDetail detail = parsed.has("why") ? ListDetail::reasons : ListDetail::cells;
     if (list) {

@@ -105,10 +105,11 @@ std::string WhyNew::why(const Cell& cell) const {
         std::string values;
         std::size_t count = 0;
         for (const std::string& value : near->second) {
-            values += ++count > most_values ? "" : (values.empty() ? "" : ", ") + value;
+            values += ++count > most_values ? "" : (values.empty() ? "" : ", ") + as_text(value);
         }
         values += count > most_values ? ", ..." : "";
-        return fields[i].first + " " + fields[i].second + " is new here (there is " + values + ")";
+        return fields[i].first + " " + as_text(fields[i].second) + " is new here (there is " +
+               values + ")";
     }
     const bool model_known = std::ranges::any_of(
         models_, [&](const std::string& model) { return model == cell.spec.model.name; });

@@ -145,6 +145,22 @@ Result<ExperimentStatus> wait_for_end(Client& client, const ExperimentName& expe
     return make_error(ErrorCode::interrupted, "interrupted; what is done is kept");
 }
 
+std::function<Status(const StatusReply&, const Tally&)> tell_what_fits_nowhere() {
+    return [told = std::vector<std::string>()](const StatusReply& reply,
+                                               const Tally& tally) mutable -> Status {
+        const ExperimentStatus& status = reply.experiments.front();
+        const bool stuck = tally.impossible > 0 && tally.running + tally.waiting == 0;
+        if (stuck && status.reasons != told) {
+            for (const std::string& reason : status.reasons) {
+                std::fprintf(stderr, "%s: %s\n", status.experiment.value.c_str(), reason.c_str());
+            }
+            std::fputs("waits for a worker that fits; Ctrl-C ends the wait\n", stderr);
+            told = status.reasons;
+        }
+        return {};
+    };
+}
+
 std::string former_words(const Submitted& submitted) {
     return std::to_string(submitted.former) +
            (submitted.former == 1 ? " cell that the file no longer has leaves "

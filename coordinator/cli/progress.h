@@ -55,6 +55,10 @@ struct WaitRules {
     Duration coordinator_away{60'000};  // silence of a coordinator that may be starting again
 };
 
+// A `look` that says on standard error, once for each set of reasons, why what is left fits no
+// attached worker: such a wait may never end.
+std::function<Status(const StatusReply&, const Tally&)> tell_what_fits_nowhere();
+
 // Until every job of the experiment has ended. interrupted: Ctrl-C; unavailable: the coordinator
 // stayed away; not_found: it does not know the experiment.
 Result<ExperimentStatus> wait_for_end(Client& client, const ExperimentName& experiment,

@@ -18,6 +18,9 @@ namespace bitsweep {
 namespace {
 
 constexpr Duration answer_time{5'000};
+// The experiments' table with every column, names of usual length and a few words of failures.
+constexpr int whole_width = 140;
+constexpr std::size_t first_idle = 6;  // its columns from here on are mostly 0 or empty
 
 std::string joined(const std::map<std::string, std::int64_t>& counts) {
     std::string words;
@@ -29,14 +32,14 @@ std::string joined(const std::map<std::string, std::int64_t>& counts) {
 
 Table experiments_table(const StatusReply& reply) {
     Table table;
-    table.columns = {"experiment", "state",  "cells",    "done",    "running", "waiting",
-                     "impossible", "failed", "failures", "retries", "left"};
+    table.columns = {"experiment", "state",  "cells",     "done",     "running", "waiting",
+                     "impossible", "failed", "cancelled", "failures", "retries", "left"};
     for (const ExperimentStatus& experiment : reply.experiments) {
         const Tally tally = tally_of(experiment);
         table.rows.push_back(
             {cell(experiment.experiment.value), cell(experiment.state), cell(tally.total),
              cell(tally.done), cell(tally.running), cell(tally.waiting), cell(tally.impossible),
-             cell(tally.failed), cell(joined(experiment.failures)),
+             cell(tally.failed), cell(tally.cancelled), cell(joined(experiment.failures)),
              cell(joined(experiment.retries)),
              cell(experiment.eta_ms > 0 ? duration_words(experiment.eta_ms) : "")});
     }
@@ -111,7 +114,11 @@ int print_status(const StatusReply& reply, const SharedOptions& shared) {
         std::cout << to_json(Message(reply)) << "\n" << std::flush;
         return exit_done;
     }
-    if (const int code = print_table(experiments_table(reply), shared); code != exit_done) {
+    Table experiments = experiments_table(reply);
+    if (is_terminal(1) && terminal_width() < whole_width) {
+        drop_idle_columns(experiments, first_idle);
+    }
+    if (const int code = print_table(experiments, shared); code != exit_done) {
         return code;
     }
     std::cout << "\n";
@@ -153,7 +160,10 @@ Result<int> watch(Client& client, const std::string& experiment, const SharedOpt
         }
         if (reply) {
             throughput.note(*reply);
-            print_status(*reply, shared);
+            const int code = print_status(*reply, shared);
+            if (code != exit_done || !std::cout) {
+                return code;  // nobody reads on; main() tells a full disk from a closed pipe
+            }
             const std::string words = throughput.words();
             std::fprintf(stderr, "%s%s", words.c_str(), words.empty() ? "" : "\n");
         } else {
@@ -167,7 +177,7 @@ Result<int> watch(Client& client, const std::string& experiment, const SharedOpt
 }
 
 Result<int> show(const Parsed& parsed) {
-    Client client = TRY(Client::connect(TRY(find_access(parsed.shared, "client"))));
+    Client client = TRY(Client::attach(parsed.shared));
     const std::string experiment = parsed.get<std::string>("experiment");
     if (!parsed.has("watch")) {
         return print_status(TRY(ask(client, experiment)), parsed.shared);
@@ -180,7 +190,8 @@ Result<int> show(const Parsed& parsed) {
 int command_status(const Arguments& arguments) {
     OptionSet options("status [EXPERIMENT] [--watch]",
                       "Progress, time left, workers, failures and repeated jobs with their "
-                      "classes.");
+                      "classes. As csv and\nmarkdown two tables, experiments and workers, with an "
+                      "empty line between; json has both in one.");
     options.add()("watch", "again every second, until Ctrl-C");
     options.positional("experiment", 1);
     const Parsed parsed = options.parse(arguments);

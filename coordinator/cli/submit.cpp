@@ -51,11 +51,29 @@ Table table_of(const Submitted& submitted) {
     return table;
 }
 
+// What was ordered before and a submission lifts: "small was paused: the lab is warm; ...". Empty
+// where nothing was.
+Result<std::string> lifted_order(Client& client, const ExperimentName& experiment) {
+    const Result<StatusReply> reply =
+        client.ask_for<StatusReply>(StatusRequest{experiment}, submit_limit);
+    if (!reply) {  // a submission that is refused too has better words for it
+        return reply.error().code == ErrorCode::refused ? Result<std::string>(std::string())
+                                                        : Result<std::string>(reply.error());
+    }
+    const std::string state = reply->experiments.empty() ? "" : reply->experiments.front().state;
+    if (!state.starts_with("paused") && !state.starts_with("stopped")) {
+        return std::string();
+    }
+    return experiment.value + " was " + state + "; submitted again, it goes on (`bitsweep pause " +
+           experiment.value + "` holds it)";
+}
+
 Result<int> submit(const Parsed& parsed) {
     PreparedExperiment prepared = TRY(prepare(TRY(read_request(parsed))));
     interrupts();
-    Client client = TRY(Client::connect(TRY(find_access(parsed.shared, "client"))));
+    Client client = TRY(Client::attach(parsed.shared));
     const std::size_t asked = prepared.submit.cells.size();
+    const std::string lifted = TRY(lifted_order(client, prepared.submit.experiment));
     const Submitted submitted = TRY(client.submit(std::move(prepared.submit), submit_limit));
     print_table(table_of(submitted), parsed.shared);
     if (submitted.cells == 0) {
@@ -64,10 +82,15 @@ Result<int> submit(const Parsed& parsed) {
     if (submitted.former > 0) {
         std::fprintf(stderr, "%s\n", former_words(submitted).c_str());
     }
+    if (!lifted.empty()) {
+        std::fprintf(stderr, "%s\n", lifted.c_str());
+    }
     if (!parsed.has("wait")) {
         return int{exit_done};
     }
-    const ExperimentStatus end = TRY(wait_for_end(client, submitted.experiment, {}));
+    WaitRules rules;
+    rules.look = tell_what_fits_nowhere();
+    const ExperimentStatus end = TRY(wait_for_end(client, submitted.experiment, rules));
     const Tally tally = tally_of(end);
     std::fprintf(stderr, "%s\n", progress_words(end).c_str());
     for (const auto& [outcome, count] : end.failures) {
@@ -80,7 +103,8 @@ Result<int> submit(const Parsed& parsed) {
 
 int command_submit(const Arguments& arguments) {
     OptionSet options("submit FILE [--wait] [--force] [--retry-failed] [--set key=value]",
-                      "Sends an experiment. Cells that are done are not done again.");
+                      "Sends an experiment. Cells that are done are not done again. An experiment "
+                      "that was\npaused, or stopped at its max_fails, goes on.");
     // clang-format off
     options.add()
         ("wait", "until every job has ended; exit code 1 when one failed")

@@ -20,11 +20,9 @@ const Axis* controller_of(const Node& map, const std::vector<AxisGroup>& before)
     std::size_t best_count = 0;
     for (const AxisGroup& group : before) {
         for (const Axis& axis : group.axes) {
-            std::size_t count = 0;
-            for (const yaml::Entry& entry : map.entries) {
-                count += static_cast<std::size_t>(std::ranges::any_of(
-                    axis.values, [&](const Value& one) { return one.key == entry.key.text; }));
-            }
+            const auto count = static_cast<std::size_t>(std::ranges::count_if(
+                map.entries,
+                [&](const yaml::Entry& entry) { return may_take(axis, entry.key.text); }));
             if (count > 0 && count >= best_count) {
                 best = &axis;
                 best_count = count;
@@ -44,12 +42,17 @@ Result<Axis> read_dependent(Field field, const Node& key, const Node& map,
     }
     const Axis* by = controller_of(map, before);
     if (by == nullptr) {
-        return error_at(file, map.at,
-                        "`" + key.text +
-                            "` depends on an axis that is not above it: none of its "
-                            "keys (`" +
-                            shown(map.entries[0].key.text) +
-                            "`, ...) is a value of an axis that stands above");
+        return error_at(
+            file, map.at,
+            "`" + key.text +
+                "` depends on an axis that is not above it: none of its "
+                "keys (`" +
+                shown(map.entries[0].key.text) + "`, ...) is a value of an axis that stands above" +
+                (map.at.line == 0
+                     ? "; quote a text that has `: ` in it, such as "
+                       "--set '" +
+                           key.text + "=\"" + shown(map.entries[0].key.text) + ": ...\"'"
+                     : ""));
     }
     axis.by = by->field;
     for (const auto& [selector, values] : map.entries) {

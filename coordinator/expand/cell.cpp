@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "coordinator/expand/draft.h"
 #include "coordinator/expand/text.h"
@@ -212,12 +213,12 @@ Status check_complete(const Matrix& matrix, const Draft& draft) {
             continue;
         }
         const bool only_bits = field == Field::method && draft[Field::bits] != nullptr;
-        const At at = draft.from.line > 0 ? draft.from : matrix.matrix_at;
+        const At at = draft.added ? draft.from : matrix.matrix_at;
         return error_at(
             matrix.file, at,
             only_bits ? "`bits` alone does not say how: add `method`, such as "
                         "`method: {16: [fp16], 8: [int8], 4: [nf4]}`"
-            : draft.from.line > 0
+            : draft.added
                 ? "this inclusion agrees with no cell, so it adds one, and that has no `" +
                       std::string(to_string(field)) + "`: name it here"
                 : "this makes a cell without `" + std::string(to_string(field)) +
@@ -260,31 +261,48 @@ const std::vector<FieldValue>& built_in_values() {
     return values;
 }
 
+namespace {
+
+bool is_read(Field field, const MethodRow& method) {
+    switch (field) {
+        case Field::threshold:
+            return method.reads_threshold;
+        case Field::calibration:
+            return method.calibrates;
+        case Field::alpha:
+            return method.reads_alpha;
+        case Field::policy:
+            return method.family == MethodFamily::mixed;
+        default:
+            return true;
+    }
+}
+
+}  // namespace
+
+std::string unread_because(const Draft& draft, Field field) {
+    const char* why = field == Field::calibration ? "does not calibrate"
+                      : field == Field::policy    ? "stores every layer alike"
+                                                  : "does not read it";
+    return draft[Field::method]->key + " " + why;
+}
+
 void drop_unread(Draft& draft, Notes& notes) {
-    const auto drop = [&](Field field, const char* why) {
-        // What the file never said is not worth a note.
-        if (draft[field] != nullptr && draft[field]->at != At{}) {
-            notes.count(std::string(to_string(field)) + " dropped: " + draft[Field::method]->key +
-                        " " + why);
-        }
-        draft[field] = nullptr;
-    };
     const Value* method = draft[Field::method];
     if (method == nullptr) {
         return;
     }
-    const MethodRow& row = *method->method;
-    if (!row.reads_threshold) {
-        drop(Field::threshold, "does not read it");
-    }
-    if (!row.calibrates) {
-        drop(Field::calibration, "does not calibrate");
-    }
-    if (!row.reads_alpha) {
-        drop(Field::alpha, "does not read it");
-    }
-    if (row.family != MethodFamily::mixed) {
-        drop(Field::policy, "stores every layer alike");
+    for (std::size_t i = 0; i < optional_fields.size(); ++i) {
+        const Field field = optional_fields[i];
+        if (draft[field] == nullptr || is_read(field, *method->method)) {
+            continue;
+        }
+        // What the file never said is not worth a note.
+        if (draft[field]->at != At{}) {
+            notes.count(std::string(to_string(field)) +
+                        " dropped: " + unread_because(draft, field));
+        }
+        draft.unread[i] = std::exchange(draft[field], nullptr);
     }
 }
 

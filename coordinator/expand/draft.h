@@ -21,11 +21,18 @@
 
 namespace bitsweep {
 
+// What only some methods read.
+inline constexpr std::array optional_fields = {Field::threshold, Field::calibration, Field::alpha,
+                                               Field::policy};
+
 // Points into the Matrix, the defaults and DerivedValues, which outlive it. nullptr: not said.
 struct Draft {
     std::array<const Value*, field_count> values{};
+    // What drop_unread() took out of `values`, in the order of optional_fields.
+    std::array<const Value*, optional_fields.size()> unread{};
     int repeat = 0;
-    At from;  // what made it: the method, or the inclusion
+    At from;             // what made it: the method, or the inclusion
+    bool added = false;  // by an inclusion that fits no cell of the matrix
     std::shared_ptr<const std::vector<ExprValue>> derived;  // by Derive::index; nullptr: none
 
     const Value* operator[](Field field) const { return values[static_cast<std::size_t>(field)]; }
@@ -109,6 +116,9 @@ void extend_by_includes(const Matrix& matrix, Draft& draft, std::vector<bool>& u
 
 // Sets aside what the cell does not read (a threshold of fp16) and counts it.
 void drop_unread(Draft& draft, Notes& notes);
+
+// "fp16 does not read it"
+std::string unread_because(const Draft& draft, Field field);
 
 // The JobSpecs of complete drafts, with the defaults that depend on protocol and model. Neighbours
 // of a matrix mostly differ in numbers: what else they have is made and checked once.

@@ -57,24 +57,12 @@ Draft draft_of(const Matrix& matrix, const Draft& base, const Include& include) 
     return draft;
 }
 
-bool has_value(const std::vector<Value>& values, const std::string& key) {
-    return std::ranges::any_of(values, [&](const Value& value) { return value.key == key; });
-}
-
 // Whether a value that the inclusion says stands in no place of its axis: then it fits no cell and
 // adds its own. Others may still turn out to add one, when all that they fit is excluded.
 bool surely_adds(const Matrix& matrix, const Include& include) {
     const auto is_foreign = [&](const Axis& axis) {
         const auto said = std::ranges::find(include.values, axis.field, &FieldValue::field);
-        if (said == include.values.end()) {
-            return false;
-        }
-        const std::string& key = said->value.key;
-        const auto in_case = [&](const auto& one) { return has_value(one.second, key); };
-        const auto in_branch = [&](const Branch& one) { return has_value(one.values, key); };
-        return !has_value(axis.values, key) && std::ranges::none_of(axis.cases, in_case) &&
-               std::ranges::none_of(axis.branches, in_branch) &&
-               !(axis.otherwise && has_value(*axis.otherwise, key));
+        return said != include.values.end() && !may_take(axis, said->value.key);
     };
     return matrix.groups.empty() || std::ranges::any_of(matrix.groups, [&](const AxisGroup& group) {
                return std::ranges::any_of(group.axes, is_foreign);
@@ -313,6 +301,7 @@ Status add_included(const Matrix& matrix, const Draft& base, Collector& out,
         const Visit derive = [&](Draft& one) { return out.derived().apply(one, include.values); };
         TRY(for_each_combination(matrix, groups, draft, derive, [&](Draft& one) -> Status {
             one.from = include.at;
+            one.added = true;
             drop_unread(one, out.notes());
             return out.add(one);
         }));

@@ -48,6 +48,17 @@ std::string left_in_words(const std::string& condition) {
            (failing.empty() ? "every known card does" : "of the known cards not " + failing);
 }
 
+// The values that the file says for what the cell's method does not read.
+std::vector<std::pair<Field, const Value*>> dropped_from(const Draft& draft) {
+    std::vector<std::pair<Field, const Value*>> out;
+    for (std::size_t i = 0; i < optional_fields.size(); ++i) {
+        if (const Value* value = draft.unread[i]; value != nullptr && value->at != At{}) {
+            out.emplace_back(optional_fields[i], value);
+        }
+    }
+    return out;
+}
+
 ExplainedCell explained(const CellFate& fate, const Files& files) {
     ExplainedCell cell;
     cell.fate = fate_word(fate.kind);
@@ -56,10 +67,19 @@ ExplainedCell explained(const CellFate& fate, const Files& files) {
         cell.why = fate.kind == CellFate::Kind::kept ? left_in_words(fate.rule)
                                                      : fate.rule + " (" + fate.why + ")";
     }
+    const bool left_out =
+        fate.kind == CellFate::Kind::excluded || fate.kind == CellFate::Kind::filtered;
+    for (const auto& [field, value] : dropped_from(fate.draft)) {
+        if (left_out) {
+            break;  // the rule is why
+        }
+        cell.why += (cell.why.empty() ? "" : "; ") + std::string(to_string(field)) + " " +
+                    shown(value->key) + " dropped: " + unread_because(fate.draft, field);
+    }
     for (std::size_t i = 0; i < field_count; ++i) {
         if (const Value* value = fate.draft.values[i]) {
-            cell.from.push_back({std::string(to_string(static_cast<Field>(i))), shown(value->key),
-                                 place_of(files, value->at)});
+            cell.from.push_back({std::string(to_string(static_cast<Field>(i))),
+                                 expand_text::shortened(value->key), place_of(files, value->at)});
         }
     }
     cell.from.push_back({"repeat", std::to_string(fate.draft.repeat), ""});
@@ -100,8 +120,12 @@ class Seen {
     explicit Seen(const std::vector<Condition>& conditions)
         : conditions_(conditions), met_(conditions.size()), values_(conditions.size()) {}
 
-    // Whether all conditions hold.
-    bool check(const Draft& draft) {
+    // Whether all conditions hold, of what was asked: who asks for a threshold that nf4 does not
+    // read learns so.
+    bool check(Draft draft) {
+        for (const auto& [field, value] : dropped_from(draft)) {
+            draft[field] = draft[field] != nullptr ? draft[field] : value;
+        }
         bool all = true;
         for (std::size_t i = 0; i < conditions_.size(); ++i) {
             const bool met = holds(conditions_[i], draft);

@@ -15,8 +15,9 @@ namespace bitsweep {
 struct ExplainedCell {
     std::string fate;   // "cell", "excluded", "removed by where", "merged"
     std::string place;  // "a.yaml:12:5" of the rule, or of what made the cell
-    std::string why;    // of `where`: the condition and the values that it read, or of a template
-                        // what it leaves to the card, and which known cards fail
+    // Of `where`: the condition and the values that it read, or of a template what it leaves to the
+    // card, and which known cards fail. What the method does not read.
+    std::string why;
     struct From {
         std::string field;
         std::string value;
@@ -33,8 +34,9 @@ struct CellExplanation {
 inline constexpr std::size_t max_explained = 10'000;
 
 // Every combination that fits all of `conditions`, as under `exclude`: {"model", "llama-*"},
-// {"bits", ">=8"}. invalid_input: the file's mistakes, a wrong condition, none that fits (with the
-// condition that nothing met and what there is).
+// {"bits", ">=8"}; before what its method does not read is dropped. invalid_input: the file's
+// mistakes, a wrong condition, none that fits (with the condition that nothing met and what there
+// is).
 Result<CellExplanation> explain_cells(
     const ExperimentText& text, const std::vector<std::pair<std::string, std::string>>& conditions);
 

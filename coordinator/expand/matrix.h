@@ -64,6 +64,9 @@ struct Axis {
     bool is_plain() const { return !by && branches.empty(); }
 };
 
+// Whether the axis has the value of this key somewhere, in a case or a branch if it has such.
+bool may_take(const Axis& axis, const std::string& key);
+
 // Axes that move together; an ordinary axis is a group of one.
 struct AxisGroup {
     At at;

@@ -236,6 +236,15 @@ Status read_keys(const Node& root, Matrix& matrix) {
 
 }  // namespace
 
+bool may_take(const Axis& axis, const std::string& key) {
+    const auto has = [&](const std::vector<Value>& values) {
+        return std::ranges::any_of(values, [&](const Value& one) { return one.key == key; });
+    };
+    return has(axis.values) || (axis.otherwise && has(*axis.otherwise)) ||
+           std::ranges::any_of(axis.cases, [&](const auto& one) { return has(one.second); }) ||
+           std::ranges::any_of(axis.branches, [&](const Branch& one) { return has(one.values); });
+}
+
 Result<Matrix> parse_matrix(const ExperimentText& text) {
     Matrix matrix;
     matrix.file = text.file;
@@ -246,9 +255,8 @@ Result<Matrix> parse_matrix(const ExperimentText& text) {
         TRY(apply_extends(root, text.read_base, matrix.file, matrix.bases));
         TRY(apply_overrides(root, text.overrides));
     }
-    const Status schema = check_schema(root, matrix.file);
     TRY(read_keys(root, matrix));
-    TRY(schema);
+    TRY(check_schema(root, matrix.file));
     return matrix;
 }
 

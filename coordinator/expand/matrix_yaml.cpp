@@ -66,6 +66,10 @@ class Builder : public YAML::EventHandler {
     void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                   const std::string& value) override {
         refuse_tag(mark, tag);
+        if (value.find('\0') != std::string::npos) {
+            throw Refused{place(mark),
+                          "a text cannot hold the character of number 0 (`\\0`): leave it out"};
+        }
         Node node;
         node.kind = Kind::scalar;
         node.quoted = tag == "!";

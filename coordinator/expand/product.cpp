@@ -48,6 +48,12 @@ Result<const std::vector<Value>*> values_of(const Matrix& matrix, const Axis& ax
     if (axis.otherwise) {
         return &*axis.otherwise;
     }
+    if (selector == nullptr) {
+        return error_at(matrix.file, axis.at,
+                        "`" + std::string(to_string(axis.field)) + "` depends on `" +
+                            std::string(to_string(*axis.by)) +
+                            "`, which some combinations do not have: add `else: [...]`");
+    }
     return error_at(matrix.file, axis.at,
                     "`" + std::string(to_string(axis.field)) + "` says nothing for " +
                         std::string(to_string(*axis.by)) + " `" + shown(key) + "`: add `" +
@@ -175,9 +181,14 @@ std::vector<const AxisGroup*> groups_left_by(const Matrix& matrix, const Include
                                    [&](const FieldValue& value) { return value.field == field; });
     };
     std::vector<const AxisGroup*> out;
+    const auto varies = [&](Field field) {
+        return std::ranges::any_of(
+            out, [&](const AxisGroup* group) { return group->axes[0].field == field; });
+    };
     for (const AxisGroup& group : matrix.groups) {
         const Axis& axis = group.axes[0];
-        if (group.axes.size() == 1 && axis.by && says(*axis.by) && !says(axis.field)) {
+        if (group.axes.size() == 1 && axis.by && (says(*axis.by) || varies(*axis.by)) &&
+            !says(axis.field)) {
             out.push_back(&group);
         }
     }

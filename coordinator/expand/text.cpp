@@ -54,17 +54,26 @@ std::string one_of(std::span<const std::string_view> known) {
     return out;
 }
 
+std::string shortened(std::string_view text) {
+    constexpr std::size_t most = 60;
+    if (text.size() <= most) {
+        return std::string(text);
+    }
+    std::size_t end = most;
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) {
+        --end;  // not inside a UTF-8 sequence
+    }
+    return std::string(text.substr(0, end)) + "...";
+}
+
 std::string shown(std::string_view text) {
     std::string out;
-    for (const char c : text) {
-        if (out.size() >= 60) {
-            // Not inside a UTF-8 sequence.
-            while (!out.empty() && (static_cast<unsigned char>(out.back()) & 0xC0) == 0x80) {
-                out.pop_back();
-            }
-            return out + "...";
+    for (const char c : shortened(text)) {
+        if (c == '\n' || c == '\r' || c == '\t') {
+            out += c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t";
+        } else {
+            out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
         }
-        out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
     }
     return out;
 }

@@ -25,7 +25,11 @@ std::string suggestion(std::string_view word, std::span<const std::string_view> 
 // "`a`, `b` or `c`"
 std::string one_of(std::span<const std::string_view> known);
 
-// At most 60 bytes, without control characters: text of a file goes into one line of a message.
+// At most 60 bytes, the rest as "...".
+std::string shortened(std::string_view text);
+
+// The same control characters (`\\n`, and `?` for the rare ones): text of a file goes into one line
+// of a message.
 std::string shown(std::string_view text);
 
 // `*` any run, `?` any one; without case.

@@ -84,10 +84,13 @@ class Eta {
         total_ms_ += left;
     }
 
+    // No device is going to work on it; alone it may wait for ever.
+    void add_impossible() { impossible_ = true; }
+
     std::int64_t value() const {
         const std::int64_t devices = usable_devices(state_);
         if (total_ms_ == 0 && known_) {
-            return 0;
+            return impossible_ ? -1 : 0;
         }
         return known_ && devices > 0
                    ? static_cast<std::int64_t>(total_ms_ / static_cast<double>(devices))
@@ -99,6 +102,7 @@ class Eta {
     TimePoint now_;
     double total_ms_ = 0;
     bool known_ = true;
+    bool impossible_ = false;
 };
 
 std::vector<std::string> in_words(const std::map<std::string, std::int64_t>& reasons) {
@@ -141,7 +145,7 @@ ExperimentStatus experiment_view(const State& state, TimePoint now,
             const Reasons::Entry reason = reasons.of(job);
             ++view.jobs[reason.impossible ? "impossible" : "waiting"];
             ++waiting[reason.words];
-            eta.add(job);
+            reason.impossible ? eta.add_impossible() : eta.add(job);
         }
     }
     if (experiment.jobs.empty() && !experiment.left_out.empty()) {

@@ -4,8 +4,11 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <regex>
+#include <set>
 
 #include "tests/cli/program.h"
 #include "tests/temp_folder.h"
@@ -94,6 +97,39 @@ TEST_F(Cli, AConfigurationFileGivesFlagsAndTheCommandLineWins) {
     const Ended variable = run({"status", "--config", "my.conf"}, {{"BITSWEEP_DB", "env.db"}});
     EXPECT_NE(variable.err.find("env.db.keys"), std::string::npos) << variable.err;
     EXPECT_EQ(run({"status", "--config", "nothing.conf"}).code, 2);
+}
+
+std::vector<std::string> words_of(const std::string& text, const std::string& pattern) {
+    const std::regex expression(pattern);
+    std::vector<std::string> words;
+    for (std::sregex_iterator one(text.begin(), text.end(), expression), end; one != end; ++one) {
+        words.push_back((*one)[1]);
+    }
+    return words;
+}
+
+TEST_F(Cli, AConfigurationFileTakesTheFlagsOfEveryCommandAndNothingElse) {
+    const std::string flag = "\n  (?:-. \\[ )?--([a-z-]+)";
+    const std::vector<std::string> own = words_of(run({"status", "--help"}).out, flag);
+    std::set<std::string> others;
+    for (const std::string& command : words_of(run({"--help"}).out, "\n  ([a-z]+) ")) {
+        for (const std::string& one : words_of(run({command, "--help"}).out, flag)) {
+            others.insert(one);
+        }
+    }
+    EXPECT_GT(others.size(), 50u);
+    std::ofstream file(folder_ / "my.conf");
+    for (const std::string& one : others) {
+        file << (std::ranges::find(own, one) == own.end() ? one + " = 1\n" : "");
+    }
+    file.close();
+    const Ended all = run({"status", "--config", "my.conf"});
+    EXPECT_EQ(all.code, 3) << all.err;  // as far as a coordinator, which there is not
+    std::ofstream(folder_ / "my.conf") << "leese = 5\n";
+    const Ended misspelt = run({"status", "--config", "my.conf"});
+    EXPECT_EQ(misspelt.code, 2);
+    EXPECT_EQ(misspelt.err,
+              "bitsweep: my.conf: `leese` is no flag of any command; did you mean `lease`?\n");
 }
 
 TEST_F(Cli, SubmitAndStatusWithoutCoordinatorSayWhatToDo) {
@@ -379,6 +415,11 @@ TEST_F(Cli, DoctorNamesWhatIsLackingAndTheRemedy) {
     EXPECT_EQ(bad.code, 1);
     EXPECT_NE(bad.out.find("runner,lacking,"), std::string::npos) << bad.out;
     EXPECT_NE(bad.out.find("scripts/build"), std::string::npos) << bad.out;
+    const Ended none =
+        run({"doctor", "--runner", FAKE_RUNNER, "--models", "none", "--format", "csv"});
+    EXPECT_EQ(none.code, 1);
+    EXPECT_NE(none.out.find("models,lacking,--models none is no folder"), std::string::npos)
+        << none.out;
 }
 
 }  // namespace

@@ -362,8 +362,26 @@ TEST(CellFields, AreTheCanonicalFormFlattened) {
     spec.threshold = 6;
     EXPECT_EQ(in_words(changes(fields, fields_of(spec))),
               "method fp16 -> llmint8-bnb, threshold (none) -> 6");
+    const CellFields before = fields_of(spec);
+    spec.prompt = "\"x\"\nand";
+    EXPECT_EQ(in_words(changes(before, fields_of(spec))), "prompt a\"b, {c}:\\ -> \"x\"\nand");
     EXPECT_EQ(fields_of("{\"a").size(), 1u);
     EXPECT_EQ(fields_of("nonsense").size(), 0u);
+}
+
+TEST_F(ExperimentFiles, AFileThatIsNamedAndNotThereIsNoExperimentFile) {
+    const auto refused = [&](const std::string& policy) {
+        return error_of(command_plan,
+                        {write("p.yaml",
+                               "experiment: p\nmatrix: {model: llama-nano, method: mixed, "
+                               "policy: " +
+                                   policy + "}\n")});
+    };
+    EXPECT_NE(refused("nofile.json").find("`nofile.json`: there is no file "), std::string::npos)
+        << refused("nofile.json");
+    const std::string outside = refused("../p.yaml");
+    EXPECT_NE(outside.find("it leads out of the folder "), std::string::npos) << outside;
+    EXPECT_EQ(outside.find("link"), std::string::npos) << outside;
 }
 
 // ---- explain

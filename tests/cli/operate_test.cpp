@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <thread>
@@ -91,6 +92,36 @@ TEST_F(Operating, APausedExperimentWaitsAndAResumedOneRuns) {
     EXPECT_EQ(run({"submit", "small.yaml", "--wait"}).code, 0);
 }
 
+TEST_F(Operating, ASubmissionSaysThatItLiftsAPause) {
+    EXPECT_EQ(run({"submit", "small.yaml"}).err.find("goes on"), std::string::npos);
+    ASSERT_EQ(run({"pause", "small", "--reason", "the lab is warm"}).code, 0);
+    const Ended again = run({"submit", "small.yaml"});
+    EXPECT_EQ(again.code, 0) << again.err;
+    EXPECT_NE(again.err.find("small was paused: the lab is warm; submitted again, it goes on"),
+              std::string::npos)
+        << again.err;
+}
+
+TEST_F(Operating, AWaitSaysWhyWhatIsLeftFitsNoWorker) {
+    const auto only = worker("only");
+    Program wait(folder_,
+                 {bitsweep_program(), "submit", "small.yaml", "--set", "gpu=[H100]", "--wait"});
+    EXPECT_TRUE(wait.says("no attached device is of kind H100 (attached: cpu)", 10)) << wait.err();
+    EXPECT_TRUE(wait.says("waits for a worker that fits", 5)) << wait.err();
+    wait.signal(SIGINT);
+    EXPECT_EQ(wait.wait(10), 130);
+}
+
+TEST_F(Operating, AWatchEndsWhenNobodyReadsOn) {
+    const std::string watch = "cd " + folder_.path().string() + " && timeout 20 " +
+                              bitsweep_program() + " status --watch";
+    EXPECT_EQ(WEXITSTATUS(std::system(("bash -c '" + watch +
+                                       " 2>/dev/null | head -1 >/dev/null; exit ${PIPESTATUS[0]}'")
+                                          .c_str())),
+              0);
+    EXPECT_EQ(WEXITSTATUS(std::system((watch + " > /dev/full 2>/dev/null").c_str())), 2);
+}
+
 TEST_F(Operating, ACancelledExperimentEndsItsRunningJobAndRetryRunsItAgain) {
     ASSERT_EQ(run({"submit", "small.yaml", "--set", "prompt=work 20000"}).code, 0);
     const auto only = worker("only");
@@ -153,6 +184,22 @@ TEST_F(Operating, LogsShowHowEveryAttemptEndedAndWhatItPrinted) {
     EXPECT_EQ(run({"logs"}).code, 2);
 }
 
+TEST_F(Operating, LogsAreThoseOfTheWorkerThatMadeTheAttempt) {
+    const auto only = worker("only");
+    ASSERT_EQ(run({"submit", "small.yaml", "--wait", "--set", "method=[fp16]"}).code, 0);
+    const Ended keys = run({"query", "SELECT key FROM jobs", "--format", "csv"});
+    const std::string key = keys.out.substr(keys.out.find('\n') + 1, 64);
+    // The same job of another database, by a worker of another name.
+    const fs::path other = folder_ / "state/bitsweep/worker-other/logs";
+    fs::create_directories(other);
+    std::ofstream(other / (key + "-1.log")) << "BOOM\n";
+    EXPECT_EQ(run({"logs", key}).out.find("BOOM"), std::string::npos);
+    fs::create_directories(folder_ / "named/logs");
+    std::ofstream(folder_ / "named/logs" / (key + "-1.log")) << "as asked\n";
+    const Ended named = run({"logs", key, "--state", "named"});
+    EXPECT_EQ(named.out, "as asked\n") << named.err;
+}
+
 class Launching : public Operating {
  protected:
     // An ssh that reaches this machine only.
@@ -204,6 +251,34 @@ TEST_F(Launching, ADryRunShowsTheJobScriptAndStartsNothing) {
               std::string::npos)
         << dry.out;
     EXPECT_EQ(dry.out.find("secret"), std::string::npos);
+}
+
+TEST_F(Launching, AnAddressThatWasGivenReachesTheWorkers) {
+    const Words given = {"launch", "local", "--dry-run", "--coordinator", "tcp://head:7420"};
+    EXPECT_NE(run(given).out.find("--connect tcp://head:7420"), std::string::npos)
+        << run(given).out;
+    Words both = given;
+    both.insert(both.end(), {"--", "--connect", "tcp://other:7420"});
+    EXPECT_EQ(run(both).out.find("head:7420"), std::string::npos) << run(both).out;
+    Program launch(folder_,
+                   {bitsweep_program(), "launch", "ssh", "gpu-1", "--dry-run", "--coordinator",
+                    "tcp://head:7420"},
+                   with_fake_ssh());
+    EXPECT_EQ(launch.wait(10), 0) << launch.err();
+    EXPECT_NE(launch.out().find("--connect tcp://head:7420"), std::string::npos) << launch.out();
+}
+
+TEST_F(Launching, ALineOfTheHostFileIsOneHost) {
+    std::ofstream(folder_ / "hosts") << "# ours\n gpu-1  # the old one\n\ngpu-2\n";
+    const Ended two = run({"launch", "ssh", "--hostfile", "hosts", "--dry-run"});
+    EXPECT_EQ(two.code, 0) << two.err;
+    EXPECT_NE(two.out.find("gpu-2"), std::string::npos) << two.out;
+    std::ofstream(folder_ / "hosts") << "gpu-1\ngpu-2 slots=4\n";
+    const Ended refused = run({"launch", "ssh", "--hostfile", "hosts", "--dry-run"});
+    EXPECT_EQ(refused.code, 2);
+    EXPECT_NE(refused.err.find("hosts:2: `slots=4` after `gpu-2`: one host a line"),
+              std::string::npos)
+        << refused.err;
 }
 
 TEST_F(Launching, MistakesAreOneLineAndStartNothing) {
@@ -314,6 +389,27 @@ TEST_F(Page, ADashboardOfItsOwnSaysWhenTheCoordinatorIsAway) {
     EXPECT_NE(get(port, "/status.json").find("\"error\""), std::string::npos);
     dashboard.signal(SIGTERM);
     EXPECT_EQ(dashboard.wait(10), 0);
+}
+
+TEST_F(Operating, AWaitAndAWatchFollowACoordinatorToAnotherAddress) {
+    ASSERT_EQ(run({"submit", "small.yaml"}).code, 0);
+    Program wait(folder_, {bitsweep_program(), "submit", "small.yaml", "--wait"});
+    Program watch(folder_, {bitsweep_program(), "status", "--watch", "--format", "jsonl"});
+    Program page(folder_, {bitsweep_program(), "dashboard", "--port", "0"});
+    ASSERT_TRUE(page.says("/metrics", 10)) << page.err();
+    ASSERT_TRUE(holds([&] { return !wait.out().empty() && !watch.out().empty(); }, 10));
+    server_->signal(SIGTERM);
+    ASSERT_EQ(server_->wait(10), 0);
+    ASSERT_TRUE(wait.says("waiting for it to come back", 10)) << wait.err();
+    serve({});  // any free port: another one
+    const auto only = worker("only");
+    EXPECT_EQ(wait.wait(20), 0) << wait.err();
+    EXPECT_TRUE(holds([&] { return watch.out().find("\"done\":4") != std::string::npos; }, 10))
+        << watch.out() << watch.err();
+    const std::string at = page.out();
+    const int port = std::stoi(at.substr(at.rfind(':') + 1));
+    EXPECT_TRUE(holds(
+        [&] { return get(port, "/metrics").find("bitsweep_up 1\n") != std::string::npos; }, 10));
 }
 
 TEST_F(Page, APortInUseIsNamed) {

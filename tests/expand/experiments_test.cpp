@@ -136,6 +136,32 @@ TEST(Experiments, TheSchemaForEditorsRefusesUnknownKeysToo) {
     }
 }
 
+TEST(Experiments, TheSchemaForEditorsRefusesWhatAPatternCan) {
+    const auto accepted = [](const std::string& text) {
+        const auto node = yaml::read_document(text, "a.yaml");
+        EXPECT_TRUE(node.ok()) << text;
+        return node.ok() && validate(Noun::experiment, yaml::to_json(*node)).ok();
+    };
+    const std::string tail = ", matrix: {model: gpt2, method: fp16}}";
+    for (const char* keys :
+         {"experiment: a-1.B_", "experiment: 2024", "experiment: a, order: shuffled(7)",
+          "experiment: a, order: interleave(prompt_tokens)", "experiment: a, timeout: 90s",
+          "experiment: a, include: [{batch: 2}]", "experiment: a, defaults: {}",
+          "experiment: a, zip: [{threshold: {log: [1, 8], n: 3}, batch: {range: [1, 3]}}]"}) {
+        EXPECT_TRUE(accepted("{" + std::string(keys) + tail)) << keys;
+    }
+    for (const char* keys :
+         {"experiment: a b", "experiment: \u00e9", "experiment: ..", "experiment: a, order: random",
+          "experiment: a, order: shuffled(-1)", "experiment: a, order: interleave(Q)",
+          "experiment: a, timeout: 1h30m", "experiment: a, timeout: 0s",
+          "experiment: a, include: [{}]", "experiment: a, zip: [{batch: {range: [1, 2], n: 3}}]",
+          "experiment: a, zip: [{batch: {log: [1, 2]}}]",
+          "experiment: a, zip: [{batch: {log: [1, 2], linear: [1, 2], n: 2}}]",
+          "experiment: a, defaults: {model: {weights: random}}"}) {
+        EXPECT_FALSE(accepted("{" + std::string(keys) + tail)) << keys;
+    }
+}
+
 // What an editor offers is what there is.
 TEST(Experiments, TheSchemaForEditorsCompletesModelsMethodsCardsAndFields) {
     const Json schema = Json::parse(schema_text(Noun::experiment));

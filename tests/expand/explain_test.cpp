@@ -57,6 +57,26 @@ TEST(ExplainCell, ACellNamesTheLineOfEachValue) {
     EXPECT_EQ(place("calibration"), "absent");
 }
 
+TEST(ExplainCell, WhatTheMethodDoesNotReadIsFoundAndSaidToBeDropped) {
+    const Result<CellExplanation> got =
+        explain({{"model", "llama-nano"}, {"method", "nf4"}, {"threshold", "6"}});
+    ASSERT_TRUE(got.ok()) << got.error().message;
+    ASSERT_EQ(got->cells.size(), 1u);
+    EXPECT_EQ(got->cells[0].fate, "merged: equal to a cell above");
+    EXPECT_EQ(got->cells[0].why, "threshold 6 dropped: nf4 does not read it");
+    // bitsweep's own default is nothing that anybody asked for.
+    EXPECT_EQ(message_of({{"method", "nf4"}, {"alpha", "0.5"}}),
+              "no combination has `alpha=0.5`; `alpha` is not set");
+}
+
+TEST(ExplainCell, ATextKeepsItsLineBreaks) {
+    const Result<CellExplanation> got = explain({{"model", "llama-nano"}, {"method", "fp16"}},
+                                                {{"prompt", "\"x\\ny\""}, {"threshold", "6"}});
+    ASSERT_TRUE(got.ok()) << got.error().message;
+    const auto& from = got->cells.at(0).from;
+    EXPECT_EQ(std::ranges::find(from, "prompt", &ExplainedCell::From::field)->value, "x\ny");
+}
+
 TEST(ExplainCell, AValueOfTheCommandLineIsNoDefault) {
     const Result<CellExplanation> got =
         explain({{"model", "llama-nano"}, {"method", "nf4"}},

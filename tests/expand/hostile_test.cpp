@@ -33,6 +33,14 @@ TEST(HostileYaml, ControlCharactersAreRefusedWithTheirPlace) {
               "test.yaml:1:13: a control character (byte 27) stands here: is this a text file?");
 }
 
+TEST(HostileYaml, ATextWithoutItsEndIsRefusedWhereverTheZeroStands) {
+    for (const char* prompt : {"\\0x", "ok\\0ok"}) {
+        EXPECT_EQ(refusal("experiment: a\nquestion: \"" + std::string(prompt) + "\"" + tail),
+                  "test.yaml:2:11: a text cannot hold the character of number 0 (`\\0`): leave it "
+                  "out");
+    }
+}
+
 TEST(HostileYaml, NestingIsBoundedHoweverItIsWritten) {
     const auto deep = [](const std::string& open, std::size_t times) {
         std::string text = "experiment: a\ntags: ";
@@ -55,6 +63,15 @@ TEST(HostileYaml, NestingIsBoundedHoweverItIsWritten) {
         chain += "  a" + n + ": &a" + n + " [*a" + std::to_string(i - 1) + "]\n";
     }
     EXPECT_NE(refusal(chain + tail).find("nested deeper"), std::string::npos);
+}
+
+TEST(Overrides, ATextThatReadsAsAMapIsToBeQuoted) {
+    const Result<Expansion> expansion =
+        expand_yaml("experiment: a" + tail, "test.yaml", {{"prompt", "x: y"}});
+    ASSERT_FALSE(expansion.ok());
+    EXPECT_TRUE(expansion.error().message.ends_with(
+        "; quote a text that has `: ` in it, such as --set 'prompt=\"x: ...\"'"))
+        << expansion.error().message;
 }
 
 TEST(HostileYaml, AnAliasInsideItsOwnAnchorIsRefused) {

@@ -83,6 +83,21 @@ TEST_F(StatusView, the_eta_comes_from_finished_jobs_and_the_number_of_devices) {
     EXPECT_EQ(status().experiments.at(0).eta_ms, 6'000);
 }
 
+TEST_F(StatusView, what_no_device_can_run_takes_no_time) {
+    say(worker_peer(), hello());
+    Submit submit = submission(1);
+    submit.cells.push_back(cell(1, "H100"));
+    say(client_peer(), submit);
+    turn();
+    const Dispatch dispatch = take<Dispatch>("w1").value();
+    now_ = now_ + Duration{4'000};
+    say(worker_peer(), result_of(dispatch));
+    turn();
+    const ExperimentStatus sweep = status().experiments.at(0);
+    EXPECT_EQ(sweep.jobs, (std::map<std::string, std::int64_t>{{"done", 1}, {"impossible", 1}}));
+    EXPECT_EQ(sweep.eta_ms, -1);
+}
+
 TEST_F(StatusView, workers_are_idle_busy_or_lost) {
     say(worker_peer(), hello());
     say(worker_peer("w2"), hello("w2"));
