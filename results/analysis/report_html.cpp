@@ -172,7 +172,10 @@ std::vector<std::string> machine_drifts(const Report& report) {
 }
 
 std::string left_out_section(const Report& report) {
-    const auto& excluded = report.evidence.excluded;
+    std::vector<std::string> excluded;
+    for (const LeftOutRun& run : report.evidence.excluded) {
+        excluded.push_back(run.text());
+    }
     std::string inner = for_every_device(report, order_figure) + html::list(machine_drifts(report));
     inner += excluded.empty()
                  ? html::paragraph(

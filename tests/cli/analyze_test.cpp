@@ -67,6 +67,36 @@ TEST_F(AnalyzeCommand, answersEveryQuestionInEveryFormat) {
               std::string::npos);
 }
 
+TEST_F(AnalyzeCommand, everyAnswerNamesTheRunsThatItDoesWithout) {
+    auto store = open_store(db);
+    for (const char* model : {"gpt2", "gpt2-xl"}) {
+        StoredJob job = make_job("nf4");
+        job.cell.spec.model.name = model;
+        rekey(job);
+        FinishedRun disturbed = make_run(job, 100);
+        disturbed.result.measurements.push_back({"window_throttled", "1", 0, 1});
+        put_jobs(*store, "first", {job});
+        put_run(*store, disturbed);
+    }
+    for (const Arguments& question : std::vector<Arguments>{
+             {"compare", "int8", "fp16"}, {"crossover"}, {"scaling"}, {"pareto"}, {"latency"}}) {
+        const Printed printed = analyze(question);
+        EXPECT_NE(printed.out.find("left out of every interval and fit: gpt2-xl nf4 on cpu, repeat "
+                                   "0: throttled"),
+                  std::string::npos)
+            << printed.out << printed.err;
+    }
+    for (const Arguments& question :
+         std::vector<Arguments>{{"compare", "nf4", "fp16"}, {"crossover", "nf4"}}) {
+        const Printed printed = analyze(question);
+        EXPECT_EQ(printed.code, exit_bad_input);
+        EXPECT_NE(
+            printed.err.find("`nf4` was measured, but all its 2 runs are left out: throttled"),
+            std::string::npos)
+            << printed.err;
+    }
+}
+
 TEST_F(AnalyzeCommand, whereOnlyOtherToolsMeasuredSaysWhereTheirRowsAre) {
     const std::string seed = BITSWEEP_SOURCE_DIR "/results/published/seed-t4.csv";
     db = (folder / "empty.db").string();
