@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -95,6 +96,36 @@ TEST_F(AnalyzeCommand, everyAnswerNamesTheRunsThatItDoesWithout) {
             std::string::npos)
             << printed.err;
     }
+}
+
+TEST_F(AnalyzeCommand, aMergeReadsEverySourceBeforeItChangesAnything) {
+    const std::string target = (folder / "target.db").string();
+    const std::string junk = (folder / "junk.db").string();
+    std::ofstream(junk) << "hi\n";
+    const Printed printed = run(command_merge, {db, junk, "--db", target});
+    EXPECT_EQ(printed.code, exit_bad_input);
+    EXPECT_NE(printed.err.find(junk), std::string::npos) << printed.err;
+    EXPECT_FALSE(std::filesystem::exists(target));
+}
+
+TEST_F(AnalyzeCommand, aMergeThatEndsHalfwayNamesWhatItMerged) {
+    const std::string other = (folder / "other.db").string();
+    const std::string target = (folder / "target.db").string();
+    for (const auto& [file, digest] :
+         {std::pair(other, "bbbbbbbb"), std::pair(target, "aaaaaaaa")}) {
+        const auto store = open_store(file);
+        const StoredJob job = make_job("nf4");
+        FinishedRun finished = make_run(job, 90);
+        finished.result.weights_digest = digest;
+        put_jobs(*store, "e", {job});
+        put_run(*store, finished);
+    }
+    const Printed printed = run(command_merge, {db, other, "--db", target});
+    EXPECT_EQ(printed.code, exit_some_failed);
+    EXPECT_NE(printed.out.find(db), std::string::npos) << printed.out;
+    EXPECT_NE(printed.err.find("nothing of it was merged; what the table names was merged before"),
+              std::string::npos)
+        << printed.err;
 }
 
 TEST_F(AnalyzeCommand, whereOnlyOtherToolsMeasuredSaysWhereTheirRowsAre) {
