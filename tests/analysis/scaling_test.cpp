@@ -246,6 +246,24 @@ TEST(Crossover, oneProcessResolvesNothing) {
     const Scaling scaling = fit_scaling(evidence, {});
     for (const SpeedFit& fit : scaling.speed) {
         EXPECT_TRUE(std::isnan(fit.bandwidth.low)) << fit.method;
+TEST(Crossover, theSentenceAndTheReportsFirstParagraphSayTheSameOfModelsOfOneWidth) {
+    // gpt2 and opt-125m are of one width: averaged they are ahead, gpt2 alone is not told apart.
+    SyntheticPlan plan;
+    plan.repeats = 5;
+    for (const auto& [model, gain] :
+         {std::pair("gpt2", 1.0), std::pair("opt-125m", 2.0), std::pair("gpt2-medium", 2.0)}) {
+        plan.cells.push_back({model, "fp16", {}, 100, {}});
+        plan.cells.push_back({model, "nf4", {}, 100 * gain, {}});
+    }
+    const auto found = find_crossovers(evidence_of(plan), {}, {}, {});
+    ASSERT_TRUE(found.ok()) << found.error().message;
+    ASSERT_EQ(found->front().width.verdict, CrossoverClass::always);
+    ASSERT_EQ(found->front().parameters.verdict, CrossoverClass::unresolved);
+    EXPECT_NE(sentence_of(found->front()).find("not resolved"), std::string::npos)
+        << sentence_of(found->front());
+    EXPECT_NE(crossing_answers(*found)[0].find("nf4 not resolved"), std::string::npos);
+}
+
         EXPECT_LT(fit.held_out, 0.05);
     }
     const auto found = find_crossovers(evidence, scaling, {}, {});
