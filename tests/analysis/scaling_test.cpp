@@ -118,6 +118,13 @@ TEST(Scaling, tooFewSizesAreSaidNotFitted) {
     EXPECT_NE(text.find("No method was measured on enough sizes"), std::string::npos);
 }
 
+TEST(Scaling, withoutALawOfQualityNothingIsHeldOut) {
+    const auto cells = physical_cells({"gpt2"}, {fp16, int8}, QualityLaw{2, -1.39, -0.3});
+    const Scaling scaling = fit_scaling(evidence_of(card(1, cells)), {.resamples = 50});
+    ASSERT_EQ(scaling.quality.points.size(), 1u);
+    EXPECT_TRUE(std::isnan(scaling.quality.points[0].held_out));
+}
+
 TEST(Scaling, qualityRecoversItsPlantedLaw) {
     const QualityLaw law = {2, -1.39, -0.3};
     const PhysicalLaw int3 = {"int3-g64", {}, 20'000, 2'500, 2.0e12};
@@ -239,13 +246,6 @@ TEST(Crossover, noiseAboveTheEffectIsNotResolved) {
     EXPECT_NE(sentence_of(found->front()).find("not resolved"), std::string::npos);
 }
 
-TEST(Crossover, oneProcessResolvesNothing) {
-    SyntheticPlan plan = card(2, physical_cells(gpt2_to_8b, {fp16, int8}));
-    plan.repeats = 1;
-    const Evidence evidence = evidence_of(plan);
-    const Scaling scaling = fit_scaling(evidence, {});
-    for (const SpeedFit& fit : scaling.speed) {
-        EXPECT_TRUE(std::isnan(fit.bandwidth.low)) << fit.method;
 TEST(Crossover, theSentenceAndTheReportsFirstParagraphSayTheSameOfModelsOfOneWidth) {
     // gpt2 and opt-125m are of one width: averaged they are ahead, gpt2 alone is not told apart.
     SyntheticPlan plan;
@@ -264,6 +264,13 @@ TEST(Crossover, theSentenceAndTheReportsFirstParagraphSayTheSameOfModelsOfOneWid
     EXPECT_NE(crossing_answers(*found)[0].find("nf4 not resolved"), std::string::npos);
 }
 
+TEST(Crossover, oneProcessResolvesNothing) {
+    SyntheticPlan plan = card(2, physical_cells(gpt2_to_8b, {fp16, int8}));
+    plan.repeats = 1;
+    const Evidence evidence = evidence_of(plan);
+    const Scaling scaling = fit_scaling(evidence, {});
+    for (const SpeedFit& fit : scaling.speed) {
+        EXPECT_TRUE(std::isnan(fit.bandwidth.low)) << fit.method;
         EXPECT_LT(fit.held_out, 0.05);
     }
     const auto found = find_crossovers(evidence, scaling, {}, {});
