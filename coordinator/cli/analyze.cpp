@@ -19,6 +19,7 @@
 #include "results/analysis/scaling.h"
 #include "results/analysis/summary.h"
 #include "results/store/store.h"
+#include "schemas/catalog/methods.h"
 
 namespace bitsweep {
 
@@ -60,7 +61,6 @@ Result<Evidence> read(Store& store, const Parsed& parsed) {
                                            "report"));
 }
 
-Error usage_error(const char* usage, const std::string& why) {
 // An answer says which runs it does without; where there is none, that may be the reason.
 template <class Answer>
 Result<Finding> with_left_out(const Evidence& evidence, const Answer& answer) {
@@ -79,6 +79,7 @@ Result<Finding> with_left_out(const Evidence& evidence, const Answer& answer) {
     return finding;
 }
 
+Error usage_error(const char* usage, const std::string& why) {
     return make_error(ErrorCode::invalid_input, why + "; usage: bitsweep analyze " + usage);
 }
 
@@ -206,8 +207,12 @@ Result<PolicyQuestion> policy_question(const Parsed& parsed) {
         question.budget = *time;
     } else if (parsed.has("memory")) {
         question.budget = TRY(parse_bytes(parsed.get<std::string>("memory")));
-    } else {
+    } else if (const auto method = parse_method(budget.substr(0, budget.find('@')))) {
         question.like = budget;
+    } else {
+        return make_error(ErrorCode::invalid_input,
+                          "--budget " + budget + ": neither a time, such as 350us, nor a method: " +
+                              method.error().message);
     }
     question.cost = of_memory ? PolicyCost::memory : PolicyCost::time;
     return question;

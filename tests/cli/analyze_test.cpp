@@ -202,6 +202,7 @@ TEST_F(AnalyzeCommand, mistakesAreOneLineThatNamesTheRemedyAndExitWithTwo) {
         {{"compare", "int8", "fp16", "--max-loss", "3"}, "compare has no such flag, pareto has"},
         {{"policy", "--budget", "50us", "--memory", "8GiB"}, "a time, and the budget is of memory"},
         {{"policy", "--budget", "50us", "--by", "memory"}, "a time, and the budget is of memory"},
+        {{"policy", "--budget", "bogus"}, "--budget bogus: neither a time, such as 350us, nor a"},
         {{"policy", "--random", "-3"}, "a number of policies"},
         {{"policy", "--check", ""}, "--check: an empty name"},
     };
