@@ -285,6 +285,7 @@ Result<int> run(const Parsed& parsed) {
     PreparedExperiment prepared = TRY(prepare(plan.request));
     const auto models = TRY(model_paths(prepared.submit.cells));
     interrupts();
+    TRY(texts_are_here(prepared.submit.cells));
     plan.request.models.push_back(plan.state / "models");
     const fs::path keys = plan.state / "keys";
     ServerOptions options;
