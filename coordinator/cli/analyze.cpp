@@ -19,6 +19,7 @@
 #include "results/analysis/scaling.h"
 #include "results/analysis/summary.h"
 #include "results/store/store.h"
+#include "schemas/catalog/methods.h"
 
 namespace bitsweep {
 
@@ -44,9 +45,9 @@ Result<Evidence> read(Store& store, const Parsed& parsed) {
         return evidence;
     }
     if (!evidence.excluded.empty()) {
-        return make_error(
-            ErrorCode::not_found,
-            "every run was disturbed and is left out, the first one: " + evidence.excluded.front());
+        return make_error(ErrorCode::not_found,
+                          "every run was disturbed and is left out, the first one: " +
+                              evidence.excluded.front().text());
     }
     // Other tools tell rates, without the samples and counters that an analysis reads.
     const Table external = TRY(store.query("SELECT count(*) FROM v_external"));
@@ -60,6 +61,24 @@ Result<Evidence> read(Store& store, const Parsed& parsed) {
                                            "report"));
 }
 
+// An answer says which runs it does without; where there is none, that may be the reason.
+template <class Answer>
+Result<Finding> with_left_out(const Evidence& evidence, const Answer& answer) {
+    Result<Finding> finding = answer();
+    std::string why;
+    for (const std::string& runs : evidence.left_out()) {
+        why += (why.empty() ? "" : "; ") + runs;
+        if (finding) {
+            finding->notes.push_back("left out of every interval and fit: " + runs);
+        }
+    }
+    if (!finding && finding.error().code == ErrorCode::not_found && !why.empty()) {
+        return make_error(ErrorCode::not_found,
+                          finding.error().message + "; left out as disturbed: " + why);
+    }
+    return finding;
+}
+
 Error usage_error(const char* usage, const std::string& why) {
     return make_error(ErrorCode::invalid_input, why + "; usage: bitsweep analyze " + usage);
 }
@@ -70,14 +89,18 @@ Result<Finding> run_compare(Store& store, const Parsed& parsed, const Words& wor
     }
     const CompareQuestion question{words[0], words[1], parsed.get<double>("margin") / 100};
     const Evidence evidence = TRY(read(store, parsed));
-    return compare_finding(TRY(compare(evidence, question)), question);
+    return with_left_out(evidence, [&]() -> Result<Finding> {
+        return compare_finding(TRY(compare(evidence, question)), question);
+    });
 }
 
 Result<Finding> run_scaling(Store& store, const Parsed& parsed, const Words& words) {
     if (!words.empty()) {
         return usage_error("scaling [--device KIND]", "scaling takes no words");
     }
-    return scaling_finding(fit_scaling(TRY(read(store, parsed)), {}));
+    const Evidence evidence = TRY(read(store, parsed));
+    return with_left_out(
+        evidence, [&]() -> Result<Finding> { return scaling_finding(fit_scaling(evidence, {})); });
 }
 
 Result<Finding> run_crossover(Store& store, const Parsed& parsed, const Words& words) {
@@ -87,8 +110,10 @@ Result<Finding> run_crossover(Store& store, const Parsed& parsed, const Words& w
     const Evidence evidence = TRY(read(store, parsed));
     const CrossoverQuestion question{words.empty() ? "" : words[0],
                                      words.size() < 2 ? "" : words[1]};
-    return crossover_finding(
-        TRY(find_crossovers(evidence, fit_scaling(evidence, {}), question, {})));
+    return with_left_out(evidence, [&]() -> Result<Finding> {
+        return crossover_finding(
+            TRY(find_crossovers(evidence, fit_scaling(evidence, {}), question, {})));
+    });
 }
 
 // "8GiB", "500 MiB", "2e9": bytes.
@@ -133,7 +158,10 @@ Result<Finding> run_pareto(Store& store, const Parsed& parsed, const Words& word
     if (parsed.has("memory")) {
         question.most_bytes = TRY(parse_bytes(parsed.get<std::string>("memory")));
     }
-    return pareto_finding(find_fronts(TRY(read(store, parsed)), question, {}), question);
+    const Evidence evidence = TRY(read(store, parsed));
+    return with_left_out(evidence, [&]() -> Result<Finding> {
+        return pareto_finding(find_fronts(evidence, question, {}), question);
+    });
 }
 
 Result<Finding> run_latency(Store& store, const Parsed& parsed, const Words& words) {
@@ -142,7 +170,9 @@ Result<Finding> run_latency(Store& store, const Parsed& parsed, const Words& wor
     }
     const Evidence evidence = TRY(read(store, parsed));
     const std::string method = words.empty() ? "" : TRY(resolve_method(evidence, words[0]));
-    return latency_finding(split_latency(evidence, fit_scaling(evidence, {}), {}), method);
+    return with_left_out(evidence, [&]() -> Result<Finding> {
+        return latency_finding(split_latency(evidence, fit_scaling(evidence, {}), {}), method);
+    });
 }
 
 // "350us", "1.2 ms": nanoseconds; nothing for other text.
@@ -177,8 +207,12 @@ Result<PolicyQuestion> policy_question(const Parsed& parsed) {
         question.budget = *time;
     } else if (parsed.has("memory")) {
         question.budget = TRY(parse_bytes(parsed.get<std::string>("memory")));
-    } else {
+    } else if (const auto method = parse_method(budget.substr(0, budget.find('@')))) {
         question.like = budget;
+    } else {
+        return make_error(ErrorCode::invalid_input,
+                          "--budget " + budget + ": neither a time, such as 350us, nor a method: " +
+                              method.error().message);
     }
     question.cost = of_memory ? PolicyCost::memory : PolicyCost::time;
     return question;

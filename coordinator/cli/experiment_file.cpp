@@ -10,6 +10,7 @@
 
 #include "coordinator/cli/digest_cache.h"
 #include "schemas/content.h"
+#include "schemas/policy.h"
 
 namespace bitsweep {
 
@@ -142,6 +143,31 @@ void resolve_paths(std::vector<Cell>& cells, const fs::path& experiment) {
     }
 }
 
+// The runner refuses a policy of another model's layers: better here than in every job.
+Status check_policies(const std::vector<Cell>& cells, const fs::path& experiment) {
+    std::map<std::string, std::string> models;  // by the text of the policy
+    for (const Cell& cell : cells) {
+        const std::string& text = cell.spec.policy;
+        if (text.empty()) {
+            continue;
+        }
+        const auto [entry, is_new] = models.try_emplace(text);
+        if (is_new) {
+            entry->second = TRY(policy_from_json(text)).model;
+        }
+        if (!entry->second.empty() && entry->second != cell.spec.model.name) {
+            return make_error(
+                ErrorCode::invalid_input,
+                experiment.string() + ":" + std::to_string(cell.yaml_line) +
+                    ": a policy of this cell was made for " + entry->second +
+                    ", and its model is " + cell.spec.model.name +
+                    "; name that model's policy, or leave `model` out of the policy file to use "
+                    "it all the same");
+        }
+    }
+    return {};
+}
+
 // The record of what was submitted: the file as typed, then, as comments, what it does not say
 // itself.
 std::string recorded(const std::string& yaml, const ExperimentRequest& request,
@@ -192,6 +218,15 @@ Result<std::map<std::string, std::string>> model_paths(const std::vector<Cell>& 
     return paths;
 }
 
+Status texts_are_here(const std::vector<Cell>& cells) {
+    for (const Cell& cell : cells) {
+        if (reads_text(cell.spec) && cell.identity.dataset_digest.empty()) {
+            TRY(find_text(cell.spec.quality.text, default_data_dirs()));
+        }
+    }
+    return {};
+}
+
 std::vector<ExpansionNote> not_here(const std::vector<Cell>& cells) {
     std::error_code code;
     std::map<std::string, std::int64_t> counts;
@@ -202,7 +237,8 @@ std::vector<ExpansionNote> not_here(const std::vector<Cell>& cells) {
                      " here; `run` refuses it, another machine's worker may have it"];
         }
         if (reads_text(cell.spec) && cell.identity.dataset_digest.empty()) {
-            ++counts["text " + cell.spec.quality.text + " is not here: a worker has to have it"];
+            ++counts["text " + cell.spec.quality.text +
+                     " is not here; `run` refuses it, another machine's worker may have it"];
         }
     }
     std::vector<ExpansionNote> notes;
@@ -251,6 +287,7 @@ Result<PreparedExperiment> prepare(const ExperimentRequest& request) {
     submit.yaml = recorded(yaml, request, prepared.expansion.bases);
     submit.cells = std::move(prepared.expansion.cells);
     submit.max_fails = prepared.expansion.max_fails.value_or(0);
+    TRY(check_policies(submit.cells, request.file));
     resolve_paths(submit.cells, request.file);
     submit.tags = prepared.expansion.tags;
     submit.force = request.force;

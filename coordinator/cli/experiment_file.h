@@ -36,11 +36,15 @@ Result<std::string> read_experiment(const std::filesystem::path& file);
 // What expand reads: the text with its name, its --set and the files beside it. `yaml` outlives it.
 ExperimentText text_of(const ExperimentRequest& request, std::string_view yaml);
 
-// invalid_input: the file's own mistakes (file:line:column); not_found: no such file.
+// invalid_input: the file's own mistakes (file:line:column), a policy that was made for another
+// model; not_found: no such file.
 Result<PreparedExperiment> prepare(const ExperimentRequest& request);
 
 // What models given by `path:` are called, and where they lie. not_found: where nothing lies.
 Result<std::map<std::string, std::string>> model_paths(const std::vector<Cell>& cells);
+
+// not_found: a text that prepared cells read is not on this machine.
+Status texts_are_here(const std::vector<Cell>& cells);
 
 // What prepared cells need that only another machine can have: models whose `path:` leads nowhere
 // here, and texts.

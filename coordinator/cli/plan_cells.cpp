@@ -53,8 +53,9 @@ std::string why_known(const KnownJob& job) {
     return job.state == "failed"
                ? std::string(to_string(job.last_outcome)) + ": " + job.last_message +
                      " (`bitsweep submit --retry-failed` runs it again)"
-           : job.state == "done" ? "measured already (`--force` measures it again)"
-                                 : "submitted already";
+           : job.state == "done"      ? "measured already (`--force` measures it again)"
+           : job.state == "cancelled" ? "cancelled before; a submission runs it"
+                                      : "submitted already";
 }
 
 bool is_template(const Cell& cell) {

@@ -60,9 +60,10 @@ void add_states(const std::vector<PlannedCell>& cells, Table& table) {
     }
     for (const char* state : {"new", "waiting", "running", "done", "failed", "cancelled"}) {
         if (const auto found = states.find(state); found != states.end()) {
-            add_row(
-                table, state, found->second,
-                found->first == "failed" ? classes + " (`--retry-failed` runs them again)" : "");
+            add_row(table, state, found->second,
+                    found->first == "failed"      ? classes + " (`--retry-failed` runs them again)"
+                    : found->first == "cancelled" ? "a submission runs them"
+                                                  : "");
         }
     }
 }

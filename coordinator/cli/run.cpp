@@ -227,7 +227,8 @@ void print_submitted(const Submitted& submitted, std::size_t asked) {
                                    ? ""
                                    : ", " + std::to_string(submitted.failed_before) +
                                          " failed before (`--retry-failed` runs them again)";
-    std::fprintf(stderr, "%s: %lld cells, %lld new, %lld done before%s\n",
+    // Cancelled ones run too, and done or failed ones where that was asked for.
+    std::fprintf(stderr, "%s: %lld cells, %lld to run, %lld done before%s\n",
                  submitted.experiment.value.c_str(), static_cast<long long>(submitted.cells),
                  static_cast<long long>(submitted.new_cells),
                  static_cast<long long>(submitted.done), failed.c_str());
@@ -284,6 +285,7 @@ Result<int> run(const Parsed& parsed) {
     RunPlan plan = TRY(read_plan(parsed));
     PreparedExperiment prepared = TRY(prepare(plan.request));
     const auto models = TRY(model_paths(prepared.submit.cells));
+    TRY(texts_are_here(prepared.submit.cells));
     interrupts();
     plan.request.models.push_back(plan.state / "models");
     const fs::path keys = plan.state / "keys";

@@ -164,6 +164,41 @@ Table compare(const std::vector<StoredJob>& jobs, const Answers& before, const A
     return table;
 }
 
+// Why nothing of it can be measured now; "" where something can.
+std::string why_it_waits(const StatusReply& reply, const Tally& tally) {
+    if (reply.workers.empty()) {
+        return "no worker is attached";
+    }
+    std::string reasons;
+    for (const std::string& reason : reply.experiments.front().reasons) {
+        reasons += (reasons.empty() ? "" : "; ") + reason;
+    }
+    return tally.running + tally.waiting > 0 ? "" : reasons;
+}
+
+// A wait for a worker that fits may never end: it is said, once for each reason.
+Result<ExperimentStatus> wait_in_words(Client& client, const ExperimentName& experiment) {
+    WaitRules rules;
+    rules.look = [told = std::string()](const StatusReply& reply,
+                                        const Tally& tally) mutable -> Status {
+        const std::string why = why_it_waits(reply, tally);
+        if (!why.empty() && why != told) {
+            std::fprintf(stderr, "waits for a worker: %s\n", why.c_str());
+        }
+        told = why;
+        return {};
+    };
+    const Result<ExperimentStatus> end = wait_for_end(client, experiment, rules);
+    if (!end && end.error().code == ErrorCode::interrupted) {
+        return make_error(ErrorCode::interrupted,
+                          "interrupted; results are kept, and the cells that were not measured "
+                          "again yet wait for it as " +
+                              experiment.value + " (`bitsweep cancel " + experiment.value +
+                              "` ends that)");
+    }
+    return end;
+}
+
 Result<int> verify(const Parsed& parsed) {
     const VerifyPlan plan = TRY(read_plan(parsed));
     const auto store = TRY(Store::open(parsed.shared.db, OpenMode::read_only));
@@ -182,7 +217,7 @@ Result<int> verify(const Parsed& parsed) {
     interrupts();
     Client client = TRY(Client::connect(TRY(find_access(parsed.shared, "client"))));
     TRY(client.submit(submit, submit_limit));
-    const ExperimentStatus end = TRY(wait_for_end(client, submit.experiment, {}));
+    const ExperimentStatus end = TRY(wait_in_words(client, submit.experiment));
     std::fprintf(stderr, "%s\n", progress_words(end).c_str());
     const Answers after = TRY(answers_of(*store, jobs, newest_run));
     Counts counts;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "results/analysis/comparisons.h"
 #include "results/analysis/number_text.h"
@@ -114,6 +115,27 @@ std::string_view to_string(SpeedVerdict verdict) {
     ASSERT(false);
 }
 
+namespace {
+
+// "all 3 runs of it are left out: throttled (`query --view v_windows`)"; "" where none is.
+std::string why_left_out(const Evidence& evidence, const std::string& asked) {
+    const std::vector<LeftOutRun> runs = evidence.left_out_of(asked);
+    std::set<std::string> reasons;
+    for (const LeftOutRun& run : runs) {
+        reasons.insert(run.why.substr(0, run.why.find(" (")));
+    }
+    std::string listed;
+    for (const std::string& reason : reasons) {
+        listed += (listed.empty() ? "" : ", ") + reason;
+    }
+    const std::string many = std::to_string(runs.size());
+    return runs.empty() ? ""
+                        : (runs.size() == 1 ? "its only run is" : "all its " + many + " runs are") +
+                              (" left out: " + listed + " (`query --view v_windows`)");
+}
+
+}  // namespace
+
 Result<std::string> resolve_method(const Evidence& evidence, const std::string& asked) {
     if (contains(evidence.methods(), asked)) {
         return asked;
@@ -133,6 +155,9 @@ Result<std::string> resolve_method(const Evidence& evidence, const std::string& 
         return make_error(
             ErrorCode::invalid_input,
             "`" + asked + "` was measured with several thresholds or heads; give one of " + listed);
+    }
+    if (const std::string why = why_left_out(evidence, asked); !why.empty()) {
+        return make_error(ErrorCode::invalid_input, "`" + asked + "` was measured, but " + why);
     }
     std::vector<std::string> known = evidence.methods();
     for (const std::string& device : evidence.devices()) {

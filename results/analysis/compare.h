@@ -29,7 +29,8 @@ struct Comparison {
 };
 
 // The measured method of that name. "llmint8-bnb" stands for its only threshold. invalid_input:
-// several thresholds or heads (lists them), or no such method (names the nearest method or device).
+// several thresholds or heads (lists them), every run of it left out (says why), or no such method
+// (names the nearest method or device).
 Result<std::string> resolve_method(const Evidence& evidence, const std::string& asked);
 
 // Methods: Student's t on the logarithms of the ratios paired by repeat, so that what drifts for

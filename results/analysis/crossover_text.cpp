@@ -109,34 +109,42 @@ std::string percent(double share) {
     return fixed_text(100 * share, 0) + " %";
 }
 
+// The same verdict as in `brief_text`: by parameters every model stands for itself, by width those
+// of one width are averaged, which may hide one that is behind.
 std::string crossing_sentence(const Crossover& crossover) {
     const std::string head = "On " + crossover.device +
                              (crossover.setting.empty() ? "" : " (" + crossover.setting + ")") +
                              ", " + crossover.a;
-    const CrossingPlace& width = crossover.width;
-    switch (width.verdict) {
+    const CrossingPlace& place = crossover.parameters;
+    const std::string parameters =
+        place_text(place, crossover, &CrossoverPoint::parameters, size_text) + " parameters.";
+    switch (place.verdict) {
         case CrossoverClass::always:
             return head + " beats " + crossover.b + " at every measured size (" +
                    range_text(crossover) + ").";
         case CrossoverClass::never:
             return head + never_text(crossover) + " (" + range_text(crossover) + ").";
         case CrossoverClass::within:
-            return head + " starts to beat " + crossover.b + " at width " +
-                   place_text(width, crossover, &CrossoverPoint::width, width_text) + ", " +
-                   place_text(crossover.parameters, crossover, &CrossoverPoint::parameters,
-                              size_text) +
-                   " parameters.";
+            return head + " starts to beat " + crossover.b + " at " +
+                   (crossover.width.verdict == CrossoverClass::within
+                        ? "width " +
+                              place_text(crossover.width, crossover, &CrossoverPoint::width,
+                                         width_text) +
+                              ", "
+                        : "") +
+                   parameters;
         case CrossoverClass::unresolved:
-            if (std::isnan(width.inside)) {
+            if (std::isnan(place.inside)) {
                 return head + " against " + crossover.b + " is not resolved: one process at a " +
-                       "size has no interval (by the single values it is ahead from width " +
-                       end_text(width.value, crossover.points, &CrossoverPoint::width, width_text) +
-                       " on); measure with `repeat: 3` or more.";
+                       "size has no interval (by the single values it is ahead from " +
+                       end_text(place.value, crossover.points, &CrossoverPoint::parameters,
+                                size_text) +
+                       " parameters on); measure with `repeat: 3` or more.";
             }
             return head + " against " + crossover.b + " is not resolved: in " +
-                   percent(width.inside) + " of the resamples it starts to be faster inside the " +
-                   "measured range, in " + percent(width.always) + " it is ahead everywhere, in " +
-                   percent(width.never) + " it is behind at the largest (" + range_text(crossover) +
+                   percent(place.inside) + " of the resamples it starts to be faster inside the " +
+                   "measured range, in " + percent(place.always) + " it is ahead everywhere, in " +
+                   percent(place.never) + " it is behind at the largest (" + range_text(crossover) +
                    "); more repeats or more sizes would tell.";
     }
     ASSERT(false);
@@ -197,8 +205,9 @@ Finding crossover_finding(const std::vector<Crossover>& crossovers) {
         table.text(place_text(crossover.width, crossover, &CrossoverPoint::width, width_text));
         table.text(
             place_text(crossover.parameters, crossover, &CrossoverPoint::parameters, size_text));
-        table.text(percent(crossover.width.inside)).text(percent(crossover.width.always));
-        table.text(percent(crossover.width.never)).text(model_text(crossover.model_width));
+        table.text(percent(crossover.parameters.inside));
+        table.text(percent(crossover.parameters.always)).text(percent(crossover.parameters.never));
+        table.text(model_text(crossover.model_width));
         const auto add = [&](const CrossoverPoint& point) {
             points.row().text(crossover.device).text(crossover.a).text(crossover.b);
             points.text(point.model).number(point.width).number(point.parameters, 6);
@@ -211,10 +220,11 @@ Finding crossover_finding(const std::vector<Crossover>& crossovers) {
     finding.tables.push_back({"crossings", table.take()});
     finding.tables.push_back({"speed-up at every measured size", points.take()});
     finding.notes = {
-        "crossing: where the line through the measured speed-ups (logarithms, models of one width "
-        "averaged) rises above 1 for the last time; 95 % over resampled pairs of processes; "
-        "`below` "
-        "and `above` mean outside of what was measured, never an extrapolation",
+        "crossing: where the line through the measured speed-ups (logarithms) rises above 1 for "
+        "the "
+        "last time; 95 % over resampled pairs of processes; the verdict is that over the "
+        "parameters, as over the width models of one width are averaged; `below` and `above` mean "
+        "outside of what was measured, never an extrapolation",
         "physical fit: d^2 = 4 x (cost of a product, A - B) / (weights of a layer / d^2 x (time of "
         "a weight's bytes, B - A)); depth cancels. It may lie outside the measured range",
         "what moves it, by that formula: the width grows with the square root of A's extra cost "

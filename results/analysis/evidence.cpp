@@ -141,16 +141,24 @@ void sort_for_reading(std::vector<MeasuredCell>& cells) {
 }
 
 // A method that ran with several heads is several methods to a reader.
-void name_heads(std::vector<MeasuredCell>& cells) {
+void name_heads(Evidence& evidence) {
     std::map<std::string, std::set<int>> heads;
-    for (const MeasuredCell& cell : cells) {
-        heads[cell.method].insert(cell.head_bits);
-    }
-    for (MeasuredCell& cell : cells) {
-        if (heads.at(cell.method).size() > 1) {
-            cell.method += " head " + std::to_string(cell.head_bits);
+    const auto for_all = [&](const auto& visit) {
+        std::for_each(evidence.cells.begin(), evidence.cells.end(), visit);
+        std::for_each(evidence.excluded.begin(), evidence.excluded.end(), visit);
+    };
+    for_all([&](const auto& one) { heads[one.method].insert(one.head_bits); });
+    std::set<std::string> several;
+    for (const auto& [method, bits] : heads) {
+        if (bits.size() > 1) {
+            several.insert(method);
         }
     }
+    for_all([&](auto& one) {
+        if (several.contains(one.method)) {
+            one.method += " head " + std::to_string(one.head_bits);
+        }
+    });
 }
 
 }  // namespace
@@ -250,6 +258,40 @@ std::vector<std::string> Evidence::methods() const {
     return names;
 }
 
+std::string LeftOutRun::text() const {
+    return model + " " + method + " on " + device + ", repeat " + std::to_string(repeat) + ": " +
+           why;
+}
+
+std::vector<std::string> Evidence::left_out() const {
+    constexpr std::size_t few = 6;
+    std::vector<std::string> lines;
+    std::map<std::string, int> reasons;
+    for (const LeftOutRun& run : excluded) {
+        if (excluded.size() <= few) {
+            lines.push_back(run.text());
+        } else {
+            ++reasons[run.why.substr(0, run.why.find(" ("))];  // a drift's numbers are its own
+        }
+    }
+    for (const auto& [reason, runs] : reasons) {
+        lines.push_back(std::to_string(runs) + (runs == 1 ? " run: " : " runs: ") + reason +
+                        " (`query --view v_windows`)");
+    }
+    return lines;
+}
+
+std::vector<LeftOutRun> Evidence::left_out_of(const std::string& name) const {
+    std::vector<LeftOutRun> runs;
+    for (const LeftOutRun& run : excluded) {
+        if (run.method == name || run.method.substr(0, run.method.find(' ')) == name ||
+            run.device == name) {
+            runs.push_back(run);
+        }
+    }
+    return runs;
+}
+
 Result<Evidence> read_evidence(Store& store, const EvidenceQuestion& question) {
     TRY(check_known(store, "experiment", question.experiment, "SELECT name FROM experiments"));
     TRY(check_known(store, "device", question.device,
@@ -290,9 +332,8 @@ Result<Evidence> read_evidence(Store& store, const EvidenceQuestion& question) {
         const std::string invalid = why_invalid(repeat.metrics, repeat.decode_rates);
         if (!invalid.empty()) {
             const MeasuredCell cell = start_cell(row, labels);
-            evidence.excluded.push_back(cell.model + " " + cell.method + " on " + cell.device +
-                                        ", repeat " + std::to_string(repeat.repeat) + ": " +
-                                        invalid);
+            evidence.excluded.push_back(
+                {cell.model, cell.method, cell.device, cell.head_bits, repeat.repeat, invalid});
             continue;
         }
         const auto [place, is_new] = index.try_emplace(cell_key(row), evidence.cells.size());
@@ -301,7 +342,7 @@ Result<Evidence> read_evidence(Store& store, const EvidenceQuestion& question) {
         }
         evidence.cells[place->second].repeats.push_back(std::move(repeat));
     }
-    name_heads(evidence.cells);
+    name_heads(evidence);
     sort_for_reading(evidence.cells);
     return evidence;
 }

@@ -51,9 +51,22 @@ struct MeasuredCell {
     bool same_place(const MeasuredCell& other) const;  // device and place; the head may differ
 };
 
+// A run that was disturbed: it stands in the database and in no interval or fit.
+struct LeftOutRun {
+    std::string model, method, device;  // as a cell calls them
+    int head_bits = 16, repeat = 0;
+    std::string why;           // "throttled"
+    std::string text() const;  // "llama-nano nf4 on cpu, repeat 1: throttled"
+};
+
 struct Evidence {
-    std::vector<MeasuredCell> cells;    // models as they began; the baseline first
-    std::vector<std::string> excluded;  // "llama-nano nf4 repeat 1: throttled (12 % of samples)"
+    std::vector<MeasuredCell> cells;   // models as they began; the baseline first
+    std::vector<LeftOutRun> excluded;  // in the order of the experiment
+
+    // What was left out, a line each: a few runs by name, many by what was wrong with them.
+    std::vector<std::string> left_out() const;
+    // The runs that were left out of what people call `name`, a method or a device.
+    std::vector<LeftOutRun> left_out_of(const std::string& name) const;
 
     // The cell of that method label to compare `cell` with, at the same place: of the
     // same head, else of a 16-bit head; the newest numerics; else null.

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <set>
 
 #include "results/analysis/number_text.h"
@@ -168,60 +169,134 @@ std::string to_markdown(const Table& table) {
 // ---- table
 
 constexpr int gap = 2;
-constexpr int least_width = 16;  // a shortened column keeps this much
+constexpr int least_width = 16;  // a narrowed column keeps this much
+constexpr int indent = 4;        // of what stands below its row
 
-// Takes columns from the widest text until the row fits; numbers are never cut.
-void fit(std::vector<int>& widths, const std::vector<bool>& numeric, int width) {
+// A column of the aligned table. Narrowed, its words go on in further lines; one word is cut.
+struct Column {
+    std::string name;
+    int natural = 0, width = 0;
+    bool numeric = false;
+    bool words = false;  // some value has several
+    bool below = false;  // stands under its row: there is no room beside the others
+};
+
+// Takes columns from the widest text until the row fits; numbers are never cut. False: it does not.
+bool narrow(std::vector<Column>& columns, int width) {
     while (true) {
         int total = -gap;
-        std::size_t widest = widths.size();
-        for (std::size_t i = 0; i < widths.size(); ++i) {
-            total += widths[i] + gap;
-            if (!numeric[i] && widths[i] > least_width &&
-                (widest == widths.size() || widths[i] > widths[widest])) {
-                widest = i;
+        Column* widest = nullptr;
+        for (Column& column : columns) {
+            if (column.below) {
+                continue;
+            }
+            total += column.width + gap;
+            if (!column.numeric && column.width > least_width &&
+                (widest == nullptr || column.width > widest->width)) {
+                widest = &column;
             }
         }
-        if (total <= width || widest == widths.size()) {
-            return;
+        if (total <= width || widest == nullptr) {
+            return total <= width;
         }
-        widths[widest] = std::max(least_width, widths[widest] - (total - width));
+        widest->width = std::max(least_width, widest->width - (total - width));
     }
 }
 
-std::string to_aligned(const Table& table, int width) {
-    std::vector<std::vector<std::string>> cells;
-    std::vector<int> widths;
-    std::vector<bool> numeric;
-    for (std::size_t i = 0; i < table.columns.size(); ++i) {
-        widths.push_back(display_width(printable(table.columns[i])));
-        numeric.push_back(is_number_column(table, i));
-    }
-    for (const auto& row : table.rows) {
-        auto& line = cells.emplace_back();
-        for (std::size_t i = 0; i < row.size(); ++i) {
-            line.push_back(readable(row[i]));
-            widths[i] = std::max(widths[i], display_width(line.back()));
+// Sentences leave a row that has no room for them, the longest first.
+void fit(std::vector<Column>& columns, int width) {
+    while (!narrow(columns, width)) {
+        Column* longest = nullptr;
+        for (Column& column : columns) {
+            if (!column.below && column.words && column.natural > least_width &&
+                (longest == nullptr || column.natural > longest->natural)) {
+                longest = &column;
+            }
+        }
+        if (longest == nullptr) {
+            return;
+        }
+        longest->below = true;
+        for (Column& column : columns) {
+            column.width = column.natural;
         }
     }
+}
+
+std::vector<std::string> lines_of(const std::string& text, int width) {
+    if (display_width(text) <= width) {
+        return {text};
+    }
+    return text.find(' ') == std::string::npos ? std::vector{shortened(text, width)}
+                                               : broken(text, width);
+}
+
+std::vector<Column> columns_of(const Table& table, int width) {
+    std::vector<Column> columns;
+    for (std::size_t i = 0; i < table.columns.size(); ++i) {
+        Column column{printable(table.columns[i])};
+        column.natural = display_width(column.name);
+        column.numeric = is_number_column(table, i);
+        for (const auto& row : table.rows) {
+            const std::string text = readable(row[i]);
+            column.natural = std::max(column.natural, display_width(text));
+            column.words = column.words || text.find(' ') != std::string::npos;
+        }
+        column.width = column.natural;
+        columns.push_back(std::move(column));
+    }
     if (width > 0) {
-        fit(widths, numeric, width);
+        fit(columns, width);
+    }
+    return columns;
+}
+
+// The lines of one row: what stands beside each other, then what stands below.
+std::string row_text(const std::vector<Column>& columns, const std::vector<std::string>& texts,
+                     int width) {
+    std::vector<std::vector<std::string>> parts;
+    std::size_t height = 1;
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+        parts.push_back(lines_of(texts[i], columns[i].width));
+        height = std::max(height, columns[i].below ? 1 : parts.back().size());
     }
     std::string out;
-    const auto add_line = [&](const auto& text_of) {
+    for (std::size_t k = 0; k < height; ++k) {
         std::string line;
-        for (std::size_t i = 0; i < widths.size(); ++i) {
-            line += (i == 0 ? "" : std::string(gap, ' ')) +
-                    padded(shortened(text_of(i), widths[i]), widths[i],
-                           numeric[i] ? Align::right : Align::left);
+        for (std::size_t i = 0; i < columns.size(); ++i) {
+            if (!columns[i].below) {
+                line += padded(k < parts[i].size() ? parts[i][k] : "", columns[i].width,
+                               columns[i].numeric ? Align::right : Align::left) +
+                        std::string(gap, ' ');
+            }
         }
         line.erase(line.find_last_not_of(' ') + 1);
         out += line + "\n";
-    };
-    add_line([&](std::size_t i) { return printable(table.columns[i]); });
-    add_line([&](std::size_t i) { return std::string(static_cast<std::size_t>(widths[i]), '-'); });
-    for (const auto& line : cells) {
-        add_line([&](std::size_t i) { return line[i]; });
+    }
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+        if (columns[i].below && !texts[i].empty()) {
+            for (const std::string& line :
+                 broken(columns[i].name + ": " + texts[i], width - indent)) {
+                out += std::string(indent, ' ') + line + "\n";
+            }
+        }
+    }
+    return out;
+}
+
+std::string to_aligned(const Table& table, int width) {
+    const std::vector<Column> columns = columns_of(table, width);
+    std::vector<std::string> names, rules;
+    for (const Column& column : columns) {
+        names.push_back(column.below ? "" : column.name);
+        rules.push_back(column.below ? ""
+                                     : std::string(static_cast<std::size_t>(column.width), '-'));
+    }
+    std::string out = row_text(columns, names, width) + row_text(columns, rules, width);
+    for (const auto& row : table.rows) {
+        std::vector<std::string> texts;
+        std::ranges::transform(row, std::back_inserter(texts), readable);
+        out += row_text(columns, texts, width);
     }
     return out;
 }

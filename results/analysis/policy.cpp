@@ -147,6 +147,13 @@ Result<PolicyTable> read_policy_table(Store& store, const PolicyQuestion& questi
     table.device =
         TRY(only(store, "device", question.device, " WHERE c.model = " + sql_text(table.model)));
     const auto methods = TRY(read_uniform(store, table, question.cost));
+    if (methods.empty() && question.cost == PolicyCost::time &&
+        !TRY(read_uniform(store, table, PolicyCost::memory)).empty()) {
+        return make_error(ErrorCode::not_found,
+                          "the layers of " + table.model + " on " + table.device +
+                              " have losses and sizes, but no times: too few tokens were generated "
+                              "to time them (`new_tokens: 64` does); `--by memory` needs none");
+    }
     if (methods.empty()) {
         return make_error(ErrorCode::not_found,
                           "no method of " + table.model + " on " + table.device +

@@ -88,7 +88,6 @@ QualityFit fit_quality(const Evidence& evidence) {
     std::vector<double> factors;
     for (QualityFit::Point& point : fit.points) {
         const auto rest = least_squares(observations(fit.points, point.model), Sign::free);
-        point.held_out = std::nan("");
         if (rest) {
             const std::vector<double> x = {1, point.bits, std::log(point.parameters)};
             point.held_out = std::exp(predict(x, *rest));

@@ -172,7 +172,10 @@ std::vector<std::string> machine_drifts(const Report& report) {
 }
 
 std::string left_out_section(const Report& report) {
-    const auto& excluded = report.evidence.excluded;
+    std::vector<std::string> excluded;
+    for (const LeftOutRun& run : report.evidence.excluded) {
+        excluded.push_back(run.text());
+    }
     std::string inner = for_every_device(report, order_figure) + html::list(machine_drifts(report));
     inner += excluded.empty()
                  ? html::paragraph(
@@ -294,23 +297,26 @@ std::string provenance_section(const Report& report) {
                                 html::table(report.provenance, "Provenance"));
 }
 
-// "42 cells of 6 models and 7 methods, 126 runs on cpu; 2 runs left out"
+// "42 cells of 6 models and 7 methods, 126 runs on cpu, 2 of them left out": what the table of
+// cells shows, disturbed cells too.
 std::string extent(const Report& report) {
-    std::set<std::string> models;
-    std::size_t runs = 0;
+    std::set<std::string> models, methods, seen;
     std::string devices;
-    for (const MeasuredCell& cell : report.evidence.cells) {
-        models.insert(cell.model);
-        runs += cell.repeats.size();
-    }
-    for (const std::string& device : report.evidence.devices()) {
-        devices += (devices.empty() ? " on " : ", ") + device;
+    for (const SummaryRow& row : report.summary.rows) {
+        models.insert(row.model);
+        methods.insert(row.method);
+        if (seen.insert(row.device).second) {
+            devices += (devices.empty() ? " on " : ", ") + row.device;
+        }
     }
     const std::size_t out = report.evidence.excluded.size();
-    return counted(report.evidence.cells.size(), "cell") + " of " +
-           counted(models.size(), "model") + " and " +
-           counted(report.evidence.methods().size(), "method") + ", " + counted(runs, "run") +
-           devices + (out == 0 ? "" : "; " + counted(out, "run") + " left out");
+    std::size_t runs = out;
+    for (const MeasuredCell& cell : report.evidence.cells) {
+        runs += cell.repeats.size();
+    }
+    return counted(report.summary.rows.size(), "cell") + " of " + counted(models.size(), "model") +
+           " and " + counted(methods.size(), "method") + ", " + counted(runs, "run") + devices +
+           (out == 0 ? "" : ", " + std::to_string(out) + " of them left out");
 }
 
 std::string answers(const Report& report) {

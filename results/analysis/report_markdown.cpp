@@ -37,7 +37,9 @@ std::string to_markdown(const Report& report) {
     out += to_markdown(scaling_finding(report.scaling)) + "\n";
     Finding rest;
     rest.title = "What was left out, and where it was measured";
-    rest.sentences = report.evidence.excluded;
+    for (const LeftOutRun& run : report.evidence.excluded) {
+        rest.sentences.push_back(run.text());
+    }
     rest.sentences.insert(rest.sentences.end(), summary.failures.begin(), summary.failures.end());
     rest.tables.push_back({"External results", report.external_rows});
     rest.tables.push_back({"Provenance", report.provenance});

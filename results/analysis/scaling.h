@@ -2,6 +2,7 @@
 // coefficients, their intervals, their residuals, and what they predict of a model they never saw.
 #pragma once
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -71,7 +72,8 @@ struct SpeedFit {
 struct QualityFit {
     struct Point {
         std::string model, method;
-        double bits = 0, parameters = 0, kl = 0, held_out = 0;
+        double bits = 0, parameters = 0, kl = 0;
+        double held_out = std::numeric_limits<double>::quiet_NaN();  // NaN: no fit to the others
     };
     std::vector<Point> points;
     Estimate intercept, per_bit, per_log_size;

@@ -260,26 +260,6 @@ std::vector<std::string> notes_of(const std::vector<SummaryRow>& rows) {
     return notes;
 }
 
-// A few by name; many by what was wrong with them.
-std::vector<std::string> left_out(const std::vector<std::string>& excluded) {
-    constexpr std::size_t few = 6;
-    if (excluded.size() <= few) {
-        return excluded;
-    }
-    std::map<std::string, int> reasons;
-    for (const std::string& run : excluded) {
-        const std::string reason = run.substr(run.rfind(": ") + 2);
-        // The numbers of a drift are the run's own.
-        ++reasons[reason.substr(0, reason.find(" ("))];
-    }
-    std::vector<std::string> lines;
-    for (const auto& [reason, runs] : reasons) {
-        lines.push_back(std::to_string(runs) + (runs == 1 ? " run: " : " runs: ") + reason +
-                        " (`query --view v_windows`)");
-    }
-    return lines;
-}
-
 Result<StoredExperiment> find_experiment(Store& store, const std::string& name) {
     std::string known;
     for (StoredExperiment& experiment : TRY(store.experiments())) {
@@ -309,7 +289,7 @@ Result<Summary> summarize(Store& store, const ExperimentName& experiment,
     summary.rows = TRY(read_rows(store, experiment.value, evidence));
     summary.failures = TRY(read_failures(store, experiment.value));
     summary.notes = notes_of(summary.rows);
-    for (const std::string& runs : left_out(evidence.excluded)) {
+    for (const std::string& runs : evidence.left_out()) {
         summary.notes.push_back("left out of the speeds: " + runs);
     }
     summary.answer = answer_of(summary);

@@ -134,6 +134,27 @@ std::string shortened(std::string_view text, int width) {
     return out + "\xE2\x80\xA6";
 }
 
+std::vector<std::string> broken(std::string_view text, int width) {
+    std::vector<std::string> lines;
+    for (const std::string& whole : wrapped(text, std::max(width, 1))) {
+        std::string line;
+        int used = 0;
+        for (std::string_view rest = whole; !rest.empty();) {
+            const Character c = decode(rest);
+            if (used > 0 && used + width_of(c.code) > width) {
+                lines.push_back(std::move(line));
+                line.clear();
+                used = 0;
+            }
+            used += width_of(c.code);
+            line += rest.substr(0, c.bytes);
+            rest.remove_prefix(c.bytes);
+        }
+        lines.push_back(std::move(line));
+    }
+    return lines;
+}
+
 std::vector<std::string> wrapped(std::string_view text, int width) {
     std::vector<std::string> lines;
     std::string line;

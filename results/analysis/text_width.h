@@ -22,5 +22,7 @@ std::string shortened(std::string_view text, int width);
 
 // Lines of at most `width` columns, broken at blanks; a longer word keeps its own line.
 std::vector<std::string> wrapped(std::string_view text, int width);
+// As wrapped, and a word longer than a line goes on in the next. Only for text that is printable().
+std::vector<std::string> broken(std::string_view text, int width);
 
 }  // namespace bitsweep

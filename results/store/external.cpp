@@ -1,5 +1,6 @@
 #include "results/store/external.h"
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 
@@ -42,6 +43,24 @@ Result<std::string> whole(const fs::path& file) {
         return make_error(ErrorCode::io, file.string() + ": cannot be read");
     }
     return text;
+}
+
+// Stored text is shown in pages and tables that are UTF-8.
+Status check_utf8(std::string_view text) {
+    if (is_utf8(text)) {
+        return {};
+    }
+    int line = 1;
+    for (std::size_t start = 0; start < text.size(); ++line) {
+        const std::size_t end = std::min(text.find('\n', start), text.size());
+        if (!is_utf8(text.substr(start, end - start))) {
+            break;
+        }
+        start = end + 1;
+    }
+    return make_error(ErrorCode::invalid_input, "line " + std::to_string(line) +
+                                                    " is not UTF-8; save the file as UTF-8 "
+                                                    "(`iconv -f latin1 -t utf8`)");
 }
 
 std::string first_word(std::string_view text) {
@@ -118,6 +137,9 @@ Result<ExternalFile> read_external(const fs::path& file) {
                           file.string() +
                               ": not text; llama-bench -o json, jsonl or sql, optimum-benchmark's "
                               "benchmark.json and CSV are read");
+    }
+    if (const Status readable = check_utf8(text); !readable) {
+        return make_error(readable.error().code, file.string() + ": " + readable.error().message);
     }
     ExternalFile result;
     result.name = file.filename().string();

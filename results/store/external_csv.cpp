@@ -2,6 +2,7 @@
 #include <charconv>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "results/store/external.h"
 #include "schemas/catalog/edit_distance.h"
@@ -109,7 +110,13 @@ Error mistake(int line, const std::string& column, const std::string& value,
                                                     wanted);
 }
 
-// Empty: no value. Otherwise the whole field must be one number above 0 (0 only for a threshold).
+// A threshold of 0 is one, and no tokens of a prompt are what `v_summary` says of a prompt's text.
+bool may_be_zero(const std::string& name) {
+    return name == "threshold" || name == "prompt_tokens";
+}
+
+// Empty: no value. Otherwise the whole field must be one number above 0, or 0 where that says
+// something.
 Result<std::optional<double>> number(const Fields& fields, const std::string& name, int line) {
     const auto found = fields.find(name);
     if (found == fields.end() || found->second.empty()) {
@@ -119,9 +126,11 @@ Result<std::optional<double>> number(const Fields& fields, const std::string& na
     double value = 0;
     const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
     const bool whole = failed == std::errc() && end == text.data() + text.size();
-    const bool allowed = std::isfinite(value) && (value > 0 || (value == 0 && name == "threshold"));
+    const bool allowed = std::isfinite(value) && (value > 0 || (value == 0 && may_be_zero(name)));
     if (!whole || !allowed) {
-        return mistake(line, name, text, "a number above 0, written like 10.75");
+        return mistake(line, name, text,
+                       std::string("a number ") + (may_be_zero(name) ? "from 0" : "above 0") +
+                           ", written like 10.75");
     }
     return std::optional<double>{value};
 }
@@ -137,11 +146,38 @@ Result<std::optional<std::int64_t>> whole(const Fields& fields, const std::strin
     return std::optional<std::int64_t>{static_cast<std::int64_t>(*value)};
 }
 
+constexpr const char* required_columns[] = {"model", "method", "gpu"};
+
+Status check_header(const Record& header) {
+    std::set<std::string> seen;
+    for (const std::string& name : header.fields) {
+        if (find_column(name) == nullptr) {
+            return make_error(ErrorCode::invalid_input,
+                              "not llama-bench, not optimum-benchmark, and as CSV its column `" +
+                                  name.substr(0, 60) + "` is unknown; the nearest is `" +
+                                  nearest_column(name) + "` (`bitsweep import --help` lists them)");
+        }
+        if (!seen.insert(name).second) {
+            return make_error(ErrorCode::invalid_input,
+                              "line " + std::to_string(header.line) + ": the column `" + name +
+                                  "` stands there twice; leave one of them");
+        }
+    }
+    for (const char* required : required_columns) {
+        if (!seen.contains(required)) {
+            return make_error(ErrorCode::invalid_input, "line " + std::to_string(header.line) +
+                                                            ": no column `" + required +
+                                                            "`, and every row needs it");
+        }
+    }
+    return {};
+}
+
 Result<ExternalRun> run_of(Fields fields, int line) {
     ExternalRun run;
     run.position = line;
-    for (const char* required : {"model", "method", "gpu"}) {
-        if (fields[required].empty()) {
+    for (const char* required : required_columns) {
+        if (fields[required].find_first_not_of(" \t") == std::string::npos) {
             return make_error(ErrorCode::invalid_input,
                               "line " + std::to_string(line) + ": " + required + " is empty");
         }
@@ -154,7 +190,9 @@ Result<ExternalRun> run_of(Fields fields, int line) {
     run.measured = fields["measured"];
     run.reference = fields["reference"];
     run.note = fields["note"];
-    run.parameters = TRY(number(fields, "parameters", line));
+    if (const auto parameters = TRY(whole(fields, "parameters", line))) {
+        run.parameters = static_cast<double>(*parameters);
+    }
     run.weight_bits = TRY(number(fields, "weight_bits", line));
     run.threshold = TRY(number(fields, "threshold", line));
     run.batch = TRY(whole(fields, "batch", line)).value_or(1);
@@ -189,14 +227,7 @@ Result<std::vector<ExternalRun>> external_csv(std::string_view text) {
         return make_error(ErrorCode::invalid_input, "empty");
     }
     const Record& header = records.front();
-    for (const std::string& name : header.fields) {
-        if (find_column(name) == nullptr) {
-            return make_error(ErrorCode::invalid_input,
-                              "not llama-bench, not optimum-benchmark, and as CSV its column `" +
-                                  name.substr(0, 60) + "` is unknown; the nearest is `" +
-                                  nearest_column(name) + "` (`bitsweep import --help` lists them)");
-        }
-    }
+    TRY(check_header(header));
     std::vector<ExternalRun> runs;
     for (std::size_t i = 1; i < records.size(); ++i) {
         const Record& record = records[i];

@@ -112,6 +112,13 @@ std::string say_what_is_shown() {
            is_flagged_sql("job_states.result") +
            " THEN 'flagged' ELSE 'valid' END WHERE id IN (SELECT job FROM run_map)";
 }
+// How often a cell was measured again is a count of each side's own: the larger one, so that a
+// second time changes nothing.
+constexpr const char* keep_windows_again =
+    "UPDATE main.job_states SET windows_again = max(windows_again,"
+    " (SELECT s.windows_again FROM main.job_specs m JOIN other.job_specs o ON o.key = m.key"
+    "  JOIN other.job_states s ON s.id = o.id WHERE m.id = job_states.id))"
+    " WHERE id IN (SELECT job FROM run_map)";
 constexpr const char* close_jobs =
     "UPDATE main.job_states SET state = 'done', last_outcome = 'done', last_message = ''"
     " WHERE result IS NOT NULL AND state <> 'done' AND id IN (SELECT job FROM run_map)";
@@ -153,11 +160,11 @@ Status check_bindings(Connection& connection) {
     if (!TRY(rows.step())) {
         return {};
     }
-    return make_error(ErrorCode::refused,
-                      "the " + rows.text(0) + " `" + rows.text(1) +
-                          "` is other bytes there (here " + rows.text(2).substr(0, 12) +
-                          ", there " + rows.text(3).substr(0, 12) +
-                          "): numbers under that name are not comparable; nothing was merged");
+    return make_error(
+        ErrorCode::refused,
+        "the " + rows.text(0) + " `" + rows.text(1) + "` is other bytes there (here " +
+            rows.text(2).substr(0, 12) + ", there " + rows.text(3).substr(0, 12) +
+            "): numbers under that name are not comparable; nothing of it was merged");
 }
 
 Result<Merged> copy_everything(Connection& connection) {
@@ -179,7 +186,8 @@ Result<Merged> copy_everything(Connection& connection) {
     merged.runs = TRY(rows_of(connection, add_runs));
     for (const std::string& sql :
          {std::string(add_measurements), std::string(add_samples), show_newest(),
-          say_what_is_shown(), std::string(close_jobs), std::string(add_bindings)}) {
+          say_what_is_shown(), std::string(keep_windows_again), std::string(close_jobs),
+          std::string(add_bindings)}) {
         TRY(connection.exec(sql.c_str()));
     }
     merged.external_files = TRY(rows_of(connection, add_external));
@@ -191,7 +199,7 @@ Result<Merged> copy_everything(Connection& connection) {
 
 }  // namespace
 
-Result<Merged> merge_database(const fs::path& target, const fs::path& source) {
+Status check_source(const fs::path& target, const fs::path& source) {
     // Says what is wrong with the source in its own words; the newest schema on both sides.
     TRY(Store::open(source, OpenMode::read_only));
     std::error_code ignored;
@@ -199,6 +207,11 @@ Result<Merged> merge_database(const fs::path& target, const fs::path& source) {
         return make_error(ErrorCode::invalid_input,
                           source.string() + ": merged with itself; give another --db");
     }
+    return {};
+}
+
+Result<Merged> merge_database(const fs::path& target, const fs::path& source) {
+    TRY(check_source(target, source));
     const auto owner = TRY(Store::open(target, OpenMode::read_write));
     Connection connection = TRY(Connection::open(target, SQLITE_OPEN_READWRITE));
     TRY(TRY(connection.prepare("ATTACH ?1 AS other")).bind(1, source.string()).run());

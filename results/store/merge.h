@@ -15,6 +15,9 @@ struct Merged {
                                    // and the views show the newest of each cell
 };
 
+// Whether `source` can be read and is another file than `target`. Errors as merge_database's.
+Status check_source(const std::filesystem::path& target, const std::filesystem::path& source);
+
 // Adds what `source` has and `target` lacks, in one transaction: experiments by name, cells by
 // their content key, runs by cell and what they are (start, end, worker, device), external files by
 // their digest. Jobs without a result arrive as waiting. The event log stays where it was written.

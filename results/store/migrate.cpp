@@ -11,11 +11,11 @@ namespace {
 
 // Migration N brings user_version from N to N + 1.
 constexpr std::string_view migrations[] = {
-    embedded::_001_init_sql,        embedded::_002_orders_sql,
-    embedded::_003_external_sql,    embedded::_004_asked_sql,
-    embedded::_005_states_sql,      embedded::_006_card_condition_sql,
-    embedded::_007_sentinels_sql,   embedded::_008_foreign_load_sql,
-    embedded::_009_shared_specs_sql};
+    embedded::_001_init_sql,         embedded::_002_orders_sql,
+    embedded::_003_external_sql,     embedded::_004_asked_sql,
+    embedded::_005_states_sql,       embedded::_006_card_condition_sql,
+    embedded::_007_sentinels_sql,    embedded::_008_foreign_load_sql,
+    embedded::_009_shared_specs_sql, embedded::_010_disturbed_sql};
 
 }  // namespace
 

@@ -224,8 +224,27 @@ TEST(Evidence, leavesOutThrottledDriftingAndForeignRunsAndSaysSo) {
     ASSERT_EQ(evidence.excluded.size(), 4u);
     const char* words[] = {"throttled", "another process", "the clock moved", "drift"};
     for (int i = 0; i < 4; ++i) {
-        EXPECT_NE(evidence.excluded[static_cast<std::size_t>(i)].find(words[i]), std::string::npos)
-            << evidence.excluded[static_cast<std::size_t>(i)];
+        const std::string text = evidence.excluded[static_cast<std::size_t>(i)].text();
+        EXPECT_NE(text.find(words[i]), std::string::npos) << text;
+    }
+}
+
+TEST(Compare, aMethodWhoseRunsWereAllDisturbedIsNotSaidToBeUnknown) {
+    SyntheticPlan plan;
+    plan.cells = {{"gpt2", "fp16", {}, 100}, {"gpt2", "llmint8-bnb", 6, 50}};
+    plan.damage = [](FinishedRun& run, const SyntheticCell& cell, int) {
+        if (cell.method != "fp16") {
+            run.result.measurements.push_back({"window_throttled", "1", 0, 1});
+        }
+    };
+    const Evidence evidence = evidence_of(plan);
+    for (const char* name : {"llmint8-bnb", "llmint8-bnb T=6"}) {
+        const auto method = resolve_method(evidence, name);
+        ASSERT_FALSE(method.ok());
+        EXPECT_EQ(method.error().message,
+                  "`" + std::string(name) +
+                      "` was measured, but all its 3 runs are left out: throttled "
+                      "(`query --view v_windows`)");
     }
 }
 

@@ -251,6 +251,22 @@ TEST_F(TwoDevices, theTableSharesTimesAmongBlocksAndTheFindingSaysWhatRan) {
         << text;
 }
 
+TEST_F(TwoDevices, layersWithoutTimesAreSaidToLackThemAndHaveAPolicyByMemory) {
+    std::vector<Measurement> measured;
+    for (const char* layer : {"a0", "a1"}) {
+        measured.push_back({std::string("layer_kl:") + layer, "nat", 0, 0.1});
+        measured.push_back({std::string("layer_bytes:") + layer, "B", 0, 1000});
+    }
+    put(make_job("int8"), "cpu", 1000, measured, {});
+    const auto by_time = read_policy_table(*store, {.like = "int8"});
+    ASSERT_FALSE(by_time.ok());
+    for (const char* words : {"but no times", "`new_tokens: 64`", "`--by memory`"}) {
+        EXPECT_NE(by_time.error().message.find(words), std::string::npos)
+            << by_time.error().message;
+    }
+    EXPECT_TRUE(read_policy_table(*store, {.cost = PolicyCost::memory, .like = "int8"}).ok());
+}
+
 TEST_F(TwoDevices, aSummaryTellsPoliciesApartByNameAndDevice) {
     put_policy(policy_of("found like int8", "cpu", "time of int8", "int8", "fp16"), "cpu", 10, 0.1);
     put_policy(policy_of("found like int8", "H100", "time of int8", "fp16", "int8"), "cpu", 10,

@@ -184,6 +184,20 @@ TEST_F(Reports, escapeWhatAnExperimentBringsAlong) {
     expect_well_formed(page);
 }
 
+TEST_F(Reports, countUnderTheirTitleWhatTheTableOfCellsShows) {
+    SyntheticPlan plan;
+    plan.cells = {
+        {"gpt2", "fp16", {}, 100}, {"gpt2", "int8", {}, 120}, {"opt-125m", "nf4", {}, 90}};
+    plan.damage = [](FinishedRun& run, const SyntheticCell& cell, int) {
+        if (cell.method != "fp16") {
+            run.result.measurements.push_back({"window_throttled", "1", 0, 1});
+        }
+    };
+    const std::string page = to_html(report_of(plan, false));
+    EXPECT_NE(page.find("3 cells of 2 models and 3 methods, 9 runs on cpu, 6 of them left out"),
+              std::string::npos);
+}
+
 TEST_F(Reports, ofAnExperimentWithoutAResultSaySo) {
     SyntheticPlan plan;
     plan.experiment = "nothing";

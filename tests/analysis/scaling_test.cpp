@@ -118,6 +118,13 @@ TEST(Scaling, tooFewSizesAreSaidNotFitted) {
     EXPECT_NE(text.find("No method was measured on enough sizes"), std::string::npos);
 }
 
+TEST(Scaling, withoutALawOfQualityNothingIsHeldOut) {
+    const auto cells = physical_cells({"gpt2"}, {fp16, int8}, QualityLaw{2, -1.39, -0.3});
+    const Scaling scaling = fit_scaling(evidence_of(card(1, cells)), {.resamples = 50});
+    ASSERT_EQ(scaling.quality.points.size(), 1u);
+    EXPECT_TRUE(std::isnan(scaling.quality.points[0].held_out));
+}
+
 TEST(Scaling, qualityRecoversItsPlantedLaw) {
     const QualityLaw law = {2, -1.39, -0.3};
     const PhysicalLaw int3 = {"int3-g64", {}, 20'000, 2'500, 2.0e12};
@@ -237,6 +244,24 @@ TEST(Crossover, noiseAboveTheEffectIsNotResolved) {
     ASSERT_TRUE(found.ok());
     EXPECT_EQ(found->front().width.verdict, CrossoverClass::unresolved);
     EXPECT_NE(sentence_of(found->front()).find("not resolved"), std::string::npos);
+}
+
+TEST(Crossover, theSentenceAndTheReportsFirstParagraphSayTheSameOfModelsOfOneWidth) {
+    // gpt2 and opt-125m are of one width: averaged they are ahead, gpt2 alone is not told apart.
+    SyntheticPlan plan;
+    plan.repeats = 5;
+    for (const auto& [model, gain] :
+         {std::pair("gpt2", 1.0), std::pair("opt-125m", 2.0), std::pair("gpt2-medium", 2.0)}) {
+        plan.cells.push_back({model, "fp16", {}, 100, {}});
+        plan.cells.push_back({model, "nf4", {}, 100 * gain, {}});
+    }
+    const auto found = find_crossovers(evidence_of(plan), {}, {}, {});
+    ASSERT_TRUE(found.ok()) << found.error().message;
+    ASSERT_EQ(found->front().width.verdict, CrossoverClass::always);
+    ASSERT_EQ(found->front().parameters.verdict, CrossoverClass::unresolved);
+    EXPECT_NE(sentence_of(found->front()).find("not resolved"), std::string::npos)
+        << sentence_of(found->front());
+    EXPECT_NE(crossing_answers(*found)[0].find("nf4 not resolved"), std::string::npos);
 }
 
 TEST(Crossover, oneProcessResolvesNothing) {

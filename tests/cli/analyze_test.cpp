@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -65,6 +66,66 @@ TEST_F(AnalyzeCommand, answersEveryQuestionInEveryFormat) {
     }
     EXPECT_NE(analyze({"crossover"}).out.find("beats fp16 at every measured size"),
               std::string::npos);
+}
+
+TEST_F(AnalyzeCommand, everyAnswerNamesTheRunsThatItDoesWithout) {
+    auto store = open_store(db);
+    for (const char* model : {"gpt2", "gpt2-xl"}) {
+        StoredJob job = make_job("nf4");
+        job.cell.spec.model.name = model;
+        rekey(job);
+        FinishedRun disturbed = make_run(job, 100);
+        disturbed.result.measurements.push_back({"window_throttled", "1", 0, 1});
+        put_jobs(*store, "first", {job});
+        put_run(*store, disturbed);
+    }
+    for (const Arguments& question : std::vector<Arguments>{
+             {"compare", "int8", "fp16"}, {"crossover"}, {"scaling"}, {"pareto"}, {"latency"}}) {
+        const Printed printed = analyze(question);
+        EXPECT_NE(printed.out.find("left out of every interval and fit: gpt2-xl nf4 on cpu, repeat "
+                                   "0: throttled"),
+                  std::string::npos)
+            << printed.out << printed.err;
+    }
+    for (const Arguments& question :
+         std::vector<Arguments>{{"compare", "nf4", "fp16"}, {"crossover", "nf4"}}) {
+        const Printed printed = analyze(question);
+        EXPECT_EQ(printed.code, exit_bad_input);
+        EXPECT_NE(
+            printed.err.find("`nf4` was measured, but all its 2 runs are left out: throttled"),
+            std::string::npos)
+            << printed.err;
+    }
+}
+
+TEST_F(AnalyzeCommand, aMergeReadsEverySourceBeforeItChangesAnything) {
+    const std::string target = (folder / "target.db").string();
+    const std::string junk = (folder / "junk.db").string();
+    std::ofstream(junk) << "hi\n";
+    const Printed printed = run(command_merge, {db, junk, "--db", target});
+    EXPECT_EQ(printed.code, exit_bad_input);
+    EXPECT_NE(printed.err.find(junk), std::string::npos) << printed.err;
+    EXPECT_FALSE(std::filesystem::exists(target));
+}
+
+TEST_F(AnalyzeCommand, aMergeThatEndsHalfwayNamesWhatItMerged) {
+    const std::string other = (folder / "other.db").string();
+    const std::string target = (folder / "target.db").string();
+    for (const auto& [file, digest] :
+         {std::pair(other, "bbbbbbbb"), std::pair(target, "aaaaaaaa")}) {
+        const auto store = open_store(file);
+        const StoredJob job = make_job("nf4");
+        FinishedRun finished = make_run(job, 90);
+        finished.result.weights_digest = digest;
+        put_jobs(*store, "e", {job});
+        put_run(*store, finished);
+    }
+    const Printed printed = run(command_merge, {db, other, "--db", target});
+    EXPECT_EQ(printed.code, exit_some_failed);
+    EXPECT_NE(printed.out.find(db), std::string::npos) << printed.out;
+    EXPECT_NE(printed.err.find("nothing of it was merged; what the table names was merged before"),
+              std::string::npos)
+        << printed.err;
 }
 
 TEST_F(AnalyzeCommand, whereOnlyOtherToolsMeasuredSaysWhereTheirRowsAre) {
@@ -141,6 +202,7 @@ TEST_F(AnalyzeCommand, mistakesAreOneLineThatNamesTheRemedyAndExitWithTwo) {
         {{"compare", "int8", "fp16", "--max-loss", "3"}, "compare has no such flag, pareto has"},
         {{"policy", "--budget", "50us", "--memory", "8GiB"}, "a time, and the budget is of memory"},
         {{"policy", "--budget", "50us", "--by", "memory"}, "a time, and the budget is of memory"},
+        {{"policy", "--budget", "bogus"}, "--budget bogus: neither a time, such as 350us, nor a"},
         {{"policy", "--random", "-3"}, "a number of policies"},
         {{"policy", "--check", ""}, "--check: an empty name"},
     };

@@ -459,8 +459,36 @@ TEST_F(ExperimentFiles, AModelByPathIsFoundBesideTheFileAndLinkedForWorkersHere)
     cells[0].spec.quality = {QualityMode::once, "no-such-text", 100};
     const auto gone = not_here(cells);
     ASSERT_EQ(gone.size(), 2u);
+    EXPECT_NE(texts_are_here(cells).error().message.find("no-such-text"), std::string::npos);
+    EXPECT_TRUE(texts_are_here(prepared->submit.cells).ok());
     EXPECT_NE(gone[0].what.find("model mine: there is no "), std::string::npos);
-    EXPECT_EQ(gone[1].what, "text no-such-text is not here: a worker has to have it");
+    EXPECT_EQ(
+        gone[1].what,
+        "text no-such-text is not here; `run` refuses it, another machine's worker may have it");
+}
+
+TEST_F(ExperimentFiles, APolicyOfAnotherModelIsRefusedBeforeAnythingIsSent) {
+    const auto policy = [&](const std::string& model) {
+        write("dir/p.json", "{\"policy\": \"p\"" +
+                                (model.empty() ? "" : ", \"model\": \"" + model + "\"") +
+                                ", \"layers\": {\"model.layers.0.mlp.up_proj\": \"int8\"}}");
+    };
+    ExperimentRequest request;
+    request.file = write("dir/a.yaml",
+                         "experiment: a\ndefaults: {quality: off}\nmatrix: {model: gpt2, "
+                         "method: mixed, policy: p.json, gpu: cpu}\n");
+    for (const char* model : {"", "gpt2"}) {
+        policy(model);
+        const auto prepared = prepare(request);
+        EXPECT_TRUE(prepared.ok()) << prepared.error().message;
+    }
+    policy("llama-pico");
+    const auto prepared = prepare(request);
+    ASSERT_FALSE(prepared.ok());
+    EXPECT_EQ(prepared.error().code, ErrorCode::invalid_input);
+    EXPECT_NE(prepared.error().message.find("made for llama-pico, and its model is gpt2"),
+              std::string::npos)
+        << prepared.error().message;
 }
 
 TEST_F(ExperimentFiles, ABigFileIsDigestedOnceUntilItChanges) {

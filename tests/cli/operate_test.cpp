@@ -146,6 +146,21 @@ TEST_F(Operating, ADrainedWorkerFinishesItsJobAndLeaves) {
     EXPECT_EQ(only->err().find(" cancelled"), std::string::npos) << only->err();
 }
 
+TEST_F(Operating, AVerificationSaysWhatItWaitsForAndWhatAnInterruptLeaves) {
+    {
+        const auto only = worker("only");
+        ASSERT_EQ(run({"submit", "small.yaml", "--wait"}).code, 0);
+        ASSERT_EQ(run({"drain", "only"}).code, 0);
+        ASSERT_EQ(only->wait(15), 0) << only->err();
+    }
+    Program verify(folder_, {bitsweep_program(), "verify", "small", "--sample", "2"});
+    EXPECT_TRUE(verify.says("waits for a worker: no worker is attached", 10)) << verify.err();
+    verify.signal(SIGINT);
+    EXPECT_EQ(verify.wait(10), 130) << verify.err();
+    EXPECT_NE(verify.err().find("`bitsweep cancel verify-small` ends that"), std::string::npos)
+        << verify.err();
+}
+
 TEST_F(Operating, OrdersForNobodyAreRefusedAndChangeNothing) {
     for (const char* verb : {"pause", "resume", "cancel", "retry", "drain", "clear"}) {
         const Ended none = run({verb, "nobody"});

@@ -114,6 +114,28 @@ TEST_F(PlanCommand, withADatabaseTheStatesOfTheKindsThatItMetAreCounted) {
     EXPECT_EQ(count.count("new"), 0u);
 }
 
+TEST_F(PlanCommand, aCancelledCellIsSaidToRunWithTheNextSubmission) {
+    fill_database();
+    {
+        const auto store = open_store(db);
+        auto jobs = store->jobs({"sweep"}).value();
+        for (StoredJob& job : jobs) {
+            job.state = job.state == "waiting" ? "cancelled" : job.state;
+        }
+        const Status set = store->transact([&](StoreWriter& writer) -> Status {
+            for (const StoredJob& job : jobs) {
+                TRY(writer.set_job(job));
+            }
+            return {};
+        });
+        ASSERT_TRUE(set.ok()) << set.error().message;
+    }
+    const Printed table = plan({file});
+    EXPECT_NE(table.out.find("a submission runs them"), std::string::npos) << table.out;
+    const Printed why = plan({file, "--why"});
+    EXPECT_NE(why.out.find("cancelled before; a submission runs it"), std::string::npos) << why.out;
+}
+
 TEST_F(PlanCommand, whySaysHowACellEndedAndWhichLineMadeIt) {
     fill_database();
     const Printed printed = plan({file, "--why", "--format", "json"});

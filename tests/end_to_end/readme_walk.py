@@ -38,7 +38,7 @@ def check(walk, yaml, commands):
     (walk.folder / "readme.yaml").write_text(yaml)
     walk.shell("bitsweep diff readme.yaml experiments/example.yaml")  # exit 0: the same cells
     assert re.search(r"cells +12\b", walk.shell(plan)), "12 cells"
-    assert "new" in walk.shell(part) and walk.runs() == 8, "8 of them"
+    assert "8 to run" in walk.shell(part) and walk.runs() == 8, "8 of them"
     said = walk.shell(why)
     assert said.count("method nf4 is new here") == 4 and said.count(" done") >= 8, said
     walk.shell(rest)

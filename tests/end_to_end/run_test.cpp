@@ -61,12 +61,12 @@ TEST_F(Run, MeasuresSummarisesAndAnswersTheSecondTimeFromTheDatabase) {
     const auto start = std::chrono::steady_clock::now();
     const Ended second = run({});
     EXPECT_EQ(second.code, 0) << second.err;
-    EXPECT_NE(second.err.find("8 cells, 0 new, 8 done before"), std::string::npos) << second.err;
+    EXPECT_NE(second.err.find("8 cells, 0 to run, 8 done before"), std::string::npos) << second.err;
     EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
     EXPECT_EQ(second.out, first.out);
 
     const Ended grown = run({"--set", "repeat=3"});
-    EXPECT_NE(grown.err.find("12 cells, 4 new, 8 done before"), std::string::npos) << grown.err;
+    EXPECT_NE(grown.err.find("12 cells, 4 to run, 8 done before"), std::string::npos) << grown.err;
     EXPECT_EQ(number("SELECT COUNT(*) FROM jobs WHERE state = 'done'"), 12);
 }
 

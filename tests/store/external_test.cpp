@@ -154,6 +154,13 @@ TEST_F(External, mistakesNameTheLineAndTheNearestWord) {
         {"model,method,gpu,decode_tokens_per_s\na,b,c,-1\n", "a number above 0"},
         {"model,method,gpu,decode_tokens_per_s\na,b,c,nan\n", "a number above 0"},
         {"model,method,gpu,decode_tokens_per_s\na,,c,1\n", "line 2: method is empty"},
+        {"model,method,gpu,decode_tokens_per_s\n  ,b,c,1\n", "line 2: model is empty"},
+        {"method,gpu,decode_tokens_per_s\nb,c,1\n", "line 1: no column `model`"},
+        {"model,method,decode_tokens_per_s\na,b,1\n", "line 1: no column `gpu`"},
+        {"model,method,gpu,note,note\na,b,c,d,e\n", "the column `note` stands there twice"},
+        {"model,method,gpu,parameters,decode_tokens_per_s\na,b,c,1.5,2\n", "a whole number"},
+        {"model,method,gpu,prompt_tokens,decode_tokens_per_s\na,b,c,-1,2\n", "a number from 0"},
+        {"model,method,gpu,decode_tokens_per_s\na,b,c,1\na,b,\xfc,1\n", "line 3 is not UTF-8"},
         {"model,method,gpu\na,b,c\n", "line 2: no figure"},
         {"model,method,gpu,batch,decode_tokens_per_s\na,b,c,1.5,2\n", "a whole number"},
         {"model,method,gpu,note\na,b,c,\"x\n", "line 2: a quote that never ends"},
@@ -170,6 +177,13 @@ TEST_F(External, mistakesNameTheLineAndTheNearestWord) {
               std::string::npos);
     EXPECT_NE(read_external(folder / "none").error().message.find("No such file"),
               std::string::npos);
+}
+
+TEST_F(External, aPromptOfNoTokensIsOneOfAText) {
+    const ExternalFile file =
+        read(write("x.csv", "model,method,gpu,prompt_tokens,decode_tokens_per_s\na,b,c,0,2\n"));
+    ASSERT_EQ(file.runs.size(), 1u);
+    EXPECT_EQ(file.runs[0].prompt_tokens, 0);
 }
 
 TEST_F(External, aFileIsStoredOnceAndShownInItsView) {

@@ -106,7 +106,7 @@ TEST_F(Merge, otherBytesUnderOneNameAreRefusedWithBothDigests) {
     ASSERT_FALSE(merged.ok());
     EXPECT_EQ(merged.error().code, ErrorCode::refused);
     for (const char* words :
-         {"model `tiny`", "aaaaaaaaaaaa", "bbbbbbbbbbbb", "nothing was merged"}) {
+         {"model `tiny`", "aaaaaaaaaaaa", "bbbbbbbbbbbb", "nothing of it was merged"}) {
         EXPECT_NE(merged.error().message.find(words), std::string::npos) << merged.error().message;
     }
     EXPECT_EQ(ask("SELECT count(*) FROM jobs"), 1);
@@ -128,6 +128,28 @@ TEST_F(Merge, aWindowThatCountsIsShownThoughTheOtherSideHasANewerOneThatDoesNot)
     EXPECT_EQ(ask("SELECT decode_tokens_per_s FROM v_results"), 100);
     EXPECT_EQ(ask("SELECT count(*) FROM jobs WHERE shown = 'valid'"), 1);
     EXPECT_EQ(ask("SELECT count(*) FROM v_again WHERE NOT is_shown"), 1);
+}
+
+TEST_F(Merge, howOftenACellWasMeasuredAgainComesAlong) {
+    add(here, "e", "fp16", 100);
+    for (const auto& [method, again] : {std::pair("fp16", 1), std::pair("int8", 2)}) {
+        add(there, "e", method, 100, 5000);
+        const Status done = open_store(there)->transact([&](StoreWriter& writer) {
+            StoredState record;
+            record.key = make_job(method).key;
+            record.state = "done";
+            record.attempt = Attempt{1};
+            record.shown = "valid";
+            record.windows_again = again;
+            return writer.set_job(record);
+        });
+        ASSERT_TRUE(done.ok()) << done.error().message;
+    }
+    for (int i = 0; i < 2; ++i) {
+        merge();
+        EXPECT_EQ(ask("SELECT windows_again FROM jobs WHERE method = 'fp16'"), 1);
+        EXPECT_EQ(ask("SELECT windows_again FROM jobs WHERE method = 'int8'"), 2);
+    }
 }
 
 TEST_F(Merge, sentinelsComeAlongAsWhatTheyAre) {

@@ -82,10 +82,15 @@ void make_old(const fs::path& file, int version) {
 }
 
 // Columns that version 4 had not.
-const std::set<std::string> new_columns = {"windows_again",      "shown",
-                                           "window_rate_drift",  "window_sentinel_drift",
-                                           "foreign_processes",  "run_queue_wait_share",
-                                           "window_foreign_load"};
+const std::set<std::string> new_columns = {"windows_again",
+                                           "shown",
+                                           "window_rate_drift",
+                                           "window_sentinel_drift",
+                                           "foreign_processes",
+                                           "run_queue_wait_share",
+                                           "window_foreign_load",
+                                           "disturbed",
+                                           "flagged"};
 
 // Every row of a table or view as text.
 std::string content(Connection& connection, const std::string& name) {

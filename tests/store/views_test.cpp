@@ -20,6 +20,17 @@ struct Views : ::testing::Test {
         run.result.measurements.insert(run.result.measurements.end(), more.begin(), more.end());
         put_run(*store, run);
     }
+    // As the coordinator says of a cell of which no window counts.
+    void flag(const std::string& method, int repeat) {
+        StoredState state;
+        state.key = make_job(method, repeat).key;
+        state.state = "done";
+        state.attempt = {1};
+        state.shown = "flagged";
+        const Status done =
+            store->transact([&](StoreWriter& writer) { return writer.set_job(state); });
+        ASSERT_TRUE(done.ok()) << done.error().message;
+    }
     void fill() {
         add("fp16", 0, 100);
         add("fp16", 1, 110);
@@ -64,6 +75,32 @@ TEST_F(Views, aRepeatWithoutAMetricDoesNotMoveItsMedian) {
     add("fp16", 2, 90);
     EXPECT_EQ(number(*store, "SELECT token_latency_p50_ns FROM v_summary"), 20);
     EXPECT_EQ(number(*store, "SELECT decode_tokens_per_s FROM v_summary"), 100);
+}
+
+TEST_F(Views, aDisturbedWindowStandsInNoSpeed) {
+    add("fp16", 0, 100);
+    add("fp16", 1, 110);
+    add("int8", 0, 150, {{"kl_mean", "nat", 0, 0.001}});
+    add("int8", 1, 1);
+    flag("int8", 1);
+    add("nf4", 0, 1, {{"kl_mean", "nat", 0, 0.002}});
+    flag("nf4", 0);
+    const std::string int8 = " FROM v_summary WHERE method = 'int8'";
+    EXPECT_EQ(number(*store, "SELECT decode_tokens_per_s" + int8), 150);
+    EXPECT_EQ(number(*store, "SELECT decode_min" + int8), 150);
+    EXPECT_EQ(number(*store, "SELECT repeats" + int8), 1);
+    EXPECT_EQ(number(*store, "SELECT disturbed" + int8), 1);
+    const std::string nf4 = " FROM v_summary WHERE method = 'nf4'";
+    EXPECT_EQ(number(*store, "SELECT decode_tokens_per_s IS NULL" + nf4), 1);
+    EXPECT_EQ(number(*store, "SELECT repeats" + nf4), 0);
+    EXPECT_EQ(number(*store, "SELECT kl_mean" + nf4), 0.002);  // what was computed stays
+    EXPECT_EQ(text(*store, "SELECT group_concat(method || repeat) FROM v_speedup WHERE flagged"),
+              "int81,nf40");
+    add("fp16", 2, 1);
+    flag("fp16", 2);
+    add("int8", 2, 150);
+    EXPECT_EQ(number(*store, "SELECT flagged FROM v_speedup WHERE method = 'int8' AND repeat = 2"),
+              1);
 }
 
 TEST_F(Views, speedupIsPairedByRepeat) {
