@@ -71,7 +71,8 @@ class Meter : public testing::Test {
     void expect_excluded(const std::string& prompt, const std::string& words) {
         measure(prompt, 4);
         EXPECT_EQ(evidence_.excluded.size(), 12u) << prompt;
-        for (const std::string& line : evidence_.excluded) {
+        for (const LeftOutRun& left_out : evidence_.excluded) {
+            const std::string line = left_out.text();
             EXPECT_NE(line.find("int8"), std::string::npos) << line;
             EXPECT_NE(line.find(words), std::string::npos) << line;
         }
