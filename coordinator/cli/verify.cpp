@@ -215,7 +215,7 @@ Result<int> verify(const Parsed& parsed) {
     const Answers before = TRY(answers_of(*store, jobs, shown_run));
     const Answers newest = TRY(answers_of(*store, jobs, newest_run));
     interrupts();
-    Client client = TRY(Client::connect(TRY(find_access(parsed.shared, "client"))));
+    Client client = TRY(Client::attach(parsed.shared));
     TRY(client.submit(submit, submit_limit));
     const ExperimentStatus end = TRY(wait_in_words(client, submit.experiment));
     std::fprintf(stderr, "%s\n", progress_words(end).c_str());

@@ -75,7 +75,7 @@ Status read_limits(const Parsed& parsed, agent::WorkerSetup& setup) {
     }
     setup.runners.memory = static_cast<std::uint64_t>(memory_gib * (1u << 30));
     setup.runners.threads = parsed.get<int>("threads", 0);
-    if (setup.runners.threads < 0 || setup.runners.threads > 4'096) {
+    if (parsed.has("threads") && (setup.runners.threads < 1 || setup.runners.threads > 4'096)) {
         return make_error(ErrorCode::invalid_input, "--threads: between 1 and 4096");
     }
     return {};

@@ -98,7 +98,7 @@ class Reports(unittest.TestCase):
             self.assertEqual(page_checks.too_wide(page), [])
             paper = page.pdf(format="A4")
             self.assertTrue(paper.startswith(b"%PDF"))
-            self.assertGreater(paper.count(b"/Type /Page\n"), 2)
+            self.assertGreater(paper.count(b"/Type /Page\n"), 1)  # broken into pages, not cut off
 
         self.every_page(check, width=718, height=1000)  # A4 at 96 px an inch, margins of 10 mm
 

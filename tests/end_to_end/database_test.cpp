@@ -113,6 +113,18 @@ TEST_F(Database, AFullDiskStopsDispatchUntilThereIsRoom) {
     expect_it_goes_on();
 }
 
+TEST_F(Database, AFileThatLostItsNameStopsDispatchUntilItIsBack) {
+    serve();
+    begin("moved");
+    fs::rename(folder_ / "bitsweep.db", folder_ / "elsewhere.db");
+    ASSERT_TRUE(server_->says("stopped: ", 20)) << server_->err();
+    EXPECT_NE(server_->err().find("moved, removed or replaced"), std::string::npos)
+        << server_->err();
+    expect_nothing_begins();
+    fs::rename(folder_ / "elsewhere.db", folder_ / "bitsweep.db");
+    expect_it_goes_on();
+}
+
 TEST_F(Database, ALockOfAnotherToolStopsDispatchUntilItIsGone) {
     if (!fs::exists(shell)) {
         GTEST_SKIP() << "no sqlite3 shell";

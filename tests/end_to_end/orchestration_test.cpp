@@ -163,10 +163,38 @@ TEST_F(Orchestration, AResultOutlivesTheDeathOfCoordinatorAndWorker) {
     only->wait(5);
     serve(url_);
     only = worker("only");
-    EXPECT_TRUE(only->says("1 results of an earlier life", 5)) << only->err();
+    EXPECT_TRUE(only->says("of an earlier life wait to be delivered: 1", 5)) << only->err();
     EXPECT_EQ(client->wait(40), 0) << client->err();
     expect_each_cell_once();
     EXPECT_EQ(started_jobs().size(), std::size_t{cells});
+}
+
+TEST_F(Orchestration, AResultKeptForOneDatabaseIsNotGivenToAnotherOfTheSameCells) {
+    auto only = worker("only");
+    const auto client = submit();
+    ASSERT_TRUE(reaches(running_count, 1, 10)) << client->err();
+    server_->signal(SIGKILL);
+    ASSERT_TRUE(only->says(" done", 10)) << only->err();
+    only->signal(SIGKILL);
+    only->wait(5);
+    Program other(folder_, {bitsweep_program(), "serve", "--db", "other.db", "--listen",
+                            "tcp://127.0.0.1:0"});
+    ASSERT_TRUE(other.says("coordinator at", 10)) << other.err();
+    ASSERT_EQ(bitsweep(folder_, {"submit", "kill.yaml", "--db", "other.db"}).code, 0);
+    Program there(folder_, {bitsweep_program(), "worker", "--name", "only", "--db", "other.db"},
+                  environment_);
+    EXPECT_TRUE(there.says("kept for another database", 10)) << there.err();
+    there.signal(SIGTERM);
+    there.wait(10);
+    const Ended early = bitsweep(folder_, {"query", "--db", "other.db", "--format", "csv",
+                                           "SELECT count(*) AS n FROM runs WHERE started_unix_ms <"
+                                           " (SELECT min(unix_ms) FROM events)"});
+    EXPECT_EQ(early.out, "n\n0\n") << early.err;
+    serve(url_);
+    only = worker("only");
+    EXPECT_EQ(client->wait(40), 0) << client->err();
+    expect_each_cell_once();
+    EXPECT_EQ(number("SELECT MAX(attempt) FROM jobs"), 1) << "the result came home";
 }
 
 TEST_F(Orchestration, AWorkerThatIsStoppedGivesItsJobBackAtOnce) {

@@ -206,9 +206,8 @@ void Machine::send_what_is_owed() {
         }
     }
     if (others > 0) {
-        emit(Say{std::to_string(others) +
-                 " results are of jobs of another database; they stay here until its coordinator "
-                 "is connected to"});
+        emit(Say{"kept for another database until its coordinator is connected to: " +
+                 std::to_string(others) + (others == 1 ? " result" : " results")});
     }
 }
 

@@ -121,8 +121,9 @@ class Loop {
             say(complaint);
         }
         if (!options.undelivered.empty()) {
-            say(std::to_string(options.undelivered.size()) +
-                " results of an earlier life wait to be delivered");
+            const std::size_t count = options.undelivered.size();
+            say("of an earlier life wait to be delivered: " + std::to_string(count) +
+                (count == 1 ? " result" : " results"));
         }
         return options;
     }
