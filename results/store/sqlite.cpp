@@ -7,7 +7,8 @@ namespace {
 std::string_view advice(int code) {
     switch (code & 0xff) {
         case SQLITE_FULL:
-            return "; free some space, what was acknowledged is kept; a coordinator goes on by itself";
+            return "; free some space, what was acknowledged is kept; a coordinator goes on by "
+                   "itself";
         case SQLITE_READONLY:
         case SQLITE_PERM:
             return "; make the file and its folder writable, or give another one with --db";
