@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <thread>
@@ -38,6 +39,11 @@ Words environment(const fs::path& folder, const Environment& more) {
                        {"HOME", folder.string()},
                        {"XDG_STATE_HOME", (folder / "state").string()},
                        {"XDG_CONFIG_HOME", (folder / "config").string()}};
+    for (const char* name : {"ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"}) {
+        if (const char* value = std::getenv(name)) {
+            all[name] = value;
+        }
+    }
     for (const auto& [name, value] : more) {
         all[name] = value;
     }
