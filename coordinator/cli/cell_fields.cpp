@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cstdio>
 
+#include "coordinator/expand/text.h"
 #include "schemas/codec.h"
 
 namespace bitsweep {
@@ -78,11 +79,7 @@ std::string shown(const std::string& value) {
     if (text.size() <= 40) {
         return text.empty() ? "(none)" : text;
     }
-    std::size_t end = 37;
-    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) {
-        --end;  // not inside a UTF-8 sequence
-    }
-    return text.substr(0, end) + "...";
+    return expand_text::shortened(text, 37);
 }
 
 }  // namespace

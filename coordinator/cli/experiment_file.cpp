@@ -230,9 +230,14 @@ Status texts_are_here(const std::vector<Cell>& cells) {
 std::vector<ExpansionNote> not_here(const std::vector<Cell>& cells) {
     std::error_code code;
     std::map<std::string, std::int64_t> counts;
+    std::map<std::string, bool> there;  // by path: many cells share one
     for (const Cell& cell : cells) {
         const ModelRef& model = cell.spec.model;
-        if (!model.path.empty() && !fs::exists(model.path, code)) {
+        const auto [entry, is_new] = there.try_emplace(model.path, true);
+        if (is_new && !model.path.empty()) {
+            entry->second = fs::exists(model.path, code);
+        }
+        if (!entry->second) {
             ++counts["model " + model.name + ": there is no " + model.path +
                      " here; `run` refuses it, another machine's worker may have it"];
         }

@@ -54,8 +54,7 @@ std::string one_of(std::span<const std::string_view> known) {
     return out;
 }
 
-std::string shortened(std::string_view text) {
-    constexpr std::size_t most = 60;
+std::string shortened(std::string_view text, std::size_t most) {
     if (text.size() <= most) {
         return std::string(text);
     }

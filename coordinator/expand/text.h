@@ -25,8 +25,8 @@ std::string suggestion(std::string_view word, std::span<const std::string_view> 
 // "`a`, `b` or `c`"
 std::string one_of(std::span<const std::string_view> known);
 
-// At most 60 bytes, the rest as "...".
-std::string shortened(std::string_view text);
+// At most so many bytes, the rest as "...".
+std::string shortened(std::string_view text, std::size_t most = 60);
 
 // The same control characters (`\\n`, and `?` for the rare ones): text of a file goes into one line
 // of a message.

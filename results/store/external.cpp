@@ -7,6 +7,7 @@
 #include "results/store/json_text.h"
 #include "results/store/sqlite.h"
 #include "results/store/store.h"
+#include "schemas/codec_scan.h"
 #include "schemas/content.h"
 
 namespace bitsweep {
@@ -47,13 +48,13 @@ Result<std::string> whole(const fs::path& file) {
 
 // Stored text is shown in pages and tables that are UTF-8.
 Status check_utf8(std::string_view text) {
-    if (is_utf8(text)) {
+    if (codec::is_utf8(text)) {
         return {};
     }
     int line = 1;
     for (std::size_t start = 0; start < text.size(); ++line) {
         const std::size_t end = std::min(text.find('\n', start), text.size());
-        if (!is_utf8(text.substr(start, end - start))) {
+        if (!codec::is_utf8(text.substr(start, end - start))) {
             break;
         }
         start = end + 1;

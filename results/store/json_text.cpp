@@ -25,10 +25,6 @@ std::string json_quote(std::string_view text) {
     return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-bool is_utf8(std::string_view text) {
-    return nlohmann::json::parse(json_quote(text)).get_ref<const std::string&>() == text;
-}
-
 std::string json_number(double value) {
     if (!std::isfinite(value)) {
         return "null";

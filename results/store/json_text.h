@@ -11,7 +11,6 @@
 namespace bitsweep {
 
 std::string json_quote(std::string_view text);  // valid UTF-8 in, or each bad byte becomes U+FFFD
-bool is_utf8(std::string_view text);            // no byte of it had to be replaced
 std::string json_number(double value);          // shortest that reads back equal; NaN, inf: null
 std::string json_array(std::span<const double> values);
 std::string json_array(std::span<const std::int32_t> values);

@@ -58,6 +58,15 @@ class Orchestration : public testing::Test {
             folder_, Words{bitsweep_program(), "submit", "kill.yaml", "--wait"});
     }
 
+    // Coordinator and worker are killed, the latter with a result that nobody has taken yet.
+    void die_with_a_kept_result(Program& only, Program& client) {
+        ASSERT_TRUE(reaches(running_count, 1, 10)) << client.err();
+        server_->signal(SIGKILL);
+        ASSERT_TRUE(only.says(" done", 10)) << only.err();
+        only.signal(SIGKILL);
+        only.wait(5);
+    }
+
     Table query(const std::string& sql) {
         const auto store = Store::open(folder_ / "bitsweep.db", OpenMode::read_only);
         if (!store) {
@@ -156,11 +165,7 @@ TEST_F(Orchestration, AKilledCoordinatorGoesOnWhereItWasAndNothingRunsTwice) {
 TEST_F(Orchestration, AResultOutlivesTheDeathOfCoordinatorAndWorker) {
     auto only = worker("only");
     const auto client = submit();
-    ASSERT_TRUE(reaches(running_count, 1, 10)) << client->err();
-    server_->signal(SIGKILL);
-    ASSERT_TRUE(only->says(" done", 10)) << only->err();
-    only->signal(SIGKILL);
-    only->wait(5);
+    ASSERT_NO_FATAL_FAILURE(die_with_a_kept_result(*only, *client));
     serve(url_);
     only = worker("only");
     EXPECT_TRUE(only->says("of an earlier life wait to be delivered: 1", 5)) << only->err();
@@ -172,11 +177,7 @@ TEST_F(Orchestration, AResultOutlivesTheDeathOfCoordinatorAndWorker) {
 TEST_F(Orchestration, AResultKeptForOneDatabaseIsNotGivenToAnotherOfTheSameCells) {
     auto only = worker("only");
     const auto client = submit();
-    ASSERT_TRUE(reaches(running_count, 1, 10)) << client->err();
-    server_->signal(SIGKILL);
-    ASSERT_TRUE(only->says(" done", 10)) << only->err();
-    only->signal(SIGKILL);
-    only->wait(5);
+    ASSERT_NO_FATAL_FAILURE(die_with_a_kept_result(*only, *client));
     Program other(folder_, {bitsweep_program(), "serve", "--db", "other.db", "--listen",
                             "tcp://127.0.0.1:0"});
     ASSERT_TRUE(other.says("coordinator at", 10)) << other.err();
